@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Signatures over entries, singly and by batch.
