@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Consents of a person: `POST /v1/consents/search`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A search for the consents of a person, or for one record of theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConsentSearch {
+    /// Ref of the person, base64url.
+    pub subject: String,
+    /// One record; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+    /// Status at this time; now when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub at: Option<String>,
+    /// `next_cursor` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Most records on the page, 1 to 100; 50 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = Int32, minimum = 1, maximum = 100)]
+    pub limit: Option<u32>,
+}
+
+/// A page of consent records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsentPage {
+    /// The records that the reader may see, by name.
+    pub items: Vec<ConsentRecord>,
+    /// Limit that was applied.
+    #[schema(format = Int32, minimum = 1, maximum = 100)]
+    pub limit: u32,
+    /// Cursor of the next page; absent on the last.
+    #[serde(
+        default,
+        rename = "next_cursor",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub next_cursor: Option<String>,
+    /// Time that the status is of.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// Tree size that the answer reflects.
+    #[schema(format = Int64, minimum = 0)]
+    pub tree_size: u64,
+    /// Newest published checkpoint known here (signed note).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+}
+
+/// A consent record with its status at the time asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsentRecord {
+    /// Name of the record.
+    pub record: String,
+    /// `given`, `refused`, `withdrawn`, `expired`, `not-yet` or `none` (no event by then).
+    #[schema(example = "given")]
+    pub status: String,
+    /// Purposes of the consent last given, CURIEs.
+    pub purposes: Vec<String>,
+    /// Institutions that may see the data.
+    pub recipients: Vec<String>,
+    /// Data categories, CURIEs.
+    pub data_categories: Vec<String>,
+    /// From when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub valid_from: Option<String>,
+    /// Until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub valid_until: Option<String>,
+    /// What happened, oldest first.
+    pub events: Vec<ConsentEvent>,
+}
+
+/// One event of a consent record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsentEvent {
+    /// Entry that says so.
+    #[schema(format = Int64, minimum = 0)]
+    pub index: u64,
+    /// `given`, `refused`, `withdrawn` or `renewed`.
+    pub event: String,
+    /// When, by the institution's clock.
+    #[schema(format = DateTime)]
+    pub occurred_at: String,
+    /// When the ledger accepted it.
+    #[schema(format = DateTime)]
+    pub accepted_at: String,
+    /// Who received it.
+    pub institution: String,
+}
