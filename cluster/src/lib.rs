@@ -1,2 +1,20 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Skeleton.
+//! Replicates, applies, publishes and keeps the ledger: openraft over RocksDB, behind one face, `Node`.
+//!
+//! The way of an entry through this crate: `node` (submit, forward once to the leader) → `propose` (batch, stamp, salt) → `store::log`
+//! (raft_entry fsynced, on a quorum = committed) → `store::machine` (apply: judged by the ledger's rules, one write per call) → `publish`
+//! (cosigned by a majority of nodes). `peer` is how nodes speak to each other; `membership` makes the Raft group follow the `node` entries.
+
+#[allow(dead_code)]
+mod error;
+#[allow(dead_code)]
+mod raft_types;
+#[allow(dead_code)]
+mod store;
+
+pub mod certs;
+mod membership;
+mod peer;
+mod publish;
+
+pub use error::{Error, ErrorKind};

@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! How nodes speak to each other.

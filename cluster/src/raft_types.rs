@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! What openraft replicates: the types behind [`TypeConfig`]. Nothing outside this crate sees openraft.
+//!
+//! One raft_entry carries a [`Batch`] of submissions. Its bytes, in the Raft log and between peers, are postcard's; the submissions inside
+//! are opaque here and keep the ledger's own binary form, so that what was signed stands once in each Raft log.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::store::snapshot::SnapshotDir;
+
+openraft::declare_raft_types!(
+    /// openraft's view of this crate. A node's address is no Raft datum: it stands in the `node` entries and the configuration.
+    pub(crate) TypeConfig:
+        D = Batch,
+        R = BatchResult,
+        NodeId = u64,
+        Node = openraft::EmptyNode,
+        Entry = openraft::Entry<TypeConfig>,
+        SnapshotData = SnapshotDir,
+        AsyncRuntime = openraft::TokioRuntime,
+);
+
+pub(crate) type Raft = openraft::Raft<TypeConfig>;
+pub(crate) type RaftEntry = openraft::Entry<TypeConfig>;
+pub(crate) type RaftLogId = openraft::LogId<u64>;
+pub(crate) type RaftVote = openraft::Vote<u64>;
+pub(crate) type RaftMembership = openraft::StoredMembership<u64, openraft::EmptyNode>;
+pub(crate) type RaftSnapshotMeta = openraft::SnapshotMeta<u64, openraft::EmptyNode>;
+pub(crate) type StorageError = openraft::StorageError<u64>;
+
+/// Submissions that share one raft_entry and one stamp. Cloning is cheap: openraft clones on every hop.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Batch(Arc<BatchData>);
+
+/// The content of a [`Batch`].
+#[derive(Serialize, Deserialize)]
+pub(crate) struct BatchData {
+    /// The leader's clock, milliseconds since 1970. Apply takes the greater of this and the previous entry's time.
+    pub(crate) stamp_ms: u64,
+    pub(crate) items: Vec<BatchItem>,
+}
+
+/// One submission.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct BatchItem {
+    /// `SubmittedEntry::encode`.
+    pub(crate) entry: Bytes,
+    /// 32 random bytes drawn by the proposing leader.
+    pub(crate) body_salt: [u8; 32],
+}
+
+impl Batch {
+    pub(crate) fn new(stamp_ms: u64, items: Vec<BatchItem>) -> Batch {
+        Batch(Arc::new(BatchData { stamp_ms, items }))
+    }
+}
+
+impl std::ops::Deref for Batch {
+    type Target = BatchData;
+
+    fn deref(&self) -> &BatchData {
+        &self.0
+    }
+}
+
+/// Says how much, never what: a batch holds personal data.
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Batch({} items, stamp {})",
+            self.items.len(),
+            self.stamp_ms
+        )
+    }
+}
+
+/// One answer per item, in the order of the batch; empty for raft_entries that carry none (blank, membership).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct BatchResult(pub(crate) Vec<ItemResult>);
+
+/// What apply said to one submission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ItemResult {
+    /// It stands in the tree. `again`: it did so before this batch (same id, same bytes, same signer).
+    Accepted {
+        index: u64,
+        leaf_hash: [u8; 32],
+        accepted_at_ms: u64,
+        findings: u32,
+        again: bool,
+    },
+    /// A rule said no. `code` is the refusal's stable code, `pointer` the JSON pointer to the member at fault, perhaps empty.
+    Refused { code: String, pointer: String },
+}

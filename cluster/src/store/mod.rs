@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! What a node keeps on disk.
+
+pub(crate) mod snapshot;
