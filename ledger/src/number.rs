@@ -44,3 +44,40 @@ impl fmt::Display for TreeSize {
         self.0.fmt(f)
     }
 }
+
+/// A decimal as the C2SP formats have it: digits alone, no leading zero but in `0` itself, within 64 bits.
+pub fn parse_decimal(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let leading_zero = text.len() > 1 && text.starts_with('0');
+    if digits && !leading_zero {
+        text.parse().ok()
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_decimal;
+
+    #[test]
+    fn decimals_have_one_spelling() {
+        assert_eq!(parse_decimal("0"), Some(0));
+        assert_eq!(parse_decimal("18446744073709551615"), Some(u64::MAX));
+        for other in [
+            "",
+            "00",
+            "01",
+            "+1",
+            "-0",
+            " 1",
+            "1 ",
+            "1_0",
+            "0x1",
+            "١",
+            "18446744073709551616",
+        ] {
+            assert_eq!(parse_decimal(other), None, "{other}");
+        }
+    }
+}
