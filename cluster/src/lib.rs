@@ -14,7 +14,9 @@ mod store;
 
 pub mod certs;
 mod membership;
+#[allow(dead_code)]
 mod peer;
 mod publish;
 
 pub use error::{Error, ErrorKind};
+pub use peer::tls::{PeerTls, TlsError};

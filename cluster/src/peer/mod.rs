@@ -1,2 +1,10 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! How nodes speak to each other.
+//! Peers: how the nodes of one cluster speak with each other, over mutual TLS on a listener of their own.
+
+pub(crate) mod client;
+pub(crate) mod frame;
+pub(crate) mod server;
+pub(crate) mod tls;
+
+#[cfg(test)]
+mod tests;

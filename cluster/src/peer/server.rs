@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Answers peers: accepts connections, takes the caller's identity from its certificate, and hands each call to a [`Service`].
+//!
+//! Everything is bounded: connections, handshake time, idle time, frame length, calls in flight per connection, time per call and
+//! time per write. A caller that is slow or hung costs its own connection only.
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{Sink, SinkExt, StreamExt};
+use ledger::id::NodeNumber;
+use tokio::{
+    io::ReadHalf,
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{
+    codec::{FramedRead, FramedWrite, LengthDelimitedCodec},
+    sync::CancellationToken,
+};
+
+use super::{
+    frame::{self, Call, ClusterId, Denial, Head, Method},
+    tls::{Identity, node_of},
+};
+
+/// What a node does when a peer calls.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Whether the node is known: a member now, or named by the registry or the configuration. Asked for each call, so that a removed
+    /// node loses its voice at once, though its certificate is still valid.
+    fn admits(&self, from: NodeNumber) -> bool;
+
+    /// Performs one call. Dropped when the caller's time is up.
+    fn serve(
+        &self,
+        from: NodeNumber,
+        method: Method,
+        body: Bytes,
+    ) -> impl Future<Output = Result<Vec<u8>, Denial>> + Send;
+}
+
+/// Accepts and answers until `stop`.
+pub(crate) async fn serve<S: Service>(
+    listener: TcpListener,
+    identity: Arc<Identity>,
+    cluster: ClusterId,
+    service: Arc<S>,
+    stop: CancellationToken,
+) {
+    let acceptor = TlsAcceptor::from(identity.server.clone());
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, mostly: waiting is all that helps.
+                tracing::warn!(%error, "peer listener cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            metrics::counter!("visto_peer_connections_refused_total").increment(1);
+            continue;
+        };
+        let context = Context {
+            identity: identity.clone(),
+            cluster: cluster.clone(),
+            service: service.clone(),
+        };
+        let acceptor = acceptor.clone();
+        connections.spawn(async move {
+            if let Err(error) = context.connection(acceptor, stream).await {
+                metrics::counter!("visto_peer_connections_failed_total").increment(1);
+                tracing::debug!(%error, "peer connection ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+struct Context<S> {
+    identity: Arc<Identity>,
+    cluster: ClusterId,
+    service: Arc<S>,
+}
+
+impl<S: Service> Context<S> {
+    async fn connection(self, acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let stream = timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await??;
+        let certificate = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(|chain| chain.first());
+        let Some(caller) =
+            certificate.and_then(|certificate| node_of(certificate, &self.identity.ledger))
+        else {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the certificate names no node of this ledger",
+            ));
+        };
+        let (reader, writer) = tokio::io::split(stream);
+        let (answers, queue) = mpsc::channel(CALLS_IN_FLIGHT_MAX);
+        // Whichever ends first ends both: a writer that cannot write means that no answer arrives any more.
+        tokio::select! {
+            result = self.read(caller, FramedRead::new(reader, frame::codec()), answers) => result,
+            result = write(FramedWrite::new(writer, frame::codec()), queue) => result,
+        }
+    }
+
+    async fn read(
+        &self,
+        caller: NodeNumber,
+        mut frames: FramedRead<ReadHalf<TlsStream<TcpStream>>, LengthDelimitedCodec>,
+        answers: mpsc::Sender<Bytes>,
+    ) -> io::Result<()> {
+        let places = Arc::new(Semaphore::new(CALLS_IN_FLIGHT_MAX));
+        // Dropping the set aborts what the caller no longer waits for.
+        let mut calls = JoinSet::new();
+        while let Some(bytes) = timeout(IDLE_TIME, frames.next()).await? {
+            while calls.try_join_next().is_some() {}
+            let Some((Head::Call(call), body)) = frame::decode(bytes?.freeze()) else {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "not a call"));
+            };
+            if let Err(denial) = self.admit(caller, &call) {
+                metrics::counter!("visto_peer_calls_denied_total").increment(1);
+                tracing::warn!(peer = caller.0, %denial, "peer call denied");
+                answer(&answers, call.id, Err(denial)).await;
+                continue;
+            }
+            let Ok(place) = places.clone().acquire_owned().await else {
+                return Ok(());
+            };
+            let (service, answers) = (self.service.clone(), answers.clone());
+            calls.spawn(async move {
+                let time = Duration::from_millis(call.ttl_ms.into()).min(CALL_TIME_MAX);
+                let served = timeout(time, service.serve(caller, call.method, body)).await;
+                answer(&answers, call.id, served.unwrap_or(Err(Denial::Late))).await;
+                metrics::counter!("visto_peer_calls_total", "method" => call.method.name())
+                    .increment(1);
+                drop(place);
+            });
+        }
+        Ok(())
+    }
+
+    /// Certificate, sender and cluster must tell one story, and the sender must be known.
+    fn admit(&self, caller: NodeNumber, call: &Call) -> Result<(), Denial> {
+        if call.cluster != self.cluster {
+            return Err(Denial::OtherCluster);
+        }
+        if call.from != caller.0 {
+            return Err(Denial::OtherSender);
+        }
+        if call.to != self.identity.node.0 {
+            return Err(Denial::OtherRecipient);
+        }
+        if !self.service.admits(caller) {
+            return Err(Denial::NotMember);
+        }
+        Ok(())
+    }
+}
+
+async fn answer(answers: &mpsc::Sender<Bytes>, id: u64, result: Result<Vec<u8>, Denial>) {
+    let (result, body) = match result {
+        Ok(body) => (Ok(()), body),
+        Err(denial) => (Err(denial), Vec::new()),
+    };
+    let framed = frame::encode(&Head::Answer { id, result }, &body).or_else(|error| {
+        frame::encode(
+            &Head::Answer {
+                id,
+                result: Err(Denial::Failed(error.to_string())),
+            },
+            &[],
+        )
+    });
+    if let Ok(bytes) = framed {
+        // Fails only when the connection is gone, and then nobody waits.
+        let _ = answers.send(bytes).await;
+    }
+}
+
+async fn write(
+    mut sink: impl Sink<Bytes, Error = io::Error> + Unpin,
+    mut queue: mpsc::Receiver<Bytes>,
+) -> io::Result<()> {
+    while let Some(bytes) = queue.recv().await {
+        timeout(WRITE_TIME, async {
+            sink.feed(bytes).await?;
+            while let Ok(more) = queue.try_recv() {
+                sink.feed(more).await?;
+            }
+            sink.flush().await
+        })
+        .await??;
+    }
+    Ok(())
+}
+
+/// Two lanes from each peer of a large cluster, and some for reconnects that cross an old connection's end.
+const CONNECTIONS_MAX: usize = 64;
+const CALLS_IN_FLIGHT_MAX: usize = 128;
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+/// Peers exchange clocks every second; a connection silent for so long has lost its peer.
+const IDLE_TIME: Duration = Duration::from_secs(120);
+const WRITE_TIME: Duration = Duration::from_secs(10);
+const CALL_TIME_MAX: Duration = Duration::from_secs(600);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
