@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Waiting for a condition. The only place in the tests that lets time pass.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take on a slow machine before a test gives up. Not a judgement of speed: it only ends what hangs.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Asks until the answer is `Some`, with a short pause between two questions.
+///
+/// # Panics
+/// After [`PATIENCE`], naming what was waited for.
+#[allow(clippy::panic)]
+pub async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        if Instant::now() > deadline {
+            panic!("waited {} s in vain: {what}", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
