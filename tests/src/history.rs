@@ -131,9 +131,17 @@ pub enum Anomaly {
     /// Nothing was acknowledged, or no node's entries are known.
     CannotBeJudged(&'static str),
     /// Rule 1: an index is missing or comes twice.
-    NotDense { node: String, expected: u64, found: u64 },
+    NotDense {
+        node: String,
+        expected: u64,
+        found: u64,
+    },
     /// Rule 1: one entry at two indexes.
-    Twice { node: String, entry: String, indexes: (u64, u64) },
+    Twice {
+        node: String,
+        entry: String,
+        indexes: (u64, u64),
+    },
     /// Rule 1: two nodes keep different entries at one index.
     NodesDiffer { nodes: (String, String), index: u64 },
     /// Rule 2: two answers for one entry differ.
@@ -149,11 +157,19 @@ pub enum Anomaly {
     /// Rule 2: nobody sent it.
     Invented { entry: String, index: u64 },
     /// Rule 3: it was sent after the answer for another, and stands before it.
-    OutOfOrder { entry: String, index: u64, after: u64 },
+    OutOfOrder {
+        entry: String,
+        index: u64,
+        after: u64,
+    },
     /// Rule 4: a linearizable read does not cover what was acknowledged or read before it.
     StaleRead { size: u64, expected: u64 },
     /// Rule 4: a read shows an entry that was sent only later.
-    ReadOfTheFuture { entry: String, index: u64, size: u64 },
+    ReadOfTheFuture {
+        entry: String,
+        index: u64,
+        size: u64,
+    },
     /// Rule 4: two roots for one size.
     TwoRoots { size: u64 },
 }
@@ -168,26 +184,53 @@ impl Recorder {
     /// Adds an append whose answer has come (or certainly will not).
     pub fn append(&self, entry: &str, began: Tick, outcome: Outcome) {
         let ended = self.tick();
-        let append = Append { entry: entry.to_owned(), began, ended, outcome };
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).appends.push(append);
+        let append = Append {
+            entry: entry.to_owned(),
+            began,
+            ended,
+            outcome,
+        };
+        self.history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .appends
+            .push(append);
     }
 
     /// Adds a read whose answer has come.
     pub fn read(&self, began: Tick, size: u64, root: Option<String>, linearizable: bool) {
         let ended = self.tick();
-        let read = Read { began, ended, size, root, linearizable };
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).reads.push(read);
+        let read = Read {
+            began,
+            ended,
+            size,
+            root,
+            linearizable,
+        };
+        self.history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .reads
+            .push(read);
     }
 
     /// Number of entries acknowledged so far: what a scenario waits for before it breaks something.
     pub fn acknowledged(&self) -> usize {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.appends.iter().filter(|a| matches!(a.outcome, Outcome::Accepted { .. })).count()
+        history
+            .appends
+            .iter()
+            .filter(|a| matches!(a.outcome, Outcome::Accepted { .. }))
+            .count()
     }
 
     /// What was recorded, with what the nodes keep.
     pub fn finish(&self, kept: Vec<Kept>) -> History {
-        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut history = self
+            .history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         history.kept = kept;
         history
     }
@@ -199,9 +242,16 @@ impl History {
     /// # Errors
     /// Every anomaly found; each alone means that the ledger broke a promise, or that the run proves nothing.
     pub fn judge(&self) -> Result<Verdict, Vec<Anomaly>> {
-        let mut judge = Judge { history: self, anomalies: Vec::new() };
+        let mut judge = Judge {
+            history: self,
+            anomalies: Vec::new(),
+        };
         let verdict = judge.run();
-        if judge.anomalies.is_empty() { Ok(verdict) } else { Err(judge.anomalies) }
+        if judge.anomalies.is_empty() {
+            Ok(verdict)
+        } else {
+            Err(judge.anomalies)
+        }
     }
 }
 
@@ -223,12 +273,14 @@ impl<'a> Judge<'a> {
     fn run(&mut self) -> Verdict {
         let operations = self.operations();
         let Some(kept) = self.agreed() else {
-            self.anomalies.push(Anomaly::CannotBeJudged("no node's entries are known"));
+            self.anomalies
+                .push(Anomaly::CannotBeJudged("no node's entries are known"));
             return Verdict::default();
         };
         let verdict = self.kept_as_told(&operations, &kept);
         if verdict.acknowledged == 0 {
-            self.anomalies.push(Anomaly::CannotBeJudged("nothing was acknowledged"));
+            self.anomalies
+                .push(Anomaly::CannotBeJudged("nothing was acknowledged"));
         }
         self.real_time(&operations, &kept);
         self.one_root_per_size();
@@ -249,9 +301,14 @@ impl<'a> Judge<'a> {
             operation.began = operation.began.min(append.began);
             match &append.outcome {
                 Outcome::Accepted { index, leaf_hash } => match &operation.acknowledged {
-                    None => operation.acknowledged = Some((append.ended, *index, leaf_hash.clone())),
+                    None => {
+                        operation.acknowledged = Some((append.ended, *index, leaf_hash.clone()))
+                    }
                     Some((_, first, hash)) if first != index || hash != leaf_hash => {
-                        let anomaly = Anomaly::AnswersDiffer { entry: append.entry.clone(), indexes: (*first, *index) };
+                        let anomaly = Anomaly::AnswersDiffer {
+                            entry: append.entry.clone(),
+                            indexes: (*first, *index),
+                        };
                         self.anomalies.push(anomaly);
                     }
                     Some(_) => {}
@@ -271,37 +328,69 @@ impl<'a> Judge<'a> {
             let mut seen: HashMap<&str, u64> = HashMap::new();
             for (expected, entry) in (0..).zip(&kept.entries) {
                 if entry.index != expected {
-                    self.anomalies.push(Anomaly::NotDense { node: kept.node.clone(), expected, found: entry.index });
+                    self.anomalies.push(Anomaly::NotDense {
+                        node: kept.node.clone(),
+                        expected,
+                        found: entry.index,
+                    });
                     break;
                 }
                 if let Some(id) = &entry.entry
                     && let Some(first) = seen.insert(id, entry.index)
                 {
                     let indexes = (first, entry.index);
-                    self.anomalies.push(Anomaly::Twice { node: kept.node.clone(), entry: id.clone(), indexes });
+                    self.anomalies.push(Anomaly::Twice {
+                        node: kept.node.clone(),
+                        entry: id.clone(),
+                        indexes,
+                    });
                 }
             }
-            if let Some(differing) = kept.entries.iter().zip(&longest.entries).find(|(a, b)| a != b) {
+            if let Some(differing) = kept
+                .entries
+                .iter()
+                .zip(&longest.entries)
+                .find(|(a, b)| a != b)
+            {
                 let nodes = (longest.node.clone(), kept.node.clone());
-                self.anomalies.push(Anomaly::NodesDiffer { nodes, index: differing.0.index });
+                self.anomalies.push(Anomaly::NodesDiffer {
+                    nodes,
+                    index: differing.0.index,
+                });
             }
         }
         Some(longest.entries.clone())
     }
 
     /// Rule 2.
-    fn kept_as_told(&mut self, operations: &BTreeMap<&str, Operation>, kept: &[KeptEntry]) -> Verdict {
-        let places: HashMap<&str, &KeptEntry> = kept.iter().filter_map(|k| Some((k.entry.as_deref()?, k))).collect();
-        let mut verdict = Verdict { reads: self.history.reads.len(), ..Verdict::default() };
+    fn kept_as_told(
+        &mut self,
+        operations: &BTreeMap<&str, Operation>,
+        kept: &[KeptEntry],
+    ) -> Verdict {
+        let places: HashMap<&str, &KeptEntry> = kept
+            .iter()
+            .filter_map(|k| Some((k.entry.as_deref()?, k)))
+            .collect();
+        let mut verdict = Verdict {
+            reads: self.history.reads.len(),
+            ..Verdict::default()
+        };
         for (&entry, operation) in operations {
             let place = places.get(entry);
             let name = entry.to_owned();
             match (&operation.acknowledged, place) {
-                (Some((_, index, _)), None) => self.anomalies.push(Anomaly::Lost { entry: name, index: *index }),
+                (Some((_, index, _)), None) => self.anomalies.push(Anomaly::Lost {
+                    entry: name,
+                    index: *index,
+                }),
                 (Some((_, index, leaf_hash)), Some(place)) => {
                     verdict.acknowledged += 1;
                     if place.index != *index || place.leaf_hash != *leaf_hash {
-                        self.anomalies.push(Anomaly::Changed { entry: name, index: *index });
+                        self.anomalies.push(Anomaly::Changed {
+                            entry: name,
+                            index: *index,
+                        });
                     }
                 }
                 (None, Some(_)) if operation.unknown => verdict.unknown_kept += 1,
@@ -309,14 +398,23 @@ impl<'a> Judge<'a> {
                 (None, None) if operation.refused => verdict.refused += 1,
                 (None, None) => {}
                 (None, Some(place)) if operation.refused => {
-                    self.anomalies.push(Anomaly::RefusedButKept { entry: name, index: place.index });
+                    self.anomalies.push(Anomaly::RefusedButKept {
+                        entry: name,
+                        index: place.index,
+                    });
                 }
-                (None, Some(place)) => self.anomalies.push(Anomaly::NotWrittenButKept { entry: name, index: place.index }),
+                (None, Some(place)) => self.anomalies.push(Anomaly::NotWrittenButKept {
+                    entry: name,
+                    index: place.index,
+                }),
             }
         }
         for (entry, place) in places {
             if !operations.contains_key(entry) {
-                self.anomalies.push(Anomaly::Invented { entry: entry.to_owned(), index: place.index });
+                self.anomalies.push(Anomaly::Invented {
+                    entry: entry.to_owned(),
+                    index: place.index,
+                });
             }
         }
         verdict
@@ -332,9 +430,19 @@ impl<'a> Judge<'a> {
         }
         let mut events: Vec<(Tick, Event<'_>)> = Vec::new();
         for place in kept {
-            let Some(entry) = place.entry.as_deref() else { continue };
-            let Some(operation) = operations.get(entry) else { continue };
-            events.push((operation.began, Event::Sent { entry, index: place.index }));
+            let Some(entry) = place.entry.as_deref() else {
+                continue;
+            };
+            let Some(operation) = operations.get(entry) else {
+                continue;
+            };
+            events.push((
+                operation.began,
+                Event::Sent {
+                    entry,
+                    index: place.index,
+                },
+            ));
             if let Some((ended, index, _)) = &operation.acknowledged {
                 events.push((*ended, Event::Acknowledged { index: *index }));
             }
@@ -343,7 +451,13 @@ impl<'a> Judge<'a> {
             if read.linearizable {
                 events.push((read.began, Event::ReadBegan { size: read.size }));
             }
-            events.push((read.ended, Event::ReadEnded { size: read.size, linearizable: read.linearizable }));
+            events.push((
+                read.ended,
+                Event::ReadEnded {
+                    size: read.size,
+                    linearizable: read.linearizable,
+                },
+            ));
         }
         events.sort_by_key(|(tick, _)| *tick);
 
@@ -354,10 +468,18 @@ impl<'a> Judge<'a> {
             match event {
                 Event::Sent { entry, index } => {
                     if let Some(after) = acknowledged_max.filter(|max| *max >= index) {
-                        self.anomalies.push(Anomaly::OutOfOrder { entry: entry.to_owned(), index, after });
+                        self.anomalies.push(Anomaly::OutOfOrder {
+                            entry: entry.to_owned(),
+                            index,
+                            after,
+                        });
                     }
                     if index < shown {
-                        self.anomalies.push(Anomaly::ReadOfTheFuture { entry: entry.to_owned(), index, size: shown });
+                        self.anomalies.push(Anomaly::ReadOfTheFuture {
+                            entry: entry.to_owned(),
+                            index,
+                            size: shown,
+                        });
                     }
                 }
                 Event::Acknowledged { index } => {
@@ -366,7 +488,10 @@ impl<'a> Judge<'a> {
                 }
                 Event::ReadBegan { size } => {
                     if size < covered {
-                        self.anomalies.push(Anomaly::StaleRead { size, expected: covered });
+                        self.anomalies.push(Anomaly::StaleRead {
+                            size,
+                            expected: covered,
+                        });
                     }
                 }
                 Event::ReadEnded { size, linearizable } => {
@@ -387,7 +512,8 @@ impl<'a> Judge<'a> {
             }
         }
         let doubled = roots.into_iter().filter(|(_, roots)| roots.len() > 1);
-        self.anomalies.extend(doubled.map(|(size, _)| Anomaly::TwoRoots { size }));
+        self.anomalies
+            .extend(doubled.map(|(size, _)| Anomaly::TwoRoots { size }));
     }
 }
 
