@@ -1,2 +1,195 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Timestamps and dates as the bodies have them.
+//! Timestamps and dates as the bodies have them. Nothing here knows what time it is.
+//!
+//! All times are milliseconds since 1970-01-01T00:00:00Z. Earlier ones are refused: Visto records nothing that happened before it was
+//! there, and a household's composition from before then is given with a later `validFrom`.
+
+use alloc::{format, string::String};
+
+use crate::refusal::Refusal;
+
+/// One day in milliseconds.
+pub const DAY_MS: u64 = 86_400_000;
+
+/// How far ahead of its acceptance an entry may be dated, in milliseconds: five minutes.
+pub const AHEAD_MS_MAX: u64 = 300_000;
+
+/// 9999-12-31T23:59:59.999Z, the last moment that has a text.
+pub const MS_MAX: u64 = 253_402_300_799_999;
+
+/// Parses `YYYY-MM-DDTHH:MM:SS[.sss]Z`, a real moment from 1970 on, no leap second. Returns milliseconds since the epoch.
+pub fn parse_timestamp(text: &str) -> Option<u64> {
+    let (date, clock) = text.split_at_checked(10)?;
+    let clock = clock.strip_prefix('T')?.strip_suffix('Z')?.as_bytes();
+    let (whole, fraction) = clock.split_at_checked(8)?;
+    let &[h1, h2, b':', m1, m2, b':', s1, s2] = whole else {
+        return None;
+    };
+    let (hour, minute, second) = (digits(&[h1, h2])?, digits(&[m1, m2])?, digits(&[s1, s2])?);
+    let ms = match fraction {
+        [] => 0,
+        [b'.', rest @ ..] if rest.len() == 3 => digits(rest)?,
+        _ => return None,
+    };
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    Some(parse_date(date)? + ((hour * 60 + minute) * 60 + second) * 1000 + ms)
+}
+
+/// Writes `YYYY-MM-DDTHH:MM:SS.mmmZ`; times past the year 9999 are written as its last moment.
+pub fn format_timestamp(ms: u64) -> String {
+    let ms = ms.min(MS_MAX);
+    let (second, minute, hour) = (ms / 1000 % 60, ms / 60_000 % 60, ms / 3_600_000 % 24);
+    format!(
+        "{}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+        format_date(ms),
+        ms % 1000
+    )
+}
+
+/// Parses a real date `YYYY-MM-DD` from 1970 on. Returns its first millisecond.
+pub fn parse_date(text: &str) -> Option<u64> {
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.as_bytes() else {
+        return None;
+    };
+    let (year, month, day) = (
+        digits(&[y1, y2, y3, y4])?,
+        digits(&[m1, m2])?,
+        digits(&[d1, d2])?,
+    );
+    if year < 1970 || !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
+        return None;
+    }
+    // Days before the year, then before the month. 719_162 days lie between 0001-01-01 and 1970-01-01.
+    let before = year - 1;
+    let mut days = before * 365 + before / 4 - before / 100 + before / 400 - 719_162;
+    days += (1..month)
+        .map(|earlier| days_in(year, earlier))
+        .sum::<u64>();
+    Some((days + day - 1) * DAY_MS)
+}
+
+/// Writes the date of a moment, `YYYY-MM-DD` (UTC).
+pub fn format_date(ms: u64) -> String {
+    let mut days = day_of(ms.min(MS_MAX));
+    let mut year = 1970;
+    // Whole cycles of 400 years first, so that the loop stays short.
+    year += days / 146_097 * 400;
+    days %= 146_097;
+    while days >= days_in_year(year) {
+        days -= days_in_year(year);
+        year += 1;
+    }
+    let mut month = 1;
+    while days >= days_in(year, month) {
+        days -= days_in(year, month);
+        month += 1;
+    }
+    format!("{year:04}-{month:02}-{:02}", days + 1)
+}
+
+/// The day of a moment, counted from the epoch: the partition of the id window.
+pub fn day_of(ms: u64) -> u64 {
+    ms / DAY_MS
+}
+
+/// Refuses [`Refusal::Ahead`] what is dated more than [`AHEAD_MS_MAX`] after its acceptance.
+///
+/// # Errors
+/// The sender should set its clock, and send the entry again when its time has come.
+pub fn refuse_ahead(occurred_at_ms: u64, accepted_at_ms: u64) -> Result<(), Refusal> {
+    if occurred_at_ms > accepted_at_ms.saturating_add(AHEAD_MS_MAX) {
+        Err(Refusal::Ahead)
+    } else {
+        Ok(())
+    }
+}
+
+fn digits(text: &[u8]) -> Option<u64> {
+    text.iter().try_fold(0, |number, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| number * 10 + u64::from(digit - b'0'))
+    })
+}
+
+fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+fn days_in_year(year: u64) -> u64 {
+    if is_leap(year) { 366 } else { 365 }
+}
+
+fn days_in(year: u64, month: u64) -> u64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap(year) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_moments() {
+        for (text, ms) in [
+            ("1970-01-01T00:00:00.000Z", 0),
+            ("2000-02-29T12:00:00.500Z", 951_825_600_500),
+            ("2026-11-24T22:12:16.000Z", 1_795_558_336_000),
+            ("9999-12-31T23:59:59.999Z", MS_MAX),
+        ] {
+            assert_eq!(parse_timestamp(text), Some(ms), "{text}");
+            assert_eq!(format_timestamp(ms), text);
+        }
+        assert_eq!(
+            parse_timestamp("2026-11-24T22:12:16Z"),
+            Some(1_795_558_336_000)
+        );
+        assert_eq!(
+            parse_date("2026-11-24").map(day_of),
+            Some(1_795_558_336_000 / DAY_MS)
+        );
+    }
+
+    #[test]
+    fn every_day_of_two_cycles_comes_back() {
+        for day in 0..2 * 146_097 {
+            let text = format_date(day * DAY_MS);
+            assert_eq!(parse_date(&text), Some(day * DAY_MS), "{text}");
+        }
+    }
+
+    #[test]
+    fn unreal_or_other_texts_are_none() {
+        for text in [
+            "2026-02-30T10:00:00Z",
+            "2026-02-29T10:00:00Z",
+            "1900-02-29T10:00:00Z",
+            "2026-13-01T10:00:00Z",
+            "2026-00-01T10:00:00Z",
+            "2026-01-00T10:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T10:60:00Z",
+            "2026-01-01T10:00:60Z",
+            "2026-01-01T10:00:00",
+            "2026-01-01T10:00:00z",
+            "2026-01-01 10:00:00Z",
+            "2026-01-01T10:00:00.1Z",
+            "2026-01-01T10:00:00.1234Z",
+            "2026-01-01T10:00:00+00:00",
+            "1969-12-31T23:59:59Z",
+            "0000-01-01T00:00:00Z",
+            "+026-01-01T10:00:00Z",
+            "2026-01-01T10:00:00.è Z",
+            "",
+            "è026-01-01T10:00:0Z",
+        ] {
+            assert_eq!(parse_timestamp(text), None, "{text}");
+        }
+    }
+}

@@ -1,21 +1,60 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! The body of an entry: what an institution, a node or the governance says. One struct per type; `parse` is the only way in.
 
-use alloc::{boxed::Box, string::String};
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+};
 
 use crate::{
+    bytes::{BODY_BYTES_MAX, BODY_DEPTH_MAX},
+    disclosure::refuse_digests,
     hash::Hash,
     id::{EntryId, InstitutionId},
+    json::{self, Limits, Value},
     number::EntryIndex,
+    refusal::{Refusal, Refused},
+    time::format_timestamp,
 };
+use disclosed::Slots;
+use members::{Members, Writer, count, digest, institution, number, text, timestamp, words};
+
+/// A closed list of words, each with its variant.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident $word:literal),* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs)]
+        pub enum $name { $($variant),* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[$name] = &[$($name::$variant),*];
+
+            /// The word in bodies.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word),* }
+            }
+
+            /// The variant of a word.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($word => Some($name::$variant),)* _ => None }
+            }
+        }
+    };
+}
 
 pub mod access;
 pub mod consent;
+mod disclosed;
 pub mod governance;
 pub mod household;
+pub(crate) mod members;
 pub mod system;
 
-/// A parsed body: the common members and the one member named after the type.
+pub use disclosed::{DISCLOSED_MAX, Disclosed, DisclosedValue};
+
+/// A parsed body: the common members and the one member named after the type. `ext` is checked and not kept here: it stays in the payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Body {
     /// Members that every type has.
@@ -59,15 +98,6 @@ pub struct StreamPlace {
     pub n: u64,
     /// `H("visto/stream/v1\n" ‖ PAE of the entry before)`; zero for the first.
     pub prev: Hash,
-}
-
-/// A value that travels outside the body (RFC 9901 array-element form): the body holds its digest.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Disclosed<T> {
-    /// SHA-256 of the disclosure's ASCII.
-    pub digest: Hash,
-    /// The value; `None` where it is withheld or erased. In a [`crate::entry::VerifiedEntry`] every value is there.
-    pub value: Option<T>,
 }
 
 /// The member named after the type.
@@ -119,4 +149,294 @@ pub enum EntryType {
     Release = 17,
     Link = 18,
     StateRoot = 19,
+}
+
+impl Body {
+    /// Parses a body and all its disclosures.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the bytes, by the precedence of [`Refusal`], with a pointer into the wire line.
+    pub fn parse(payload: &[u8], disclosures: &[String]) -> Result<Self, Refused> {
+        Self::parse_with(payload, disclosures, false)
+    }
+
+    /// As [`Body::parse`], where disclosures may be withheld or erased: their values are `None`.
+    ///
+    /// # Errors
+    /// As [`Body::parse`], without `disclosure-missing`.
+    pub fn parse_partial(payload: &[u8], disclosures: &[String]) -> Result<Self, Refused> {
+        Self::parse_with(payload, disclosures, true)
+    }
+
+    /// The JSON text, digests in the place of what is disclosed. Read again it gives the same body.
+    pub fn to_json(&self) -> String {
+        let Common {
+            ledger,
+            id,
+            institution,
+            occurred_at_ms,
+            refers_to,
+            stream,
+        } = &self.common;
+        let mut w = Writer::new();
+        w.put("v", 1u64);
+        w.put("ledger", ledger);
+        w.put("id", id.to_string());
+        w.put("institution", institution);
+        w.put("type", self.entry_type().as_str());
+        w.put("occurredAt", format_timestamp(*occurred_at_ms));
+        w.put(
+            "refersTo",
+            refers_to.map(|reference| {
+                let mut w = Writer::new();
+                w.put("index", reference.index.0);
+                w.put("leaf", reference.leaf);
+                w
+            }),
+        );
+        w.put(
+            "stream",
+            stream.as_ref().map(|place| {
+                let mut w = Writer::new();
+                w.put("name", &place.name);
+                w.put("n", place.n);
+                w.put("prev", place.prev);
+                w
+            }),
+        );
+        w.put(self.entry_type().as_str(), self.content.to_value());
+        json::format(&w.into())
+    }
+
+    /// Its type.
+    pub fn entry_type(&self) -> EntryType {
+        self.content.entry_type()
+    }
+
+    fn parse_with(payload: &[u8], disclosures: &[String], withheld: bool) -> Result<Self, Refused> {
+        let in_payload = |refused: Refused| refused.at("payload").at("envelope");
+        let limits = Limits {
+            bytes_max: BODY_BYTES_MAX,
+            depth_max: BODY_DEPTH_MAX,
+        };
+        let value = json::parse(payload, limits).map_err(in_payload)?;
+        let mut slots = Slots::new(disclosures);
+        let body = Self::parse_value(&value, &mut slots).map_err(in_payload)?;
+        slots.close(withheld)?;
+        Ok(body)
+    }
+
+    fn parse_value(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+        if !matches!(value, Value::Object(_)) {
+            return Err(Refusal::Json.into());
+        }
+        let mut m = Members::open(value)?;
+        m.required("v", |value| {
+            if *value == Value::Int(1) {
+                Ok(())
+            } else {
+                Err(Refusal::Members.into())
+            }
+        })?;
+        let ledger = m.required("ledger", text)?;
+        let id = m.required("id", |value| {
+            value
+                .as_text()
+                .and_then(EntryId::parse)
+                .ok_or_else(|| Refusal::IdForm.into())
+        })?;
+        let institution = m.required("institution", institution)?;
+        let entry_type = m.required("type", |value| words(value, EntryType::parse))?;
+        let occurred_at_ms = m.required("occurredAt", timestamp)?;
+        let refers_to = m.optional("refersTo", Reference::parse)?;
+        let stream = m.optional("stream", StreamPlace::parse)?;
+        let content = m.required(entry_type.as_str(), |value| {
+            Content::parse(entry_type, value, slots)
+        })?;
+        m.optional("ext", |value| match value {
+            Value::Object(_) => refuse_digests(value),
+            _ => Err(Refusal::Members.into()),
+        })?;
+        if matches!(entry_type, EntryType::Note | EntryType::Release) && refers_to.is_none() {
+            return Err(Refused::from(Refusal::Members).at("refersTo"));
+        }
+        m.close(Self {
+            common: Common {
+                ledger,
+                id,
+                institution,
+                occurred_at_ms,
+                refers_to,
+                stream,
+            },
+            content,
+        })
+    }
+}
+
+impl Reference {
+    fn parse(value: &Value<'_>) -> Result<Self, Refused> {
+        let mut m = Members::open(value)?;
+        let reference = Self {
+            index: EntryIndex(m.required("index", count)?),
+            leaf: m.required("leaf", digest)?,
+        };
+        m.close(reference)
+    }
+}
+
+impl StreamPlace {
+    fn parse(value: &Value<'_>) -> Result<Self, Refused> {
+        let mut m = Members::open(value)?;
+        let place = Self {
+            name: m.required("name", text)?,
+            n: m.required("n", number)?,
+            prev: m.required("prev", digest)?,
+        };
+        m.close(place)
+    }
+}
+
+impl Content {
+    fn parse(entry_type: EntryType, value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+        Ok(match entry_type {
+            EntryType::Genesis => Content::Genesis(Box::new(governance::Genesis::parse(value)?)),
+            EntryType::Access => Content::Access(Box::new(access::Access::parse(value, slots)?)),
+            EntryType::Consent => {
+                Content::Consent(Box::new(consent::Consent::parse(value, slots)?))
+            }
+            EntryType::Household => Content::Household(household::Household::parse(value, slots)?),
+            EntryType::Institution => Content::Institution(governance::Institution::parse(value)?),
+            EntryType::Key => Content::Key(governance::Key::parse(value)?),
+            EntryType::Role => Content::Role(governance::Role::parse(value)?),
+            EntryType::Delegation => Content::Delegation(governance::Delegation::parse(value)?),
+            EntryType::Node => Content::Node(governance::Node::parse(value)?),
+            EntryType::Policy => Content::Policy(governance::PolicyText::parse(value)?),
+            EntryType::Rules => Content::Rules(governance::Rules::parse(value)?),
+            EntryType::Note => Content::Note(system::Note::parse(value, slots)?),
+            EntryType::Read => Content::Read(system::Read::parse(value, slots)?),
+            EntryType::Disclosure => Content::Disclosure(system::Disclosure::parse(value, slots)?),
+            EntryType::Erasure => Content::Erasure(system::Erasure::parse(value)?),
+            EntryType::Erased => Content::Erased(system::Erased::parse(value)?),
+            EntryType::Release => Content::Release(system::Release::parse(value, slots)?),
+            EntryType::Link => Content::Link(system::Link::parse(value, slots)?),
+            EntryType::StateRoot => Content::StateRoot(system::StateRoot::parse(value)?),
+        })
+    }
+
+    fn to_value(&self) -> Value<'_> {
+        match self {
+            Content::Genesis(content) => content.to_value(),
+            Content::Access(content) => content.to_value(),
+            Content::Consent(content) => content.to_value(),
+            Content::Household(content) => content.to_value(),
+            Content::Institution(content) => content.to_value(),
+            Content::Key(content) => content.to_value(),
+            Content::Role(content) => content.to_value(),
+            Content::Delegation(content) => content.to_value(),
+            Content::Node(content) => content.to_value(),
+            Content::Policy(content) => content.to_value(),
+            Content::Rules(content) => content.to_value(),
+            Content::Note(content) => content.to_value(),
+            Content::Read(content) => content.to_value(),
+            Content::Disclosure(content) => content.to_value(),
+            Content::Erasure(content) => content.to_value(),
+            Content::Erased(content) => content.to_value(),
+            Content::Release(content) => content.to_value(),
+            Content::Link(content) => content.to_value(),
+            Content::StateRoot(content) => content.to_value(),
+        }
+    }
+
+    /// Its type.
+    pub fn entry_type(&self) -> EntryType {
+        match self {
+            Content::Genesis(_) => EntryType::Genesis,
+            Content::Access(_) => EntryType::Access,
+            Content::Consent(_) => EntryType::Consent,
+            Content::Household(_) => EntryType::Household,
+            Content::Institution(_) => EntryType::Institution,
+            Content::Key(_) => EntryType::Key,
+            Content::Role(_) => EntryType::Role,
+            Content::Delegation(_) => EntryType::Delegation,
+            Content::Node(_) => EntryType::Node,
+            Content::Policy(_) => EntryType::Policy,
+            Content::Rules(_) => EntryType::Rules,
+            Content::Note(_) => EntryType::Note,
+            Content::Read(_) => EntryType::Read,
+            Content::Disclosure(_) => EntryType::Disclosure,
+            Content::Erasure(_) => EntryType::Erasure,
+            Content::Erased(_) => EntryType::Erased,
+            Content::Release(_) => EntryType::Release,
+            Content::Link(_) => EntryType::Link,
+            Content::StateRoot(_) => EntryType::StateRoot,
+        }
+    }
+}
+
+impl EntryType {
+    /// All types, by number.
+    pub const ALL: [EntryType; 19] = [
+        EntryType::Genesis,
+        EntryType::Access,
+        EntryType::Consent,
+        EntryType::Household,
+        EntryType::Institution,
+        EntryType::Key,
+        EntryType::Role,
+        EntryType::Delegation,
+        EntryType::Node,
+        EntryType::Policy,
+        EntryType::Rules,
+        EntryType::Note,
+        EntryType::Read,
+        EntryType::Disclosure,
+        EntryType::Erasure,
+        EntryType::Erased,
+        EntryType::Release,
+        EntryType::Link,
+        EntryType::StateRoot,
+    ];
+
+    /// The number in `meta`.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The type of a number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code).checked_sub(1)?).copied()
+    }
+
+    /// The word in bodies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EntryType::Genesis => "genesis",
+            EntryType::Access => "access",
+            EntryType::Consent => "consent",
+            EntryType::Household => "household",
+            EntryType::Institution => "institution",
+            EntryType::Key => "key",
+            EntryType::Role => "role",
+            EntryType::Delegation => "delegation",
+            EntryType::Node => "node",
+            EntryType::Policy => "policy",
+            EntryType::Rules => "rules",
+            EntryType::Note => "note",
+            EntryType::Read => "read",
+            EntryType::Disclosure => "disclosure",
+            EntryType::Erasure => "erasure",
+            EntryType::Erased => "erased",
+            EntryType::Release => "release",
+            EntryType::Link => "link",
+            EntryType::StateRoot => "state-root",
+        }
+    }
+
+    /// The type of a word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|candidate| candidate.as_str() == text)
+    }
 }

@@ -3,13 +3,19 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::Disclosed;
+use super::{
+    Disclosed,
+    disclosed::{DisclosedValue, Slots, one, some},
+    members::{Members, Writer, count, digest, institution, list, number, text, words},
+};
 use crate::{
     hash::Hash,
     id::{InstitutionId, NodeNumber},
+    json::Value,
+    refusal::{Refusal, Refused},
 };
 
-/// `note`, type 12: on another entry, never changing it. JSON: `{kind, text d?, subjects d[0..200]? {ref}}`, `refersTo` required.
+/// `note`, type 12: on another entry, never changing it. JSON: `{kind, text? d, subjects? d[] {ref}}`, `refersTo` required.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct Note {
@@ -18,24 +24,22 @@ pub struct Note {
     pub subjects: Vec<Disclosed<Hash>>,
 }
 
-/// What a note does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum NoteKind {
-    Correct,
-    Complete,
-    Decide,
-    Dispute,
+words! {
+    /// What a note does.
+    NoteKind { Correct "correct", Complete "complete", Decide "decide", Dispute "dispute" }
 }
 
 /// `read`, type 13: a reader saw personal data through the API; committed before the data leaves.
-/// JSON: `{reader d {person, role, institution}, institution, purpose, caseRef d? str, released {route, first?, count, tree?}, subjects d[] {ref}?, exportDigest?}`.
+/// JSON: `{institution, reader d {person, role}, token? d, purpose, caseRef? d, released {route, count, treeSize}, subjects? d[] {ref},
+/// exportDigest?}`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Read {
-    /// The person behind the token.
-    pub reader: Disclosed<Reader>,
     /// The reader's institution, in clear.
     pub institution: InstitutionId,
+    /// The person behind the token.
+    pub reader: Disclosed<Reader>,
+    /// The token itself, signed by the reader's institution: its own word that this person asked. Expired when others can read it.
+    pub token: Option<Disclosed<String>>,
     /// Purpose that the token carries.
     pub purpose: String,
     /// Case that the token carries.
@@ -70,7 +74,7 @@ pub struct Disclosure {
     pub ground: String,
 }
 
-/// `erasure`, type 15: the controller orders it. JSON: `{entries[]? (indexes), before? (index), ground}`.
+/// `erasure`, type 15: the controller orders it. JSON: `{entries[]? (indexes), before? (index), ground}`, at least one of the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Erasure {
@@ -112,4 +116,222 @@ pub struct StateRoot {
     pub version: u64,
     pub root: Hash,
     pub previous: Hash,
+}
+
+impl Note {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+        let mut m = Members::open(value)?;
+        let note = Self {
+            kind: m.required("kind", |value| words(value, NoteKind::parse))?,
+            text: m.optional("text", |value| one(value, slots))?,
+            subjects: m
+                .optional("subjects", |value| some(value, slots))?
+                .unwrap_or_default(),
+        };
+        m.close(note)
+    }
+
+    pub(super) fn to_value(&self) -> Value<'_> {
+        let mut w = Writer::new();
+        w.put("kind", self.kind.as_str());
+        w.put("text", &self.text);
+        w.put_some("subjects", &self.subjects);
+        w.into()
+    }
+}
+
+impl Read {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+        let mut m = Members::open(value)?;
+        let institution = m.required("institution", institution)?;
+        let reader = m.required("reader", |value| one(value, slots))?;
+        let token = m.optional("token", |value| one(value, slots))?;
+        let purpose = m.required("purpose", text)?;
+        let case_ref = m.optional("caseRef", |value| one(value, slots))?;
+        let (route, count, tree_size) = m.required("released", |value| {
+            let mut m = Members::open(value)?;
+            let released = (
+                m.required("route", text)?,
+                m.required("count", count)?,
+                m.required("treeSize", count)?,
+            );
+            m.close(released)
+        })?;
+        let subjects = m
+            .optional("subjects", |value| some(value, slots))?
+            .unwrap_or_default();
+        let export_digest = m.optional("exportDigest", digest)?;
+        m.close(Self {
+            institution,
+            reader,
+            token,
+            purpose,
+            case_ref,
+            route,
+            count,
+            tree_size,
+            subjects,
+            export_digest,
+        })
+    }
+
+    pub(super) fn to_value(&self) -> Value<'_> {
+        let mut w = Writer::new();
+        w.put("institution", &self.institution);
+        w.put("reader", &self.reader);
+        w.put("token", &self.token);
+        w.put("purpose", &self.purpose);
+        w.put("caseRef", &self.case_ref);
+        let mut released = Writer::new();
+        released.put("route", &self.route);
+        released.put("count", self.count);
+        released.put("treeSize", self.tree_size);
+        w.put("released", released);
+        w.put_some("subjects", &self.subjects);
+        w.put("exportDigest", self.export_digest);
+        w.into()
+    }
+}
+
+impl DisclosedValue for Reader {
+    fn parse(value: &Value<'_>) -> Result<Self, Refused> {
+        let mut m = Members::open(value)?;
+        let reader = Self {
+            person: m.required("person", text)?,
+            role: m.required("role", text)?,
+        };
+        m.close(reader)
+    }
+
+    fn to_value(&self) -> Value<'_> {
+        let mut w = Writer::new();
+        w.put("person", &self.person);
+        w.put("role", &self.role);
+        w.into()
+    }
+}
+
+impl Disclosure {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+        let mut m = Members::open(value)?;
+        let disclosure = Self {
+            institution: m.required("institution", institution)?,
+            export_digest: m.required("exportDigest", digest)?,
+            subjects: m.required("subjects", |value| some(value, slots))?,
+            ground: m.required("ground", text)?,
+        };
+        m.close(disclosure)
+    }
+
+    pub(super) fn to_value(&self) -> Value<'_> {
+        let mut w = Writer::new();
+        w.put("institution", &self.institution);
+        w.put("exportDigest", self.export_digest);
+        w.put("subjects", &self.subjects);
+        w.put("ground", &self.ground);
+        w.into()
+    }
+}
+
+impl Erasure {
+    pub(super) fn parse(value: &Value<'_>) -> Result<Self, Refused> {
+        let mut m = Members::open(value)?;
+        let erasure = Self {
+            entries: m
+                .optional("entries", |value| list(value, count))?
+                .unwrap_or_default(),
+            before: m.optional("before", count)?,
+            ground: m.required("ground", text)?,
+        };
+        if erasure.entries.is_empty() && erasure.before.is_none() {
+            return Err(Refusal::Members.into());
+        }
+        m.close(erasure)
+    }
+
+    pub(super) fn to_value(&self) -> Value<'_> {
+        let mut w = Writer::new();
+        w.put_some("entries", &self.entries);
+        w.put("before", self.before);
+        w.put("ground", &self.ground);
+        w.into()
+    }
+}
+
+impl Erased {
+    pub(super) fn parse(value: &Value<'_>) -> Result<Self, Refused> {
+        let mut m = Members::open(value)?;
+        let erased = Self {
+            node: NodeNumber(m.required("node", number)?),
+            erasure: m.required("erasure", count)?,
+            through: m.required("through", count)?,
+        };
+        m.close(erased)
+    }
+
+    pub(super) fn to_value(&self) -> Value<'_> {
+        let mut w = Writer::new();
+        w.put("node", self.node.0);
+        w.put("erasure", self.erasure);
+        w.put("through", self.through);
+        w.into()
+    }
+}
+
+impl Release {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+        let mut m = Members::open(value)?;
+        let release = Self {
+            subjects: m.required("subjects", |value| some(value, slots))?,
+        };
+        m.close(release)
+    }
+
+    pub(super) fn to_value(&self) -> Value<'_> {
+        let mut w = Writer::new();
+        w.put("subjects", &self.subjects);
+        w.into()
+    }
+}
+
+impl Link {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+        let mut m = Members::open(value)?;
+        let link = Self {
+            old: m.required("old", |value| one(value, slots))?,
+            new: m.required("new", |value| one(value, slots))?,
+            proof: m.required("proof", text)?,
+        };
+        m.close(link)
+    }
+
+    pub(super) fn to_value(&self) -> Value<'_> {
+        let mut w = Writer::new();
+        w.put("old", &self.old);
+        w.put("new", &self.new);
+        w.put("proof", &self.proof);
+        w.into()
+    }
+}
+
+impl StateRoot {
+    pub(super) fn parse(value: &Value<'_>) -> Result<Self, Refused> {
+        let mut m = Members::open(value)?;
+        let root = Self {
+            size: m.required("size", count)?,
+            version: m.required("version", count)?,
+            root: m.required("root", digest)?,
+            previous: m.required("previous", digest)?,
+        };
+        m.close(root)
+    }
+
+    pub(super) fn to_value(&self) -> Value<'_> {
+        let mut w = Writer::new();
+        w.put("size", self.size);
+        w.put("version", self.version);
+        w.put("root", self.root);
+        w.put("previous", self.previous);
+        w.into()
+    }
 }

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Entries as nodes keep them and send them to each other. Each begins with a version byte and is decoded strictly: what comes out,
+//! encoded again, gives the same bytes.
+//!
+//! ```text
+//! submitted = u8(1) ‖ payload ‖ sigs ‖ disclosures
+//! stored    = u8(1) ‖ u8(body there) ‖ meta[47] ‖ meta_salt[32] ‖ body_commit[32] ‖ (body_salt[32] ‖ payload ‖ sigs)? ‖ disclosures
+//! payload   = u32(len) ‖ bytes          sigs = u32(len) ‖ bytes          disclosures = u16(n) ‖ n × (u32(len) ‖ ASCII)
+//! ```
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use super::{BODY_BYTES_MAX, DISCLOSURES_BYTES_MAX, DISCLOSURES_MAX, meta_decode, meta_encode};
+use crate::{
+    entry::{StoredBody, StoredEntry, SubmittedEntry},
+    hash::Hash,
+    signature::Sigs,
+};
+
+const VERSION: u8 = 1;
+
+/// Bytes that no encoder of ours wrote: damaged, or of a newer version. Names what was to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "malformed {}", self.0)
+    }
+}
+
+impl core::error::Error for Malformed {}
+
+impl SubmittedEntry {
+    /// The binary form, for the Raft log and between peers.
+    pub fn encode(&self) -> Vec<u8> {
+        let sigs = self.sigs().encode();
+        let size = 16
+            + self.payload().len()
+            + sigs.len()
+            + self
+                .disclosures()
+                .iter()
+                .map(|text| 4 + text.len())
+                .sum::<usize>();
+        let mut out = Vec::with_capacity(size);
+        out.push(VERSION);
+        put(self.payload(), &mut out);
+        put(&sigs, &mut out);
+        put_disclosures(self.disclosures(), &mut out);
+        out
+    }
+
+    /// Decodes what [`SubmittedEntry::encode`] writes and nothing else.
+    ///
+    /// # Errors
+    /// Other bytes; a node must not go on with them.
+    pub fn decode(data: &[u8]) -> Result<Self, Malformed> {
+        submitted(data).ok_or(Malformed("submitted entry"))
+    }
+}
+
+impl StoredEntry {
+    /// The binary form that a node keeps under the entry's index.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.push(VERSION);
+        out.push(u8::from(self.body.is_some()));
+        out.extend_from_slice(&meta_encode(&self.meta));
+        out.extend_from_slice(self.meta_salt.as_bytes());
+        out.extend_from_slice(self.body_commit.as_bytes());
+        if let Some(body) = &self.body {
+            out.extend_from_slice(&body.body_salt);
+            put(&body.payload, &mut out);
+            put(&body.sigs.encode(), &mut out);
+        }
+        put_disclosures(&self.disclosures, &mut out);
+        out
+    }
+
+    /// Decodes what [`StoredEntry::encode`] writes and nothing else. Whether the commitments hold, [`StoredEntry::verify`] says.
+    ///
+    /// # Errors
+    /// Other bytes: the store is damaged, and the node must stop and name the index.
+    pub fn decode(data: &[u8]) -> Result<Self, Malformed> {
+        stored(data).ok_or(Malformed("stored entry"))
+    }
+}
+
+fn submitted(data: &[u8]) -> Option<SubmittedEntry> {
+    let mut rest = Reader::new(data);
+    if rest.u8()? != VERSION {
+        return None;
+    }
+    let (payload, sigs) = (
+        rest.field(BODY_BYTES_MAX)?,
+        Sigs::decode(rest.field(usize::MAX)?).ok()?,
+    );
+    let entry = SubmittedEntry::new(payload, sigs, rest.disclosures()?).ok()?;
+    rest.is_empty().then_some(entry)
+}
+
+fn stored(data: &[u8]) -> Option<StoredEntry> {
+    let mut rest = Reader::new(data);
+    let body_there = match (rest.u8()?, rest.u8()?) {
+        (VERSION, 0) => false,
+        (VERSION, 1) => true,
+        _ => return None,
+    };
+    let (meta, meta_salt, body_commit) = (meta_decode(rest.array()?)?, rest.hash()?, rest.hash()?);
+    let body = if body_there {
+        let (body_salt, payload) = (*rest.array()?, rest.field(BODY_BYTES_MAX)?.to_vec());
+        Some(StoredBody {
+            body_salt,
+            payload,
+            sigs: Sigs::decode(rest.field(usize::MAX)?).ok()?,
+        })
+    } else {
+        None
+    };
+    let entry = StoredEntry {
+        meta,
+        meta_salt,
+        body_commit,
+        body,
+        disclosures: rest.disclosures()?,
+    };
+    rest.is_empty().then_some(entry)
+}
+
+fn put(field: &[u8], out: &mut Vec<u8>) {
+    // Every field is bounded far below 2^32 bytes.
+    out.extend_from_slice(&(field.len() as u32).to_be_bytes());
+    out.extend_from_slice(field);
+}
+
+fn put_disclosures(disclosures: &[String], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(disclosures.len() as u16).to_be_bytes());
+    disclosures
+        .iter()
+        .for_each(|text| put(text.as_bytes(), out));
+}
+
+/// Takes big-endian numbers and fields from the front of a slice; `None` where too little is left.
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(data: &'a [u8]) -> Self {
+        Self(data)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(crate) fn u8(&mut self) -> Option<u8> {
+        self.array().map(|&[byte]| byte)
+    }
+
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        self.array().map(|bytes| u16::from_be_bytes(*bytes))
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.array().map(|bytes| u32::from_be_bytes(*bytes))
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.array().map(|bytes| u64::from_be_bytes(*bytes))
+    }
+
+    pub(crate) fn hash(&mut self) -> Option<Hash> {
+        self.array().map(|bytes| Hash(*bytes))
+    }
+
+    /// `u32(len) ‖ bytes`, at most `bytes_max` of them.
+    pub(crate) fn field(&mut self, bytes_max: usize) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.u32()?).ok()?;
+        if len > bytes_max {
+            None
+        } else {
+            self.take(len)
+        }
+    }
+
+    fn disclosures(&mut self) -> Option<Vec<String>> {
+        let n = usize::from(self.u16()?);
+        if n > DISCLOSURES_MAX {
+            return None;
+        }
+        let mut disclosures = Vec::with_capacity(n);
+        let mut left = DISCLOSURES_BYTES_MAX;
+        for _ in 0..n {
+            let text = core::str::from_utf8(self.field(left)?).ok()?;
+            left -= text.len();
+            disclosures.push(String::from(text));
+        }
+        Some(disclosures)
+    }
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! From submitted to verified: all that depends on bytes and public keys alone. No clock, no other state.
+
+use super::*;
+
+/// Where public keys are found. A key id never changes its key, so answers may be kept.
+pub trait KeySource {
+    /// Why a key could not be looked up.
+    type Error;
+
+    /// The key of an id, in force or not; `None` if it was never registered.
+    ///
+    /// # Errors
+    /// The source's own failures.
+    fn public_key(&self, id: &KeyId) -> Result<Option<PublicKey>, Self::Error>;
+}
+
+/// Keys in memory.
+impl KeySource for BTreeMap<KeyId, PublicKey> {
+    type Error = Infallible;
+
+    fn public_key(&self, id: &KeyId) -> Result<Option<PublicKey>, Infallible> {
+        Ok(self.get(id).copied())
+    }
+}
+
+impl<K: KeySource + ?Sized> KeySource for &K {
+    type Error = K::Error;
+
+    fn public_key(&self, id: &KeyId) -> Result<Option<PublicKey>, K::Error> {
+        (**self).public_key(id)
+    }
+}
+
+/// Why there is no verified entry.
+#[derive(Debug)]
+pub enum Stop<E> {
+    /// The entry is at fault.
+    Refused(Refused),
+    /// The key source failed; nothing is known of the entry.
+    Failed(E),
+}
+
+impl<E> From<Refused> for Stop<E> {
+    fn from(refused: Refused) -> Self {
+        Stop::Refused(refused)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Stop<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Refused(refused) => refused.fmt(f),
+            Stop::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
+/// An entry whose signatures, body and disclosures hold, for the ledger named. Whether it is admitted is judged against the state
+/// ([`crate::admission`]): key uses and validity, roles, ids and times are not looked at here.
+#[derive(Clone, PartialEq)]
+pub struct VerifiedEntry {
+    submitted: SubmittedEntry,
+    body: Body,
+}
+
+/// Verifies one entry: the only way to a [`VerifiedEntry`], with [`Verifier::verify`] for many.
+///
+/// # Errors
+/// [`Stop::Refused`] by the precedence of [`Refusal`]; [`Stop::Failed`] where a key could not be looked up.
+pub fn verify<K: KeySource>(
+    entry: SubmittedEntry,
+    ledger: &str,
+    keys: &K,
+) -> Result<VerifiedEntry, Stop<K::Error>> {
+    Verifier::new(ledger, keys).verify(entry)
+}
+
+/// Verifies many entries: keys are looked up once, and a signature over a batch is checked once for all its entries.
+pub struct Verifier<'k, K> {
+    ledger: &'k str,
+    keys: &'k K,
+    known: BTreeMap<KeyId, PublicKey>,
+    /// Batch signatures that hold: `H(key id ‖ signature ‖ message)`.
+    batches: BTreeSet<Hash>,
+}
+
+/// Most keys and batch signatures that a [`Verifier`] remembers.
+const REMEMBERED_MAX: usize = 4096;
+
+impl<'k, K: KeySource> Verifier<'k, K> {
+    /// For one ledger, with keys from one source.
+    pub fn new(ledger: &'k str, keys: &'k K) -> Self {
+        Self {
+            ledger,
+            keys,
+            known: BTreeMap::new(),
+            batches: BTreeSet::new(),
+        }
+    }
+
+    /// Verifies the next entry.
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub fn verify(&mut self, submitted: SubmittedEntry) -> Result<VerifiedEntry, Stop<K::Error>> {
+        for (at, row) in submitted.sigs().rows().iter().enumerate() {
+            let place = |refusal: Refusal, member| {
+                Refused::from(refusal)
+                    .at(member)
+                    .at_index(at)
+                    .at("signatures")
+                    .at("envelope")
+            };
+            let key = self
+                .key(&row.key_id)
+                .map_err(Stop::Failed)?
+                .ok_or_else(|| place(Refusal::KeyUnknown, "keyid"))?;
+            self.check(&row.key_id, &key, &row.signature, submitted.pae())
+                .map_err(|refusal| place(refusal, "sig"))?;
+        }
+        let body = Body::parse(submitted.payload(), submitted.disclosures())?;
+        if body.common.ledger != self.ledger {
+            return Err(Refused::new(Refusal::Ledger, "/envelope/payload/ledger").into());
+        }
+        Ok(VerifiedEntry { submitted, body })
+    }
+
+    fn key(&mut self, id: &KeyId) -> Result<Option<PublicKey>, K::Error> {
+        if let Some(key) = self.known.get(id) {
+            return Ok(Some(*key));
+        }
+        let key = self.keys.public_key(id)?;
+        if let Some(key) = key
+            && self.known.len() < REMEMBERED_MAX
+        {
+            self.known.insert(*id, key);
+        }
+        Ok(key)
+    }
+
+    fn check(
+        &mut self,
+        key_id: &KeyId,
+        key: &PublicKey,
+        signature: &Signature,
+        pae: &[u8],
+    ) -> Result<(), Refusal> {
+        let ed25519 = signature.ed25519();
+        let Signature::Batch { .. } = signature else {
+            return key.verify(pae, ed25519);
+        };
+        let message = signature.batch_message(pae).ok_or(Refusal::Signature)?;
+        let seen = Hash::of(&[key_id.0.as_bytes(), ed25519, &message]);
+        if self.batches.contains(&seen) {
+            return Ok(());
+        }
+        key.verify(&message, ed25519)?;
+        if self.batches.len() < REMEMBERED_MAX {
+            self.batches.insert(seen);
+        }
+        Ok(())
+    }
+}
+
+/// The keys that a genesis brings along: what it is itself verified with.
+///
+/// # Errors
+/// What is wrong with its body, or `genesis` where it is none.
+pub fn genesis_keys(entry: &SubmittedEntry) -> Result<BTreeMap<KeyId, PublicKey>, Refused> {
+    match Body::parse(entry.payload(), entry.disclosures())?.content {
+        Content::Genesis(genesis) => Ok(genesis
+            .keys
+            .iter()
+            .map(|key| (key.public_key.key_id(), key.public_key))
+            .collect()),
+        _ => Err(Refused::new(Refusal::Genesis, "/envelope/payload/type")),
+    }
+}
+
+impl VerifiedEntry {
+    /// The body, every disclosed value in it.
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// The entry as it was sent.
+    pub fn submitted(&self) -> &SubmittedEntry {
+        &self.submitted
+    }
+
+    /// What was signed.
+    pub fn pae(&self) -> &[u8] {
+        self.submitted.pae()
+    }
+
+    /// Ids of the keys that signed, ascending.
+    pub fn signers(&self) -> impl Iterator<Item = KeyId> {
+        self.submitted.sigs().rows().iter().map(|row| row.key_id)
+    }
+
+    /// Its type.
+    pub fn entry_type(&self) -> EntryType {
+        self.body.entry_type()
+    }
+
+    /// The entry as it was sent, to be sent on.
+    pub fn into_submitted(self) -> SubmittedEntry {
+        self.submitted
+    }
+}
+
+/// Prints type and sizes alone: the rest is personal data.
+impl fmt::Debug for VerifiedEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "VerifiedEntry({}, {:?})",
+            self.entry_type().as_str(),
+            self.submitted
+        )
+    }
+}
