@@ -454,7 +454,7 @@ impl Rules {
         m.close(rules)
     }
 
-    pub(super) fn to_value(self) -> Value<'_> {
+    pub(super) fn to_value(self) -> Value<'static> {
         let mut w = Writer::new();
         w.put("rules", self.rules);
         w.into()
