@@ -6,9 +6,10 @@
 //! writes is a map in front of a store. Layouts are in [`crate::bytes::state`].
 
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::{convert::Infallible, fmt};
+use core::fmt;
 
-pub use crate::bytes::state::{StateKey, kind};
+pub use crate::bytes::state::{KeyRecord, StateKey, kind};
+use crate::entry::Stop;
 
 pub mod registry;
 
@@ -52,9 +53,9 @@ impl fmt::Display for StateError {
 
 impl core::error::Error for StateError {}
 
-impl From<Infallible> for StateError {
-    fn from(never: Infallible) -> Self {
-        match never {}
+impl<E: From<StateError>> From<StateError> for Stop<E> {
+    fn from(error: StateError) -> Self {
+        Stop::Failed(error.into())
     }
 }
 
@@ -87,5 +88,69 @@ impl State for MemoryState {
 
     fn get(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StateError> {
         Ok(self.0.get(key).cloned())
+    }
+}
+
+/// State with writes on top that are not yet performed: what an entry changes, step by step.
+pub(crate) struct Draft<'a, S> {
+    under: &'a S,
+    writes: BTreeMap<StateKey, Option<Vec<u8>>>,
+}
+
+impl<'a, S: State> Draft<'a, S> {
+    pub(crate) fn over(under: &'a S) -> Self {
+        Draft {
+            under,
+            writes: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn put(&mut self, key: StateKey, value: Vec<u8>) {
+        self.writes.insert(key, Some(value));
+    }
+
+    pub(crate) fn remove(&mut self, key: StateKey) {
+        self.writes.insert(key, None);
+    }
+
+    /// Appends to a registry list.
+    pub(crate) fn push(&mut self, list: &str, item: Vec<u8>) -> Result<(), Stop<S::Error>> {
+        let length = registry::list_length(self, list)?;
+        self.put(StateKey::list_item(list, length), item);
+        self.put(
+            StateKey::list(list),
+            length.saturating_add(1).to_be_bytes().to_vec(),
+        );
+        Ok(())
+    }
+
+    /// The writes, by key: the same entry over the same state gives the same bytes.
+    pub(crate) fn into_writes(self) -> Writes {
+        self.writes.into_iter().collect()
+    }
+}
+
+impl<S: State> State for Draft<'_, S> {
+    type Error = Stop<S::Error>;
+
+    fn get(&self, key: &StateKey) -> Result<Option<Vec<u8>>, Stop<S::Error>> {
+        match self.writes.get(key) {
+            Some(written) => Ok(written.clone()),
+            None => self.under.get(key).map_err(Stop::Failed),
+        }
+    }
+}
+
+/// Reads and decodes a value; one that cannot be decoded is [`StateError::Corrupt`].
+pub(crate) fn read<S: State, T>(
+    state: &S,
+    key: &StateKey,
+    decode: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<Option<T>, S::Error> {
+    match state.get(key)? {
+        None => Ok(None),
+        Some(value) => decode(&value)
+            .map(Some)
+            .ok_or_else(|| StateError::Corrupt(key.clone()).into()),
     }
 }

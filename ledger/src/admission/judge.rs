@@ -1,0 +1,611 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The decision: refused, known, or new with findings. Reads alone; the order of the checks is that of [`Refusal`].
+
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+
+use super::{CONSENT_READS_MAX, LINKED_REFS_MAX, Signer, refuse};
+use crate::{
+    body::{
+        Body, Common, Content, EntryType,
+        access::{Access, Side, SubjectRole, Visibility},
+        governance::Key,
+        household::HouseholdKind,
+    },
+    bytes::state::{self, StateKey},
+    consent::Use,
+    entry::{Stop, VerifiedEntry},
+    finding::{Finding, Findings},
+    governance,
+    hash::Hash,
+    id::{InstitutionId, KeyId},
+    key::KeyUse,
+    number::EntryIndex,
+    refusal::Refusal,
+    rules::{Needs, RuleSet, rule_set},
+    state::{Draft, State, StateError, read, registry},
+    time::refuse_ahead,
+};
+
+/// What judging an entry comes to, where it is not refused.
+pub(super) enum Judgement {
+    /// The same entry stands there already.
+    Known(EntryIndex),
+    /// It takes its place.
+    New(Judged),
+}
+
+/// An entry that takes its place.
+pub(super) struct Judged {
+    pub(super) signers: Vec<Signer>,
+    /// A key entry signed by the key that it replaces or revokes.
+    pub(super) alone: bool,
+    /// Someone who may speak for the institution signed: what is said moves the institution's own state.
+    pub(super) vouched: bool,
+    /// What tells this entry from another with the same id.
+    pub(super) digest: Hash,
+    pub(super) rules: u16,
+    pub(super) findings: Findings,
+}
+
+/// The use that a key must have to sign entries of a type.
+pub fn use_of(entry_type: EntryType) -> KeyUse {
+    match entry_type {
+        EntryType::Access
+        | EntryType::Consent
+        | EntryType::Household
+        | EntryType::Note
+        | EntryType::Erasure
+        | EntryType::Release
+        | EntryType::Link => KeyUse::Entry,
+        EntryType::Genesis
+        | EntryType::Institution
+        | EntryType::Key
+        | EntryType::Role
+        | EntryType::Delegation
+        | EntryType::Node
+        | EntryType::Policy
+        | EntryType::Rules => KeyUse::Governance,
+        EntryType::Read | EntryType::Disclosure | EntryType::Erased | EntryType::StateRoot => {
+            KeyUse::Node
+        }
+    }
+}
+
+/// Whether a content is one that k of n sign after genesis.
+pub(super) fn is_governance(content: &Content) -> bool {
+    use_of(content.entry_type()) == KeyUse::Governance && !matches!(content, Content::Genesis(_))
+}
+
+pub(super) fn judge<S: State>(
+    state: &Draft<'_, S>,
+    entry: &VerifiedEntry,
+    index: EntryIndex,
+    accepted_at_ms: u64,
+) -> Result<Judgement, Stop<S::Error>> {
+    let body = entry.body();
+    let ids: Vec<KeyId> = entry.signers().collect();
+    let signers = find_signers(state, &body.content, &ids)?;
+    // The window before the ids: whether an id that left the window was deleted yet must not change an answer.
+    if let Err(refusal) = body.common.id.refuse_outside_window(accepted_at_ms) {
+        return refuse(refusal, &common_pointer("id"));
+    }
+    let digest = state::entry_digest(entry.pae(), &ids);
+    // An entry sent again gets its first receipt even where its key has ended since.
+    match read(
+        state,
+        &StateKey::entry_id(&body.common.institution, &body.common.id),
+        state::decode_entry_id,
+    )? {
+        Some((index, known)) if known == digest => return Ok(Judgement::Known(index)),
+        Some(_) => return refuse(Refusal::IdUsed, &common_pointer("id")),
+        None => {}
+    }
+    if let Err(refusal) = refuse_ahead(body.common.occurred_at_ms, accepted_at_ms) {
+        return refuse(refusal, &common_pointer("occurredAt"));
+    }
+    let alone = signs_alone(&body.content, &ids);
+    judge_keys(&signers, alone, body.content.entry_type(), index)?;
+    if let Content::Genesis(genesis) = &body.content {
+        // What else a genesis must be, `governance::found` asks.
+        if index.0 != 0 || registry::governance(state)?.is_some() {
+            return refuse(Refusal::Genesis, &common_pointer("type"));
+        }
+        return Ok(Judgement::New(Judged {
+            signers,
+            alone,
+            vouched: true,
+            digest,
+            rules: genesis.rules,
+            findings: Findings::COVERED,
+        }));
+    }
+    let vouched = judge_institutions(state, &body.common, &signers)?;
+    judge_right(state, body, &signers, vouched, alone, index)?;
+    let Some(rules) = registry::rules(state)? else {
+        return refuse(Refusal::Genesis, &common_pointer("type"));
+    };
+    let set = rule_set(rules).ok_or(StateError::UnknownRules(rules))?;
+    let findings = find(state, body, vouched, set, accepted_at_ms)?;
+    Ok(Judgement::New(Judged {
+        signers,
+        alone,
+        vouched,
+        digest,
+        rules,
+        findings,
+    }))
+}
+
+fn find_signers<S: State>(
+    state: &Draft<'_, S>,
+    content: &Content,
+    ids: &[KeyId],
+) -> Result<Vec<Signer>, Stop<S::Error>> {
+    if let Content::Genesis(genesis) = content {
+        return governance::genesis_signers(genesis, ids);
+    }
+    let mut signers = Vec::with_capacity(ids.len());
+    for (place, id) in ids.iter().enumerate() {
+        match registry::key(state, id)? {
+            Some(record) => signers.push(Signer { id: *id, record }),
+            None => return refuse(Refusal::KeyUnknown, &signer_pointer(&format!("{place}"))),
+        }
+    }
+    Ok(signers)
+}
+
+/// A key may replace or revoke itself, whatever its use; then its signature is the only one.
+fn signs_alone(content: &Content, ids: &[KeyId]) -> bool {
+    let itself = match content {
+        Content::Key(Key::Rotated { replaces, .. }) => replaces,
+        Content::Key(Key::Revoked { key_id, .. }) => key_id,
+        _ => return false,
+    };
+    ids == [*itself]
+}
+
+fn judge_keys<E>(
+    signers: &[Signer],
+    alone: bool,
+    entry_type: EntryType,
+    index: EntryIndex,
+) -> Result<(), Stop<E>> {
+    for (place, signer) in signers.iter().enumerate() {
+        if !signer.record.in_force_at(index) {
+            return refuse(Refusal::KeyNotInForce, &signer_pointer(&format!("{place}")));
+        }
+    }
+    for (place, signer) in signers.iter().enumerate() {
+        if !alone && signer.record.key_use != use_of(entry_type) {
+            return refuse(Refusal::KeyUse, &signer_pointer(&format!("{place}")));
+        }
+    }
+    Ok(())
+}
+
+/// The institution named and those of the signers take part. Answers whether one of the signers may speak for it.
+fn judge_institutions<S: State>(
+    state: &Draft<'_, S>,
+    common: &Common,
+    signers: &[Signer],
+) -> Result<bool, Stop<S::Error>> {
+    if !registry::is_participant(state, &common.institution)? {
+        return refuse(Refusal::InstitutionUnknown, &common_pointer("institution"));
+    }
+    let mut vouched = false;
+    for (place, signer) in signers.iter().enumerate() {
+        let institution = &signer.record.institution;
+        if *institution == common.institution {
+            vouched = true;
+            continue;
+        }
+        if !registry::is_participant(state, institution)? {
+            return refuse(
+                Refusal::InstitutionUnknown,
+                &signer_pointer(&format!("{place}")),
+            );
+        }
+        vouched |= use_is_entry(signer)
+            && registry::is_delegated(state, &common.institution, institution)?;
+    }
+    Ok(vouched)
+}
+
+fn use_is_entry(signer: &Signer) -> bool {
+    signer.record.key_use == KeyUse::Entry
+}
+
+/// Who may write entries of this type.
+fn judge_right<S: State>(
+    state: &Draft<'_, S>,
+    body: &Body,
+    signers: &[Signer],
+    vouched: bool,
+    alone: bool,
+    index: EntryIndex,
+) -> Result<(), Stop<S::Error>> {
+    let common = &body.common;
+    let mismatch = || refuse(Refusal::InstitutionMismatch, &common_pointer("institution"));
+    match &body.content {
+        // Recorded with a finding where nobody vouches for it.
+        Content::Consent(_) | Content::Note(_) => {}
+        Content::Access(access) => judge_sides(access, common)?,
+        // What changes what others are shown, or destroys, is believed of those in charge alone.
+        Content::Household(_) | Content::Erasure(_) | Content::Release(_) | Content::Link(_)
+            if !vouched =>
+        {
+            return mismatch();
+        }
+        Content::Household(household) => {
+            let role = registry_role(household.kind);
+            if !registry::has_role(state, &common.institution, role)? {
+                return refuse(
+                    Refusal::NotAuthorised,
+                    &["envelope", "payload", "household", "kind"],
+                );
+            }
+        }
+        Content::Erasure(_) | Content::Release(_) => {}
+        Content::Link(link) => {
+            let holds = registry::has_role(
+                state,
+                &common.institution,
+                registry_role(HouseholdKind::Anagrafica),
+            )? || registry::has_role(
+                state,
+                &common.institution,
+                registry_role(HouseholdKind::Isee),
+            )?;
+            if !holds {
+                return refuse(Refusal::NotAuthorised, &common_pointer("institution"));
+            }
+            let pointer = ["envelope", "payload", "link"];
+            match (&link.old.value, &link.new.value) {
+                (Some(old), Some(new)) if old != new => {
+                    if joined(state, old, new)?.len() > LINKED_REFS_MAX {
+                        return refuse(Refusal::Registry, &pointer);
+                    }
+                }
+                _ => return refuse(Refusal::Registry, &pointer),
+            }
+        }
+        Content::Read(_) | Content::Disclosure(_) | Content::Erased(_) | Content::StateRoot(_) => {
+            if !vouched {
+                return mismatch();
+            }
+            judge_node(state, &body.content, signers, index)?;
+        }
+        _ if !vouched => return mismatch(),
+        _ => {}
+    }
+    judge_reference(state, body, alone, index)?;
+    match &body.content {
+        Content::StateRoot(root) => {
+            let last = registry::state_root(state)?;
+            let (size, version, previous) = last.map_or((0, 0, EMPTY_MAP), |last| {
+                (last.size.0, last.version, last.root)
+            });
+            let due = root.size > size
+                && root.size <= index.0
+                && Some(root.version) == version.checked_add(1)
+                && root.previous == previous;
+            if due {
+                Ok(())
+            } else {
+                refuse(Refusal::StateRoot, &["envelope", "payload", "state-root"])
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The side that an access speaks for is the institution that it names.
+fn judge_sides<E>(access: &Access, common: &Common) -> Result<(), Stop<E>> {
+    let (side, name) = match access.side {
+        Side::Consumer => (&access.consumer, "consumer"),
+        Side::Provider => (&access.provider, "provider"),
+    };
+    if *side != common.institution {
+        return refuse(
+            Refusal::InstitutionMismatch,
+            &["envelope", "payload", "access", name, "institution"],
+        );
+    }
+    let targets = access
+        .subjects
+        .iter()
+        .filter(|subject| is_target(subject.value.as_ref()))
+        .count();
+    if targets.saturating_mul(access.consent_refs.len()) > CONSENT_READS_MAX {
+        return refuse(
+            Refusal::Size,
+            &["envelope", "payload", "access", "consentRefs"],
+        );
+    }
+    if access
+        .part
+        .is_some_and(|part| part.k == 0 || part.k > part.n)
+    {
+        return refuse(Refusal::Members, &["envelope", "payload", "access", "part"]);
+    }
+    Ok(())
+}
+
+/// Nodes in force write with their own keys, and each speaks of itself.
+fn judge_node<S: State>(
+    state: &Draft<'_, S>,
+    content: &Content,
+    signers: &[Signer],
+    index: EntryIndex,
+) -> Result<(), Stop<S::Error>> {
+    for (place, signer) in signers.iter().enumerate() {
+        let Some(node) = registry::node_of_key(state, &signer.id, index)? else {
+            return refuse(Refusal::NotAuthorised, &signer_pointer(&format!("{place}")));
+        };
+        if let Content::Erased(erased) = content
+            && erased.node != node.node
+        {
+            return refuse(
+                Refusal::NotAuthorised,
+                &["envelope", "payload", "erased", "node"],
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `refersTo` names what stands before; a release names a sealed entry of the same authority.
+fn judge_reference<S: State>(
+    state: &Draft<'_, S>,
+    body: &Body,
+    alone: bool,
+    index: EntryIndex,
+) -> Result<(), Stop<S::Error>> {
+    let wrong = || refuse(Refusal::RefersTo, &common_pointer("refersTo"));
+    match (&body.content, &body.common.refers_to) {
+        (Content::Note(_) | Content::Release(_), None) => wrong(),
+        // Governance has a refusal of its own for it.
+        (content, _) if is_governance(content) && !alone => Ok(()),
+        (_, Some(reference)) if reference.index >= index => wrong(),
+        (Content::Release(_), Some(reference)) => {
+            match registry::sealed_entry(state, reference.index)? {
+                Some((leaf, _)) if leaf != reference.leaf => wrong(),
+                Some((_, authority)) if authority == body.common.institution => Ok(()),
+                Some(_) => refuse(Refusal::NotAuthorised, &common_pointer("institution")),
+                None => wrong(),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Everything that is wrong with an entry that is recorded all the same.
+fn find<S: State>(
+    state: &Draft<'_, S>,
+    body: &Body,
+    vouched: bool,
+    set: &RuleSet,
+    accepted_at_ms: u64,
+) -> Result<Findings, Stop<S::Error>> {
+    let mut findings = Findings::COVERED;
+    if !vouched {
+        findings.insert(Finding::DelegationMissing);
+    }
+    if use_of(body.content.entry_type()) == KeyUse::Entry {
+        findings = findings.union(find_time(&body.common, set, accepted_at_ms));
+    }
+    if let Some(place) = &body.common.stream
+        && vouched
+    {
+        let last = read(
+            state,
+            &StateKey::stream(&body.common.institution, &place.name),
+            state::decode_stream,
+        )?;
+        let (n, prev) = last.unwrap_or((0, Hash::ZERO));
+        if place.n > n.saturating_add(1) {
+            findings.insert(Finding::StreamGap);
+        } else if place.n <= n || place.prev != prev {
+            findings.insert(Finding::StreamFork);
+        }
+    }
+    if let Content::Access(access) = &body.content {
+        findings = findings.union(find_access(state, access, &body.common, set)?);
+    }
+    Ok(findings)
+}
+
+fn find_time(common: &Common, set: &RuleSet, accepted_at_ms: u64) -> Findings {
+    let mut findings = Findings::COVERED;
+    if accepted_at_ms.saturating_sub(common.occurred_at_ms) > set.late_after_ms {
+        findings.insert(Finding::Late);
+    }
+    let named_at_ms = common.id.time_ms();
+    let ahead = common
+        .occurred_at_ms
+        .max(named_at_ms)
+        .saturating_sub(accepted_at_ms)
+        > set.clock_ahead_ms;
+    let before_it_happened =
+        common.occurred_at_ms.saturating_sub(named_at_ms) > set.clock_id_behind_ms;
+    if ahead || before_it_happened {
+        findings.insert(Finding::Clock);
+    }
+    findings
+}
+
+fn find_access<S: State>(
+    state: &Draft<'_, S>,
+    access: &Access,
+    common: &Common,
+    set: &RuleSet,
+) -> Result<Findings, Stop<S::Error>> {
+    let mut findings = Findings::COVERED;
+    let purpose = set.purpose(&access.purpose);
+    let mut allowed = false;
+    if let Some(rule) = purpose {
+        allowed = rule.roles.is_empty();
+        for role in rule.roles {
+            allowed = allowed || registry::has_role(state, &access.consumer, role)?;
+        }
+    }
+    if !allowed {
+        findings.insert(Finding::PurposeNotAllowed);
+    }
+    if access.case_ref.is_none() && purpose.is_none_or(|rule| rule.case) {
+        findings.insert(Finding::NoCase);
+    }
+    match set.basis(access) {
+        None => findings.insert(Finding::LegalBasisInvalid),
+        Some(Needs::Consent) => findings = findings.union(find_consents(state, access, common)?),
+        Some(Needs::Reference | Needs::Emergency | Needs::Nothing) => {}
+    }
+    // Who seals an entry from the persons named must be one that may decide so.
+    if let Some(authority) = named_authority(&access.visibility)
+        && !registry::has_role(state, authority, "authority")?
+    {
+        findings.insert(Finding::LegalBasisInvalid);
+    }
+    if access.emergency.is_some() {
+        findings.insert(Finding::Emergency);
+    }
+    if is_again(state, access, common)? {
+        findings.insert(Finding::ExchangeAgain);
+    }
+    Ok(findings)
+}
+
+/// A consent of **each** target subject that is given, in scope and in time, as known at this index.
+fn find_consents<S: State>(
+    state: &Draft<'_, S>,
+    access: &Access,
+    common: &Common,
+) -> Result<Findings, Stop<S::Error>> {
+    let wanted = Use {
+        purpose: &access.purpose,
+        recipient: access.consumer.as_str(),
+        data_categories: &access.data_categories,
+        at_ms: common.occurred_at_ms,
+    };
+    let mut findings = Findings::COVERED;
+    for subject in access
+        .subjects
+        .iter()
+        .filter_map(|subject| subject.value.as_ref())
+    {
+        if subject.role == SubjectRole::Target {
+            findings = findings.union(find_consent_of(
+                state,
+                &subject.person,
+                &access.consent_refs,
+                &wanted,
+            )?);
+        }
+    }
+    Ok(findings)
+}
+
+/// What is wrong with a person's consents; nothing, if one of the records covers the use under one of the person's refs.
+fn find_consent_of<S: State>(
+    state: &Draft<'_, S>,
+    person: &Hash,
+    records: &[String],
+    wanted: &Use<'_>,
+) -> Result<Findings, Stop<S::Error>> {
+    let mut refs = registry::linked(state, person)?;
+    refs.push(*person);
+    let mut findings = Findings::COVERED;
+    for record in records {
+        for person in &refs {
+            match registry::consent(state, person, record)?.map(|consent| consent.covers(wanted)) {
+                Some(Ok(())) => return Ok(Findings::COVERED),
+                Some(Err(Finding::ConsentMissing)) | None => {}
+                Some(Err(finding)) => findings.insert(finding),
+            }
+        }
+    }
+    // Only where nothing more telling is known.
+    if findings.is_covered() {
+        findings.insert(Finding::ConsentMissing);
+    }
+    Ok(findings)
+}
+
+/// The same side told this exchange, or this part of it, before.
+fn is_again<S: State>(
+    state: &Draft<'_, S>,
+    access: &Access,
+    common: &Common,
+) -> Result<bool, Stop<S::Error>> {
+    let key = |part| {
+        StateKey::exchange(
+            &access.exchange,
+            access.side as u8,
+            part,
+            &common.institution,
+        )
+    };
+    let (k, n) = access.part.map_or((0, 0), |part| (part.k, part.n));
+    match read(state, &key(0), state::decode_exchange)? {
+        None => Ok(false),
+        // Told whole, or in another number of parts.
+        Some((_, told)) if told == 0 || told != n => Ok(true),
+        Some(_) => Ok(state.get(&key(k))?.is_some()),
+    }
+}
+
+/// The authority that seals an entry, where the persons named may not be told; the institution itself if none is named.
+pub(super) fn sealing_authority<'a>(
+    visibility: &'a Visibility,
+    institution: &'a InstitutionId,
+) -> Option<&'a InstitutionId> {
+    match visibility {
+        Visibility::Visible => None,
+        Visibility::Deferred { .. } | Visibility::Hidden { .. } => {
+            Some(named_authority(visibility).unwrap_or(institution))
+        }
+    }
+}
+
+fn named_authority(visibility: &Visibility) -> Option<&InstitutionId> {
+    match visibility {
+        Visibility::Visible => None,
+        Visibility::Deferred { authority, .. } => authority.as_ref(),
+        Visibility::Hidden { authority, .. } => Some(authority),
+    }
+}
+
+/// All refs that two refs would be one person with.
+pub(super) fn joined<S: State>(
+    state: &Draft<'_, S>,
+    old: &Hash,
+    new: &Hash,
+) -> Result<BTreeSet<Hash>, Stop<S::Error>> {
+    let mut refs: BTreeSet<Hash> = [*old, *new].into();
+    refs.extend(registry::linked(state, old)?);
+    refs.extend(registry::linked(state, new)?);
+    Ok(refs)
+}
+
+/// The role of the registry that says who belongs to a household of this kind.
+pub(super) fn registry_role(kind: HouseholdKind) -> &'static str {
+    match kind {
+        HouseholdKind::Anagrafica => "registry-anagrafica",
+        HouseholdKind::Isee => "registry-isee",
+    }
+}
+
+fn is_target(subject: Option<&crate::body::access::AccessSubject>) -> bool {
+    subject.is_some_and(|subject| subject.role == SubjectRole::Target)
+}
+
+/// Root of the empty state map, as bytes.
+const EMPTY_MAP: Hash = Hash(*b"SPARSE_MERKLE_PLACEHOLDER_HASH__");
+
+fn common_pointer(member: &str) -> [&str; 3] {
+    ["envelope", "payload", member]
+}
+
+fn signer_pointer(place: &str) -> [&str; 4] {
+    ["envelope", "signatures", place, "keyid"]
+}
