@@ -26,6 +26,21 @@ impl Hash {
         &self.0
     }
 
+    /// As a line of the C2SP formats: padded base64, 44 characters.
+    pub fn to_base64(&self) -> alloc::string::String {
+        crate::base64::encode(&self.0)
+    }
+
+    /// Parses what [`Hash::to_base64`] writes and nothing else.
+    pub fn from_base64(text: &str) -> Option<Hash> {
+        // Longer text is not even decoded.
+        if text.len() == 44 {
+            Self::from_slice(&crate::base64::decode(text)?)
+        } else {
+            None
+        }
+    }
+
     /// From a slice of exactly 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Option<Hash> {
         bytes.try_into().ok().map(Hash)

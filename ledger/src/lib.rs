@@ -31,6 +31,8 @@ pub mod signature;
 pub mod state;
 pub mod time;
 
+pub mod checkpoint;
+pub mod cosignature;
 pub mod merkle;
 pub mod note;
 pub mod policy;
