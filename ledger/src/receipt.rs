@@ -1,2 +1,236 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Receipts: a tlog-proof that carries what the leaf commits to.
+//! Receipts: a tlog-proof whose extra data lets anyone who holds the entry recompute its leaf (byte specification, *Receipt*).
+//!
+//! A receipt promises: the entry is fsynced on a quorum, it stands in the tree of size N, and a majority of the nodes in force at N
+//! computed that tree. A corrupt majority is caught by witnesses and other holders of receipts, not by one receipt.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::bytes::{self, Meta};
+use crate::entry::SubmittedEntry;
+use crate::hash::Hash;
+use crate::merkle::{self, ProofError};
+use crate::note::{Note, VerifierKey};
+use crate::number::EntryIndex;
+use crate::policy::{PolicySet, VerifiedCheckpoint, VerifyError};
+use crate::signature::Sigs;
+use crate::tlog_proof::{TlogProof, TlogProofError};
+
+/// A parsed receipt, believed in nothing: [`verify`] says whether it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Place of the entry.
+    pub index: EntryIndex,
+    /// What the leaf's first commitment holds.
+    pub meta: Meta,
+    /// What opens both commitments.
+    pub body_salt: [u8; 32],
+    /// Inclusion proof, the leaf's sibling first.
+    pub path: Vec<Hash>,
+    /// The checkpoint with its signatures.
+    pub note: Note,
+}
+
+impl Receipt {
+    /// Parses a `.tlog-proof` with Visto's extra data. Formatting it gives the same bytes again.
+    ///
+    /// # Errors
+    /// No tlog-proof, or extra data that is not a receipt's.
+    pub fn parse(receipt: &[u8]) -> Result<Self, ReceiptError> {
+        let TlogProof {
+            extra,
+            index,
+            path,
+            note,
+        } = TlogProof::parse(receipt).map_err(ReceiptError::Form)?;
+        let (meta, body_salt) = extra
+            .and_then(|extra| bytes::extra_decode(&extra))
+            .ok_or(ReceiptError::Extra)?;
+        Ok(Self {
+            index,
+            meta,
+            body_salt,
+            path,
+            note,
+        })
+    }
+
+    /// The receipt as a tlog-proof.
+    pub fn to_tlog_proof(&self) -> TlogProof {
+        let extra = bytes::extra_encode(&self.meta, &self.body_salt).to_vec();
+        TlogProof {
+            extra: Some(extra),
+            index: self.index,
+            path: self.path.clone(),
+            note: self.note.clone(),
+        }
+    }
+}
+
+/// As a `.tlog-proof`.
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_tlog_proof().fmt(f)
+    }
+}
+
+/// A receipt that holds for its entry under a policy. Only [`verify`] and [`verify_signed`] make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedReceipt {
+    index: EntryIndex,
+    meta: Meta,
+    leaf_hash: Hash,
+    checkpoint: VerifiedCheckpoint,
+}
+
+impl VerifiedReceipt {
+    /// Place of the entry in the ledger.
+    pub fn index(&self) -> EntryIndex {
+        self.index
+    }
+
+    /// When the ledger accepted the entry, as what, under which rules and with which findings.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The entry's leaf hash.
+    pub fn leaf_hash(&self) -> Hash {
+        self.leaf_hash
+    }
+
+    /// The checkpoint that holds the entry, and who cosigned it when.
+    pub fn checkpoint(&self) -> &VerifiedCheckpoint {
+        &self.checkpoint
+    }
+
+    /// The earliest and the latest cosignature, in POSIX seconds: the entry was in the ledger by the latest, on its cosigner's word. None if
+    /// the policy asks for no cosignature and there is none.
+    pub fn cosigned_between_s(&self) -> Option<(u64, u64)> {
+        let times = || {
+            self.checkpoint
+                .cosignatures()
+                .iter()
+                .map(|cosigned| cosigned.time_s)
+        };
+        times().min().zip(times().max())
+    }
+}
+
+/// Verifies that the receipt is this entry's, and holds under the policy for its tree's size. Whether the entry's own signatures hold is
+/// another question, which needs the signers' keys: [`crate::entry::verify`].
+///
+/// # Errors
+/// Why it proves nothing.
+pub fn verify(
+    entry: &SubmittedEntry,
+    receipt: &Receipt,
+    policies: &PolicySet,
+) -> Result<VerifiedReceipt, ReceiptError> {
+    verify_signed(&entry.pae(), &entry.sigs, receipt, policies)
+}
+
+/// As [`verify`], for an entry of which only what is signed and the signatures are at hand.
+///
+/// # Errors
+/// Why the receipt proves nothing.
+pub fn verify_signed(
+    pae: &[u8],
+    sigs: &Sigs,
+    receipt: &Receipt,
+    policies: &PolicySet,
+) -> Result<VerifiedReceipt, ReceiptError> {
+    let checkpoint = policies
+        .verify(&receipt.note)
+        .map_err(ReceiptError::Checkpoint)?;
+    let size = checkpoint.checkpoint().size;
+    // The policy was there a line ago.
+    let keys = policies
+        .at_size(size)
+        .map(|policy| policy.keys())
+        .unwrap_or_default();
+    if !lines_are_clean(&receipt.note, keys) {
+        return Err(ReceiptError::Line);
+    }
+    if receipt.index == EntryIndex(0)
+        && policies
+            .genesis()
+            .is_some_and(|genesis| genesis != Hash::of(&[pae]))
+    {
+        return Err(ReceiptError::Genesis);
+    }
+    let meta_commit = bytes::meta_commit(&bytes::meta_salt(&receipt.body_salt), &receipt.meta);
+    let body_commit = bytes::body_commit(&receipt.body_salt, pae, &sigs.encode());
+    let leaf_hash = bytes::leaf_hash(&bytes::leaf(&meta_commit, &body_commit));
+    let root = merkle::verify_inclusion(receipt.index, size, leaf_hash, &receipt.path)
+        .map_err(ReceiptError::Proof)?;
+    if root != checkpoint.checkpoint().root {
+        return Err(ReceiptError::Proof(ProofError::OtherRoot));
+    }
+    // The leaf commits to both; a ledger whose leaf contradicts itself is not to be believed.
+    if receipt.meta.first_key != sigs.first() {
+        return Err(ReceiptError::Meta);
+    }
+    Ok(VerifiedReceipt {
+        index: receipt.index,
+        meta: receipt.meta,
+        leaf_hash,
+        checkpoint,
+    })
+}
+
+/// Whether no line is a known key's but for its name or its key ID. A signed note lets such lines pass as a stranger's; under a receipt
+/// one is a damaged signature, and no byte of a receipt may change unseen. Lines of another length are other types', even under a known
+/// name (a cosigner's post-quantum signature, for one), and pass.
+fn lines_are_clean(note: &Note, keys: &[VerifierKey]) -> bool {
+    note.signatures().iter().all(|line| {
+        let same_name = |key: &&VerifierKey| *key.name() == line.name;
+        let same_key_id = |key: &&VerifierKey| key.key_id() == line.key_id;
+        let same_length =
+            |key: &&VerifierKey| key.signature_type().signature_bytes() == line.signature.len();
+        let known = keys.iter().any(|key| same_name(&key) && same_key_id(&key));
+        known
+            || !keys
+                .iter()
+                .any(|key| same_length(&key) && (same_name(&key) || same_key_id(&key)))
+    })
+}
+
+/// Why a receipt proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiptError {
+    /// Not a tlog-proof.
+    Form(TlogProofError),
+    /// The extra data is missing, or not of version 1.
+    Extra,
+    /// The checkpoint is not to be believed.
+    Checkpoint(VerifyError),
+    /// A signature line under a known name with another key ID, or the other way round.
+    Line,
+    /// The receipt is of a genesis entry, and the policy file names another.
+    Genesis,
+    /// The path does not lead from this entry to the checkpoint's root: another entry's, or changed.
+    Proof(ProofError),
+    /// The leaf names another key than the entry's first.
+    Meta,
+}
+
+impl fmt::Display for ReceiptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReceiptError::Form(cause) => cause.fmt(f),
+            ReceiptError::Extra => f.write_str("the receipt's extra line is missing or malformed"),
+            ReceiptError::Checkpoint(cause) => cause.fmt(f),
+            ReceiptError::Line => f.write_str("a signature line of the receipt is damaged"),
+            ReceiptError::Genesis => f.write_str("the policy file names another genesis entry"),
+            ReceiptError::Proof(ProofError::OtherRoot) => {
+                f.write_str("the receipt does not lead from this entry to the checkpoint: it is another entry's, or was changed")
+            }
+            ReceiptError::Proof(cause) => cause.fmt(f),
+            ReceiptError::Meta => f.write_str("the ledger's leaf names another signer than the entry"),
+        }
+    }
+}
+
+impl core::error::Error for ReceiptError {}
