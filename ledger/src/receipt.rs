@@ -128,7 +128,7 @@ pub fn verify(
     receipt: &Receipt,
     policies: &PolicySet,
 ) -> Result<VerifiedReceipt, ReceiptError> {
-    verify_signed(&entry.pae(), &entry.sigs, receipt, policies)
+    verify_signed(entry.pae(), entry.sigs(), receipt, policies)
 }
 
 /// As [`verify`], for an entry of which only what is signed and the signatures are at hand.
