@@ -4,17 +4,21 @@
 //! A receipt promises: the entry is fsynced on a quorum, it stands in the tree of size N, and a majority of the nodes in force at N
 //! computed that tree. A corrupt majority is caught by witnesses and other holders of receipts, not by one receipt.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::body::Body;
 use crate::bytes::{self, Meta};
 use crate::entry::SubmittedEntry;
 use crate::hash::Hash;
 use crate::merkle::{self, ProofError};
 use crate::note::{Note, VerifierKey};
 use crate::number::EntryIndex;
-use crate::policy::{PolicySet, VerifiedCheckpoint, VerifyError};
+use crate::policy::{Cosigned, PolicySet, VerifiedCheckpoint, VerifyError};
 use crate::signature::Sigs;
+use crate::time::format_timestamp;
 use crate::tlog_proof::{TlogProof, TlogProofError};
 
 /// A parsed receipt, believed in nothing: [`verify`] says whether it holds.
@@ -108,13 +112,64 @@ impl VerifiedReceipt {
     /// The earliest and the latest cosignature, in POSIX seconds: the entry was in the ledger by the latest, on its cosigner's word. None if
     /// the policy asks for no cosignature and there is none.
     pub fn cosigned_between_s(&self) -> Option<(u64, u64)> {
-        let times = || {
-            self.checkpoint
-                .cosignatures()
-                .iter()
-                .map(|cosigned| cosigned.time_s)
-        };
+        let cosignatures = self.checkpoint.cosignatures();
+        let times = || cosignatures.iter().map(|cosigned| cosigned.time_s);
         times().min().zip(times().max())
+    }
+
+    /// The entry's body speaks of the ledger that gave the receipt, and of itself as the ledger does. To be asked of every body that is
+    /// believed because of a receipt.
+    ///
+    /// # Errors
+    /// [`ReceiptError::Ledger`], [`ReceiptError::Type`]
+    pub fn agree_with(&self, body: &Body) -> Result<(), ReceiptError> {
+        let origin = self.checkpoint.checkpoint().origin.as_str();
+        if origin.rsplit_once('/').map(|(name, _)| name) != Some(body.common.ledger.as_str()) {
+            return Err(ReceiptError::Ledger);
+        }
+        if self.meta.entry_type == body.entry_type() {
+            Ok(())
+        } else {
+            Err(ReceiptError::Type)
+        }
+    }
+
+    /// What the receipt proves, a sentence a fact, for readers who know no formats.
+    pub fn facts(&self) -> Vec<String> {
+        let (meta, checkpoint) = (&self.meta, self.checkpoint.checkpoint());
+        let accepted_at = format_timestamp(meta.accepted_at_ms);
+        let mut facts = Vec::from([
+            format!(
+                "The entry is number {} of {}, leaf {}.",
+                self.index, checkpoint.origin, self.leaf_hash
+            ),
+            format!(
+                "The ledger accepted it at {accepted_at} under rule set {}.",
+                meta.rules
+            ),
+            format!(
+                "The log signed the tree of {} entries that holds it.",
+                checkpoint.size
+            ),
+        ]);
+        if meta.findings.is_covered() {
+            facts.insert(2, "The ledger found nothing wrong with it.".into());
+        }
+        for finding in meta.findings.iter() {
+            facts.insert(
+                2,
+                format!(
+                    "The ledger found: {} ({}).",
+                    finding.meaning(),
+                    finding.name()
+                ),
+            );
+        }
+        for Cosigned { name, time_s } in self.checkpoint.cosignatures() {
+            let time = format_timestamp(time_s.saturating_mul(1000));
+            facts.push(format!("{name} cosigned that tree at {time}."));
+        }
+        facts
     }
 }
 
@@ -214,6 +269,10 @@ pub enum ReceiptError {
     Proof(ProofError),
     /// The leaf names another key than the entry's first.
     Meta,
+    /// The entry is for another ledger than the one that gave the receipt.
+    Ledger,
+    /// The ledger sequenced the entry as another type.
+    Type,
 }
 
 impl fmt::Display for ReceiptError {
@@ -229,6 +288,8 @@ impl fmt::Display for ReceiptError {
             }
             ReceiptError::Proof(cause) => cause.fmt(f),
             ReceiptError::Meta => f.write_str("the ledger's leaf names another signer than the entry"),
+            ReceiptError::Ledger => f.write_str("the entry is for another ledger than the receipt's"),
+            ReceiptError::Type => f.write_str("the ledger sequenced the entry as another type"),
         }
     }
 }

@@ -11,4 +11,7 @@
 mod entries;
 mod file;
 mod formats;
+mod maps;
+mod receipts;
 mod refusals;
+mod verifier;

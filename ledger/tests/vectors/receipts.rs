@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Receipts and the C2SP formats under them, and the offline verifier that reads them.
+
+use ledger::bytes::leaf_hash;
+use ledger::checkpoint::Checkpoint;
+use ledger::cosignature::cosign;
+use ledger::entry::SubmittedEntry;
+use ledger::hash::Hash;
+use ledger::id::NodeNumber;
+use ledger::merkle::{self, MemoryNodes, prove_consistency, prove_inclusion};
+use ledger::note::{KeyName, Note, SignatureLine, SignatureType, VerifierKey};
+use ledger::number::{EntryIndex, TreeSize};
+use ledger::policy::{Policy, PolicySet, VerifyError};
+use ledger::receipt::{self, Receipt, ReceiptError, VerifiedReceipt};
+use ledger::tlog_proof::TlogProof;
+
+use crate::file::{Value, bytes, cases, entry, hash, list, number, section, signing_key, text};
+
+/// Log and nodes of the vectors, a majority of them needed.
+pub(crate) fn policies() -> PolicySet {
+    let case = section("receipt");
+    let vkey = |text: &Value| VerifierKey::parse(text.as_str().unwrap()).unwrap();
+    let nodes = list(&case["node_vkeys"]);
+    let nodes: Vec<_> = (1..).map(NodeNumber).zip(nodes.iter().map(vkey)).collect();
+    PolicySet::from(Policy::majority(&vkey(&case["log_vkey"]), &nodes).unwrap())
+}
+
+fn submitted(name: &str) -> SubmittedEntry {
+    SubmittedEntry::from_wire(text(entry(name), "wire").as_bytes()).unwrap()
+}
+
+fn verify(name: &str, receipt: &[u8]) -> Result<VerifiedReceipt, ReceiptError> {
+    receipt::verify(&submitted(name), &Receipt::parse(receipt)?, &policies())
+}
+
+/// All leaves of the vectors' ledger.
+fn tree() -> MemoryNodes {
+    MemoryNodes::from_leaf_hashes(cases("entries").iter().map(|case| hash(case, "leaf_hash")))
+}
+
+#[test]
+fn receipts_are_made_again() {
+    let (case, tree) = (section("receipt"), tree());
+    let name = |text: String| KeyName::parse(&text).unwrap();
+    let origin = name(text(case, "origin").into());
+    let checkpoint = Checkpoint {
+        origin: origin.clone(),
+        size: tree.size(),
+        root: tree.root(),
+    };
+    assert_eq!(tree.size(), TreeSize(number(case, "size")));
+    assert_eq!(tree.root(), hash(case, "root"));
+    let body = checkpoint.to_text();
+    let mut lines = vec![SignatureLine::sign(&origin, &signing_key("log"), &body)];
+    let given = Note::parse(text(case, "checkpoint").as_bytes()).unwrap();
+    for (number, line) in (1..).zip(&given.signatures()[1..]) {
+        let time_s = u64::from_be_bytes(line.signature[..8].try_into().unwrap());
+        let node = name(format!("{}/node/{number}", crate::file::ledger()));
+        lines.push(cosign(
+            &node,
+            &signing_key(&format!("cosign-{number}")),
+            &body,
+            time_s,
+        ));
+    }
+    let note = Note::new(body, lines).unwrap();
+    assert_eq!(note.to_string(), text(case, "checkpoint"));
+    for proof in list(&case["proofs"]) {
+        let entry = entry(text(proof, "entry"));
+        let index = EntryIndex(number(entry, "index"));
+        let (meta, body_salt) = ledger::bytes::extra_decode(&bytes(proof, "extra")).unwrap();
+        let path = prove_inclusion(index, tree.size(), &tree).unwrap();
+        let receipt = Receipt {
+            index,
+            meta,
+            body_salt,
+            path,
+            note: note.clone(),
+        };
+        assert_eq!(receipt.to_string(), text(proof, "tlog_proof"));
+        assert_eq!(
+            Receipt::parse(text(proof, "tlog_proof").as_bytes()),
+            Ok(receipt)
+        );
+    }
+}
+
+#[test]
+fn receipts_hold() {
+    for proof in list(&section("receipt")["proofs"]) {
+        let (name, receipt) = (text(proof, "entry"), text(proof, "tlog_proof"));
+        let (verified, entry) = (verify(name, receipt.as_bytes()).unwrap(), entry(name));
+        assert_eq!(verified.index(), EntryIndex(number(entry, "index")));
+        assert_eq!(verified.leaf_hash(), hash(entry, "leaf_hash"));
+        assert_eq!(
+            verified.meta().accepted_at_ms,
+            number(entry, "accepted_at_ms")
+        );
+        assert_eq!(
+            u64::from(verified.meta().findings.0),
+            number(entry, "findings")
+        );
+        assert_eq!(verified.checkpoint().cosignatures().len(), 3);
+        let (earliest, latest) = verified.cosigned_between_s().unwrap();
+        assert_eq!(latest - earliest, 2);
+        let submitted = submitted(name);
+        let body = ledger::body::Body::parse(submitted.payload(), submitted.disclosures()).unwrap();
+        assert_eq!(verified.agree_with(&body), Ok(()));
+        let mut foreign = body;
+        foreign.common.ledger.push('x');
+        assert_eq!(verified.agree_with(&foreign), Err(ReceiptError::Ledger));
+    }
+}
+
+#[test]
+fn refused_receipts() {
+    let mut count = 0;
+    for case in cases("refuse")
+        .iter()
+        .filter(|case| case["kind"] == "receipt")
+    {
+        let result = verify(text(case, "entry"), text(case, "input").as_bytes());
+        assert!(result.is_err(), "{}", text(case, "name"));
+        count += 1;
+    }
+    assert_eq!(count, 15);
+}
+
+#[test]
+fn no_byte_of_a_receipt_changes_unseen() {
+    let case = &list(&section("receipt")["proofs"])[2];
+    let (entry, policies) = (submitted(text(case, "entry")), policies());
+    let original = text(case, "tlog_proof").as_bytes();
+    let holds = |bytes: &[u8]| {
+        Receipt::parse(bytes).is_ok_and(|it| receipt::verify(&entry, &it, &policies).is_ok())
+    };
+    assert!(holds(original));
+    for at in 0..original.len() {
+        let mut others = vec![b' ', b'\n', b'0', b'A', b'=', b'/', 0, 0xff];
+        others.extend((0..8).map(|bit| original[at] ^ (1 << bit)));
+        for other in others.into_iter().filter(|other| *other != original[at]) {
+            let mut changed = original.to_vec();
+            changed[at] = other;
+            assert!(!holds(&changed), "byte {at} as {other:#04x}");
+        }
+        // Whole lines may go as long as a quorum stays.
+        assert!(
+            original[..at].ends_with(b"\n") || !holds(&original[..at]),
+            "cut at {at}"
+        );
+        assert!(
+            !holds(&[&original[..at], &original[at + 1..]].concat()),
+            "without byte {at}"
+        );
+    }
+}
+
+#[test]
+fn any_two_cosignatures_make_the_quorum_and_strangers_pass() {
+    let case = &list(&section("receipt")["proofs"])[2];
+    let (entry, policies) = (submitted(text(case, "entry")), policies());
+    let receipt = Receipt::parse(text(case, "tlog_proof").as_bytes()).unwrap();
+    let with = |lines: Vec<SignatureLine>| {
+        let note = Note::new(receipt.note.text().into(), lines).unwrap();
+        receipt::verify(
+            &entry,
+            &Receipt {
+                note,
+                ..receipt.clone()
+            },
+            &policies,
+        )
+    };
+    let [log, one, two, three] = receipt.note.signatures() else {
+        panic!("four lines")
+    };
+    let lines =
+        |lines: &[&SignatureLine]| lines.iter().map(|line| (*line).clone()).collect::<Vec<_>>();
+    for pair in [[one, two], [two, three], [three, one]] {
+        assert!(with(lines(&[log, pair[0], pair[1]])).is_ok());
+    }
+    let few = ReceiptError::Checkpoint(VerifyError::Quorum { cosigned: 1 });
+    assert_eq!(with(lines(&[log, one])), Err(few));
+    assert_eq!(
+        with(lines(&[log, one, one])),
+        Err(few),
+        "a node counts once"
+    );
+    // A witness that the policy does not know yet, and a later type of signature under a known name.
+    let stranger = cosign(
+        &KeyName::parse("w.example").unwrap(),
+        &signing_key("inps"),
+        "x\n",
+        1,
+    );
+    let long = SignatureLine {
+        signature: vec![1; 2428],
+        key_id: stranger.key_id,
+        ..one.clone()
+    };
+    assert!(with(lines(&[log, one, two, &stranger, &long])).is_ok());
+    let renamed = SignatureLine {
+        name: stranger.name.clone(),
+        ..three.clone()
+    };
+    assert_eq!(
+        with(lines(&[log, one, two, &renamed])),
+        Err(ReceiptError::Line)
+    );
+}
+
+#[test]
+fn the_policy_of_the_tree_s_size_decides() {
+    let case = &list(&section("receipt")["proofs"])[0];
+    let entry = submitted(text(case, "entry"));
+    let receipt = Receipt::parse(text(case, "tlog_proof").as_bytes()).unwrap();
+    let good = policies();
+    let (_, policy) = &good.policies()[0];
+    let other = Policy::parse(b"quorum none\n").unwrap();
+    let judge = |set: PolicySet| receipt::verify(&entry, &receipt, &set).map(|it| it.index());
+    let later = |size| {
+        good.clone()
+            .with_policy_from(TreeSize(size), other.clone())
+            .unwrap()
+    };
+    assert_eq!(judge(later(8)), Ok(EntryIndex(0)));
+    assert!(judge(later(7)).is_err());
+    let from_8 = [b"# visto: from size 8\n".to_vec(), policy.format()].concat();
+    let none = ReceiptError::Checkpoint(VerifyError::NoPolicy);
+    assert_eq!(judge(PolicySet::parse(&from_8).unwrap()), Err(none));
+    // The first entry is held against the genesis that the file names.
+    let genesis = Hash::of(&[entry.pae()]);
+    assert_eq!(judge(good.clone().with_genesis(genesis)), Ok(EntryIndex(0)));
+    assert_eq!(
+        judge(good.with_genesis(Hash::ZERO)),
+        Err(ReceiptError::Genesis)
+    );
+}
+
+#[test]
+fn a_foreign_implementation_s_proof_holds() {
+    let case = section("interop");
+    let leaves: Vec<_> = (0..7)
+        .map(|n| leaf_hash(format!("visto-leaf-{n}").as_bytes()))
+        .collect();
+    let tree = MemoryNodes::from_leaf_hashes(leaves.iter().copied());
+    let small = merkle::root(TreeSize(3), &tree).unwrap();
+    assert_eq!(small.to_base64(), text(case, "root_3_b64"));
+    assert_eq!(
+        leaves[0].to_base64(),
+        "Qmk9xePo2jhR4IWsKGWPpaA/GPDF82kALJdZq46BlMA="
+    );
+    let path = prove_inclusion(EntryIndex(2), TreeSize(7), &tree).unwrap();
+    let lines: Vec<_> = path.iter().map(Hash::to_base64).collect();
+    assert_eq!(
+        lines,
+        list(&case["path_2_b64"])
+            .iter()
+            .map(|line| line.as_str().unwrap())
+            .collect::<Vec<_>>()
+    );
+    let proof = prove_consistency(TreeSize(3), TreeSize(7), &tree).unwrap();
+    let lines: Vec<_> = proof.iter().map(Hash::to_base64).collect();
+    assert_eq!(
+        lines,
+        [
+            "bYzFfACafUmgb96Qn4xm125l1EGB9OLxwwQWSx0ZGiw=",
+            "m8OeCfmoBXUVjVhuhEslLJCfqTFujtnSbCyDdRbSjZk=",
+            "xDt0foTsJdXRQPqwX+OU2Xh6tVNKcXDjjLWwd1ffGwc=",
+            "OP9IB9et6KjBcPXHcfCcyZW2f6s8UIcyvlMTEfHglsw=",
+        ]
+    );
+    let note = Note::parse(text(case, "checkpoint").as_bytes()).unwrap();
+    let file = format!(
+        "c2sp.org/tlog-proof@v1\nindex 2\n{}\n\n{note}",
+        text_lines(&path)
+    );
+    let proof = TlogProof::parse(file.as_bytes()).unwrap();
+    assert_eq!(
+        proof,
+        TlogProof {
+            extra: None,
+            index: EntryIndex(2),
+            path,
+            note
+        }
+    );
+    assert_eq!(proof.to_string(), file);
+    let policy = format!(
+        "log {}\nwitness w {}\nquorum w\n",
+        text(case, "log_vkey"),
+        text(case, "witness_vkey")
+    );
+    let verified = Policy::parse(policy.as_bytes())
+        .unwrap()
+        .verify(&proof.note)
+        .unwrap();
+    let led = merkle::verify_inclusion(
+        proof.index,
+        verified.checkpoint().size,
+        leaves[2],
+        &proof.path,
+    );
+    assert_eq!(led, Ok(verified.checkpoint().root));
+    assert_eq!(verified.cosignatures()[0].time_s, 1_700_000_000);
+    let log = VerifierKey::parse(text(case, "log_vkey")).unwrap();
+    assert_eq!(log.signature_type(), SignatureType::Ed25519);
+    assert_eq!(
+        Receipt::parse(file.as_bytes()),
+        Err(ReceiptError::Extra),
+        "a proof is not yet a receipt"
+    );
+}
+
+fn text_lines(path: &[Hash]) -> String {
+    path.iter()
+        .map(Hash::to_base64)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
