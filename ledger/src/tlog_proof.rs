@@ -133,3 +133,6 @@ impl fmt::Display for TlogProofError {
 }
 
 impl core::error::Error for TlogProofError {}
+
+#[cfg(test)]
+mod tests;

@@ -140,20 +140,16 @@ impl<R: MapReader> Writer<'_, R> {
         }))
     }
 
-    /// The subtree of these leaves, in ascending order, where no inner node was. Writes all below its top, the caller the top itself.
+    /// The subtree of these leaves, each a key and its value hash, in ascending order, where no inner node was. Writes all below its top, the caller the top itself.
     fn build(
         &mut self,
         path: MapPath,
         leaves: &[(Hash, Hash)],
     ) -> Result<Option<MapNode>, MapError<R::Error>> {
-        if let [] = leaves {
-            return Ok(None);
-        }
-        if let [(key, value_hash)] = leaves {
-            return Ok(Some(MapNode::Leaf {
-                key: *key,
-                value_hash: *value_hash,
-            }));
+        match leaves {
+            [] => return Ok(None),
+            &[(key, value_hash)] => return Ok(Some(MapNode::Leaf { key, value_hash })),
+            _ => {}
         }
         let (to_left, to_right) = split(path, leaves);
         let mut hashes = [EMPTY; 2];
@@ -183,7 +179,9 @@ fn puts(changes: &[Change]) -> Vec<(Hash, Hash)> {
         .collect()
 }
 
+type Sides<'c, T> = (&'c [(Hash, T)], &'c [(Hash, T)]);
+
 /// What goes left of a path and what goes right, of rows in ascending order.
-fn split<T>(path: MapPath, rows: &[(Hash, T)]) -> (&[(Hash, T)], &[(Hash, T)]) {
+fn split<T>(path: MapPath, rows: &[(Hash, T)]) -> Sides<'_, T> {
     rows.split_at(rows.partition_point(|(key, _)| path.next_bit_of(key) != Some(true)))
 }
