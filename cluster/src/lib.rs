@@ -7,6 +7,7 @@
 
 #[allow(dead_code)]
 mod error;
+mod face;
 #[allow(dead_code)]
 mod raft_types;
 #[allow(dead_code)]
@@ -19,4 +20,8 @@ mod peer;
 mod publish;
 
 pub use error::{Error, ErrorKind};
+pub use face::{
+    Accepted, Config, Failure, NodeKeys, Outcome, Published, Role, Status, Tuning, Until,
+};
 pub use peer::tls::{PeerTls, TlsError};
+pub use store::view::{Direction, View};

@@ -6,11 +6,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::store::snapshot::SnapshotDir;
+use crate::store::verify::Verified;
 
 openraft::declare_raft_types!(
     /// openraft's view of this crate. A node's address is no Raft datum: it stands in the `node` entries and the configuration.
@@ -42,6 +45,9 @@ pub(crate) struct BatchData {
     /// The leader's clock, milliseconds since 1970. Apply takes the greater of this and the previous entry's time.
     pub(crate) stamp_ms: u64,
     pub(crate) items: Vec<BatchItem>,
+    /// Set when this process hands the batch to its own Raft log: until then a failed proposal was certainly not written.
+    #[serde(skip)]
+    appended: AtomicBool,
 }
 
 /// One submission.
@@ -51,11 +57,36 @@ pub(crate) struct BatchItem {
     pub(crate) entry: Bytes,
     /// 32 random bytes drawn by the proposing leader.
     pub(crate) body_salt: [u8; 32],
+    /// What this process found when it verified the entry. Never stored, never sent: every node finds out for itself.
+    #[serde(skip)]
+    pub(crate) verified: Mutex<Option<Verified>>,
+}
+
+impl BatchItem {
+    pub(crate) fn new(entry: Bytes, body_salt: [u8; 32], verified: Option<Verified>) -> BatchItem {
+        BatchItem {
+            entry,
+            body_salt,
+            verified: Mutex::new(verified),
+        }
+    }
 }
 
 impl Batch {
     pub(crate) fn new(stamp_ms: u64, items: Vec<BatchItem>) -> Batch {
-        Batch(Arc::new(BatchData { stamp_ms, items }))
+        Batch(Arc::new(BatchData {
+            stamp_ms,
+            items,
+            appended: AtomicBool::new(false),
+        }))
+    }
+
+    pub(crate) fn mark_appended(&self) {
+        self.0.appended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_appended(&self) -> bool {
+        self.0.appended.load(Ordering::Acquire)
     }
 }
 

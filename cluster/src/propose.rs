@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The leader's proposer: gathers submissions into batches, stamps and salts them, and tells each what became of it.
+//!
+//! While nothing is under way, whatever waits goes at once; while something is, submissions gather, and go when the batch is full or the way is
+//! free. So a lone submission does not wait for company, and under load each fsync carries many.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use ledger::entry::VerifiedEntry;
+use ledger::finding::Findings;
+use ledger::hash::Hash;
+use ledger::number::EntryIndex;
+use ledger::refusal::{Refusal, Refused};
+use openraft::error::{ClientWriteError, RaftError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::face::{Accepted, Failure, Outcome, Tuning, Until};
+use crate::raft_types::{Batch, BatchItem, ItemResult, Raft};
+
+/// Batches under way at once, when all but the last are full.
+const IN_FLIGHT_MAX: usize = 4;
+
+/// A submission that waits for its place.
+struct Submission {
+    entry: VerifiedEntry,
+    /// Drawn by the leader, or given with a genesis.
+    salt: Option<[u8; 32]>,
+    stamp_ms: Option<u64>,
+    bytes: Bytes,
+    answer: oneshot::Sender<Outcome>,
+    _waiting: Waiting,
+}
+
+/// Counts a submission from when it is taken until it is answered.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Handle to the proposer task.
+#[derive(Clone)]
+pub(crate) struct Proposer {
+    queue: mpsc::UnboundedSender<Submission>,
+    waiting: Arc<AtomicUsize>,
+    waiting_max: usize,
+}
+
+impl Proposer {
+    /// Starts the task; it ends when the last handle is dropped.
+    pub(crate) fn start(raft: Raft, tuning: &Tuning, now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Proposer {
+        let (queue, submissions) = mpsc::unbounded_channel();
+        let task = Task {
+            raft,
+            submissions,
+            now_ms: Box::new(now_ms),
+            entries_max: tuning.batch_entries_max.max(1),
+            bytes_max: tuning.batch_bytes_max,
+            in_flight: Arc::new(AtomicUsize::new(0)),
+        };
+        tokio::spawn(task.run());
+        // Bounded by the count of what waits, not by the channel: the count includes what is under way.
+        Proposer { queue, waiting: Arc::new(AtomicUsize::new(0)), waiting_max: tuning.queue_entries_max }
+    }
+
+    /// Queues an entry. The answer may never come if the node stops: then nobody knows.
+    pub(crate) fn submit(&self, entry: VerifiedEntry) -> Result<oneshot::Receiver<Outcome>, Failure> {
+        self.queue(entry, None, None)
+    }
+
+    /// Queues the genesis, whose stamp follows from its bytes.
+    pub(crate) fn submit_genesis(&self, entry: VerifiedEntry, stamp_ms: u64, salt: [u8; 32]) -> Result<oneshot::Receiver<Outcome>, Failure> {
+        self.queue(entry, Some(stamp_ms), Some(salt))
+    }
+
+    fn queue(&self, entry: VerifiedEntry, stamp_ms: Option<u64>, salt: Option<[u8; 32]>) -> Result<oneshot::Receiver<Outcome>, Failure> {
+        let before = self.waiting.fetch_add(1, Ordering::AcqRel);
+        let waiting = Waiting(self.waiting.clone());
+        if before >= self.waiting_max {
+            return Err(Failure::Overloaded);
+        }
+        let (answer, outcome) = oneshot::channel();
+        let bytes = Bytes::from(entry.submitted().encode());
+        let submission = Submission { entry, salt, stamp_ms, bytes, answer, _waiting: waiting };
+        self.queue.send(submission).map_err(|_| Failure::ShuttingDown)?;
+        Ok(outcome)
+    }
+}
+
+struct Task {
+    raft: Raft,
+    submissions: mpsc::UnboundedReceiver<Submission>,
+    now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
+    entries_max: usize,
+    bytes_max: usize,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let (done, mut finished) = mpsc::unbounded_channel();
+        let mut batch: Vec<Submission> = Vec::new();
+        let mut bytes = 0;
+        loop {
+            let under_way = self.in_flight.load(Ordering::Acquire);
+            let full = batch.len() >= self.entries_max || bytes >= self.bytes_max;
+            if !batch.is_empty() && (under_way == 0 || (full && under_way < IN_FLIGHT_MAX)) {
+                self.propose(std::mem::take(&mut batch), done.clone()).await;
+                bytes = 0;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                submission = self.submissions.recv(), if !full => match submission {
+                    Some(submission) => {
+                        bytes += submission.bytes.len();
+                        batch.push(submission);
+                        // Take what is there already before looking at the way again.
+                        while batch.len() < self.entries_max && bytes < self.bytes_max && let Ok(next) = self.submissions.try_recv() {
+                            bytes += next.bytes.len();
+                            batch.push(next);
+                        }
+                    }
+                    None => return,
+                },
+                _ = finished.recv() => {}
+            }
+        }
+    }
+
+    async fn propose(&self, submissions: Vec<Submission>, done: mpsc::UnboundedSender<()>) {
+        let mut answers = Vec::with_capacity(submissions.len());
+        let mut items = Vec::with_capacity(submissions.len());
+        let mut stamp_ms = (self.now_ms)();
+        for submission in submissions {
+            let Some(salt) = submission.salt.or_else(draw_salt) else {
+                let _ = submission.answer.send(Outcome::Failed(Failure::NoQuorum));
+                continue;
+            };
+            if let Some(given) = submission.stamp_ms {
+                stamp_ms = given;
+            }
+            answers.push((submission.answer, submission._waiting));
+            items.push(BatchItem::new(submission.bytes, salt, Some(Ok(submission.entry))));
+        }
+        metrics::histogram!("visto_batch_entries").record(items.len() as f64);
+        let batch = Batch::new(stamp_ms, items);
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        // In this task, so that batches reach Raft in the order in which they were gathered; the answer is awaited in another.
+        let written = self.raft.client_write_ff(batch.clone()).await;
+        let in_flight = self.in_flight.clone();
+        tokio::spawn(async move {
+            let outcomes = match written {
+                Ok(receiver) => match receiver.await {
+                    Ok(Ok(response)) => response.data.0.into_iter().map(outcome).collect(),
+                    Ok(Err(error)) => failed(&batch, Some(RaftError::APIError(error))),
+                    Err(_) => failed(&batch, None),
+                },
+                Err(fatal) => failed(&batch, Some(RaftError::Fatal(fatal))),
+            };
+            in_flight.fetch_sub(1, Ordering::AcqRel);
+            let _ = done.send(());
+            for ((answer, _waiting), outcome) in answers.into_iter().zip(outcomes) {
+                // Who asked may be gone.
+                let _ = answer.send(outcome);
+            }
+        });
+    }
+}
+
+/// 32 random bytes from the operating system.
+fn draw_salt() -> Option<[u8; 32]> {
+    let mut salt = [0; 32];
+    getrandom::fill(&mut salt).ok().map(|()| salt)
+}
+
+/// A batch that reached this process's Raft log may yet be committed, by this leader or by the next, even if it was truncated here. One that did
+/// not is gone.
+fn failed(batch: &Batch, error: Option<RaftError<u64, ClientWriteError<u64, openraft::EmptyNode>>>) -> Vec<Outcome> {
+    let outcome = match error {
+        _ if batch.is_appended() => Outcome::Unknown,
+        Some(RaftError::APIError(_)) => Outcome::Failed(Failure::NoQuorum),
+        // Raft stopped: what was in its queue is never looked at.
+        Some(RaftError::Fatal(_)) | None => Outcome::Failed(Failure::ShuttingDown),
+    };
+    vec![outcome; batch.items.len()]
+}
+
+fn outcome(result: ItemResult) -> Outcome {
+    match result {
+        ItemResult::Accepted { index, leaf_hash, accepted_at_ms, findings, again } => Outcome::Accepted(Accepted {
+            index: EntryIndex(index),
+            leaf_hash: Hash(leaf_hash),
+            accepted_at_ms,
+            findings: Findings(findings),
+            state: Until::Committed,
+            again,
+        }),
+        ItemResult::Refused { code, pointer } => match Refusal::from_code(&code) {
+            Some(refusal) => Outcome::Refused(Refused { refusal, pointer }),
+            // Apply ran in this process, so it knows no other codes; if ever, the outcome is not known here.
+            None => Outcome::Unknown,
+        },
+    }
+}

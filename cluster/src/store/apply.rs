@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! What a committed raft_entry does to the state. Judging is the ledger's; this file gives it the state, and writes what it says.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ledger::admission::{self, LedgerInfo, Stamp};
+use ledger::entry::VerifiedEntry;
+use ledger::merkle::Frontier;
+use ledger::number::{EntryIndex, TreeSize};
+use ledger::refusal::Refused;
+use ledger::state::{State, StateKey};
+use openraft::{EntryPayload, StoredMembership};
+use rocksdb::WriteBatch;
+
+use super::applied::Applied;
+use super::db::{Db, encode};
+use super::keys::{self, state_cf, state_meta};
+use super::state_dir::read_applied;
+use super::verify::VerifyPool;
+use super::view::{DbNodes, DbState, read_entry};
+use crate::error::Error;
+use crate::raft_types::{Batch, BatchResult, ItemResult, RaftEntry};
+
+/// A write is handed to RocksDB when it has grown to this, at the end of a raft_entry: a long run of them must not all be held in memory.
+const WRITE_BYTES: usize = 8 * 1024 * 1024;
+
+/// The state and where it stands. One at a time: [`super::machine`] holds the lock.
+pub(crate) struct Apply {
+    db: Arc<Db>,
+    applied: Applied,
+    frontier: Frontier,
+}
+
+impl Apply {
+    pub(crate) fn open(db: Arc<Db>) -> Result<Apply, Error> {
+        let applied = read_applied(&db)?;
+        let frontier = Frontier::read(TreeSize(applied.tree_size), &DbNodes::new(&db))?;
+        Ok(Apply {
+            db,
+            applied,
+            frontier,
+        })
+    }
+
+    pub(crate) fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    /// Applies raft_entries in order and answers each. After an error the state on disk is that of some raft_entry before; the caller stops
+    /// the node, and what is in memory here is not used again.
+    pub(crate) fn run(
+        &mut self,
+        entries: Vec<RaftEntry>,
+        ledger: &LedgerInfo,
+        verifier: &VerifyPool,
+    ) -> Result<Vec<BatchResult>, Error> {
+        let mut results = Vec::with_capacity(entries.len());
+        let mut write = Write::default();
+        for entry in entries {
+            // openraft applies each raft_entry once; an append-only tree is lost if it ever does not.
+            if self
+                .applied
+                .raft_log_id
+                .is_some_and(|applied| entry.log_id.index <= applied.index)
+            {
+                return Err(Error::corrupt(format!(
+                    "raft_entry {} was handed over to be applied twice",
+                    entry.log_id
+                )));
+            }
+            let result = match entry.payload {
+                EntryPayload::Blank => BatchResult::default(),
+                EntryPayload::Membership(membership) => {
+                    self.applied.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    BatchResult::default()
+                }
+                EntryPayload::Normal(batch) => self.batch(&batch, &mut write, ledger, verifier)?,
+            };
+            results.push(result);
+            self.applied.raft_log_id = Some(entry.log_id);
+            if write.batch.size_in_bytes() >= WRITE_BYTES {
+                self.commit(std::mem::take(&mut write))?;
+            }
+        }
+        self.commit(write)?;
+        Ok(results)
+    }
+
+    /// One write holds the effects and the raft_log_id that they belong to. A crash leaves all of it or nothing.
+    fn commit(&mut self, mut write: Write) -> Result<(), Error> {
+        self.applied.root = *self.frontier.root().as_bytes();
+        write.batch.put_cf(
+            self.db.cf(state_cf::META)?,
+            state_meta::APPLIED,
+            encode(&self.applied)?,
+        );
+        self.db.write(write.batch, false)
+    }
+
+    fn batch(
+        &mut self,
+        batch: &Batch,
+        write: &mut Write,
+        ledger: &LedgerInfo,
+        verifier: &VerifyPool,
+    ) -> Result<BatchResult, Error> {
+        verifier.finish(batch)?;
+        let mut results = Vec::with_capacity(batch.items.len());
+        for item in &batch.items {
+            let first = self.applied.tree_size == 0;
+            let verified = verifier.take(item, &write.over(&self.db), first)?;
+            let accepted_at_ms = self.applied.accepted_at_ms.max(batch.stamp_ms);
+            let stamp = Stamp {
+                index: EntryIndex(self.applied.tree_size),
+                accepted_at_ms,
+                body_salt: item.body_salt,
+            };
+            results.push(match verified {
+                Ok(entry) => self.entry(entry, stamp, write, ledger)?,
+                Err(refused) => refusal(&refused),
+            });
+        }
+        Ok(BatchResult(results))
+    }
+
+    fn entry(
+        &mut self,
+        entry: VerifiedEntry,
+        stamp: Stamp,
+        write: &mut Write,
+        ledger: &LedgerInfo,
+    ) -> Result<ItemResult, Error> {
+        let judged = admission::apply(&write.over(&self.db), entry, stamp, ledger)?;
+        let effects = match judged {
+            admission::Applied::Accepted(effects) => effects,
+            admission::Applied::Known { index } => return self.known(index, write),
+            admission::Applied::Refused(refused) => return Ok(refusal(&refused)),
+        };
+        let index = effects.entry.index().0;
+        let result = ItemResult::Accepted {
+            index,
+            leaf_hash: *effects.entry.leaf_hash().as_bytes(),
+            accepted_at_ms: effects.entry.meta().accepted_at_ms,
+            findings: effects.entry.meta().findings.0,
+            again: false,
+        };
+        let db = &self.db;
+        let (nodes, rows, state) = (
+            db.cf(state_cf::NODES)?,
+            db.cf(state_cf::ROWS)?,
+            db.cf(state_cf::STATE)?,
+        );
+        self.frontier
+            .append(effects.entry.leaf_hash(), |level, index, hash| {
+                write
+                    .batch
+                    .put_cf(nodes, keys::node(level, index), hash.as_bytes());
+            });
+        for row in &effects.rows {
+            write
+                .batch
+                .put_cf(rows, keys::row(row.kind as u8, &row.of, index), b"");
+        }
+        for (key, value) in effects.writes {
+            match &value {
+                Some(value) => write.batch.put_cf(state, key.encode(), value),
+                None => write.batch.delete_cf(state, key.encode()),
+            }
+            write.state.insert(key, value);
+        }
+        write.batch.put_cf(
+            db.cf(state_cf::BODIES)?,
+            keys::number(index),
+            effects.entry.into_stored().encode(),
+        );
+        write.accepted.insert(index, result.clone());
+        self.applied.tree_size = index + 1;
+        self.applied.accepted_at_ms = stamp.accepted_at_ms;
+        Ok(result)
+    }
+
+    /// The answer that the entry got when it came first.
+    fn known(&self, index: EntryIndex, write: &Write) -> Result<ItemResult, Error> {
+        let mut result = match write.accepted.get(&index.0) {
+            Some(result) => result.clone(),
+            None => {
+                let stored = read_entry(&self.db, index)?
+                    .ok_or_else(|| Error::corrupt(format!("entry {index} is missing")))?;
+                ItemResult::Accepted {
+                    index: index.0,
+                    leaf_hash: *stored.leaf_hash().as_bytes(),
+                    accepted_at_ms: stored.meta.accepted_at_ms,
+                    findings: stored.meta.findings.0,
+                    again: true,
+                }
+            }
+        };
+        if let ItemResult::Accepted { again, .. } = &mut result {
+            *again = true;
+        }
+        Ok(result)
+    }
+}
+
+fn refusal(refused: &Refused) -> ItemResult {
+    ItemResult::Refused {
+        code: refused.refusal.code().into(),
+        pointer: refused.pointer.clone(),
+    }
+}
+
+/// What is to be written, and what of it later entries of the same write must see.
+#[derive(Default)]
+struct Write {
+    batch: WriteBatch,
+    state: HashMap<StateKey, Option<Vec<u8>>>,
+    accepted: HashMap<u64, ItemResult>,
+}
+
+impl Write {
+    fn over<'a>(&'a self, db: &'a Db) -> Overlay<'a> {
+        Overlay {
+            writes: &self.state,
+            state: DbState::new(db),
+            read: RefCell::new(HashMap::new()),
+        }
+    }
+}
+
+/// The state as it will be when the write is done.
+struct Overlay<'a> {
+    writes: &'a HashMap<StateKey, Option<Vec<u8>>>,
+    state: DbState<'a>,
+    /// The judgement of one entry reads some keys (its signer's, its institution's) more than once.
+    read: RefCell<HashMap<StateKey, Option<Vec<u8>>>>,
+}
+
+impl State for Overlay<'_> {
+    type Error = Error;
+
+    fn get(&self, key: &StateKey) -> Result<Option<Vec<u8>>, Error> {
+        if let Some(value) = self.writes.get(key) {
+            return Ok(value.clone());
+        }
+        if let Some(value) = self.read.borrow().get(key) {
+            return Ok(value.clone());
+        }
+        let value = self.state.get(key)?;
+        self.read.borrow_mut().insert(key.clone(), value.clone());
+        Ok(value)
+    }
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Opens the two RocksDB databases of a node. [`super::keys`] says what is in them and why they are two.
+
+use std::path::{Path, PathBuf};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRecoveryMode, Options, SliceTransform, WriteBatch, WriteOptions,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::keys::{self, raft_cf, state_cf};
+use crate::error::{Error, ErrorKind};
+
+const MIB: usize = 1024 * 1024;
+
+/// A database with its folder.
+pub(crate) struct Db {
+    // Before `dir`: fields drop in order, and the folder of a retired database goes after it is closed.
+    db: DB,
+    dir: Dir,
+}
+
+struct Dir {
+    path: PathBuf,
+    retired: std::sync::atomic::AtomicBool,
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        // A crash before this leaves a folder that no pointer names; the next start removes it.
+        if *self.retired.get_mut()
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "could not remove a replaced state folder");
+        }
+    }
+}
+
+/// How much memory RocksDB may use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    pub(crate) cache_bytes: usize,
+    pub(crate) write_buffer_bytes: usize,
+}
+
+impl Db {
+    /// Opens or creates `raft/`.
+    pub(crate) fn open_raft(path: &Path, memory: Memory) -> Result<Db, Error> {
+        let mut options = common_options();
+        // The default mode drops synced records silently after one flipped bit. This one accepts a torn last record (a power cut) and
+        // refuses to open on anything else; a tail cut off at a record's edge is what the high-water mark is for.
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_max_total_wal_size(4 * memory.write_buffer_bytes as u64);
+        let cache = Cache::new_lru_cache(memory.cache_bytes / 4);
+        let families = raft_cf::ALL.iter().map(|&name| {
+            let mut family = family_options(&cache, memory.write_buffer_bytes);
+            if name == raft_cf::LOG {
+                // Blob files are dropped whole after a purge: a raft_entry is written to its WAL and once to a blob, then never moved.
+                blobs(&mut family);
+            }
+            ColumnFamilyDescriptor::new(name, family)
+        });
+        Db::open(path, &options, families.collect())
+    }
+
+    /// Opens or creates a state folder.
+    pub(crate) fn open_state(path: &Path, memory: Memory) -> Result<Db, Error> {
+        let mut options = common_options();
+        // Nothing here is fsynced, so a power cut may leave a hole in this WAL. The state before the hole is a whole earlier state, since one
+        // apply is one record, and the Raft log still has what follows.
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        // All families are flushed together: without this, one could be ahead of a WAL that lost its tail.
+        options.set_atomic_flush(true);
+        options.set_db_write_buffer_size(2 * memory.write_buffer_bytes);
+        Db::open(path, &options, state_families(memory))
+    }
+
+    /// Opens a state folder to read what is in it, and changes nothing there.
+    pub(crate) fn open_state_read_only(path: &Path) -> Result<Db, Error> {
+        let memory = Memory {
+            cache_bytes: MIB,
+            write_buffer_bytes: MIB,
+        };
+        let db = DB::open_cf_descriptors_read_only(
+            &common_options(),
+            path,
+            state_families(memory),
+            false,
+        )
+        .map_err(|error| open_error(path, error))?;
+        Ok(Db {
+            db,
+            dir: Dir {
+                path: path.into(),
+                retired: false.into(),
+            },
+        })
+    }
+
+    fn open(
+        path: &Path,
+        options: &Options,
+        families: Vec<ColumnFamilyDescriptor>,
+    ) -> Result<Db, Error> {
+        let db = DB::open_cf_descriptors(options, path, families)
+            .map_err(|error| open_error(path, error))?;
+        Ok(Db {
+            db,
+            dir: Dir {
+                path: path.into(),
+                retired: false.into(),
+            },
+        })
+    }
+
+    /// The database itself, for iterators and snapshots.
+    pub(crate) fn raw(&self) -> &DB {
+        &self.db
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir.path
+    }
+
+    /// Its folder goes when the last handle does.
+    pub(crate) fn retire(&self) {
+        self.dir
+            .retired
+            .store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    /// Takes [`Db::retire`] back.
+    pub(crate) fn keep(&self) {
+        self.dir
+            .retired
+            .store(false, std::sync::atomic::Ordering::Release);
+    }
+
+    pub(crate) fn cf(&self, name: &str) -> Result<&ColumnFamily, Error> {
+        self.db.cf_handle(name).ok_or_else(|| {
+            Error::corrupt(format!(
+                "{}: no column family {name}",
+                self.dir.path.display()
+            ))
+        })
+    }
+
+    pub(crate) fn get(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.db
+            .get_cf(self.cf(family)?, key)
+            .map_err(|error| self.read_error(family, key, error))
+    }
+
+    /// Reads a postcard value. What is there and cannot be decoded is an error, never "none".
+    pub(crate) fn get_decoded<T: DeserializeOwned>(
+        &self,
+        family: &str,
+        key: &[u8],
+    ) -> Result<Option<T>, Error> {
+        match self.get(family, key)? {
+            None => Ok(None),
+            Some(bytes) => decode(&bytes)
+                .map(Some)
+                .map_err(|error| self.decode_error(family, key, error)),
+        }
+    }
+
+    /// Writes; with `sync` the bytes are on disk when this returns.
+    pub(crate) fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), Error> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        self.db
+            .write_opt(batch, &options)
+            .map_err(|error| Error::io(format!("write to {}", self.dir.path.display()), error))
+    }
+
+    pub(crate) fn read_error(&self, family: &str, key: &[u8], error: rocksdb::Error) -> Error {
+        let kind = if error.kind() == rocksdb::ErrorKind::Corruption {
+            ErrorKind::Corrupt
+        } else {
+            ErrorKind::Io
+        };
+        Error::with_source(kind, format!("read {}", self.name_of(family, key)), error)
+    }
+
+    pub(crate) fn decode_error(
+        &self,
+        family: &str,
+        key: &[u8],
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error::with_source(
+            ErrorKind::Corrupt,
+            format!("decode {}", self.name_of(family, key)),
+            error,
+        )
+    }
+
+    /// A key as an operator may see it. Keys of `state` and `rows` hold refs and names: only their kind is told.
+    pub(crate) fn name_of(&self, family: &str, key: &[u8]) -> String {
+        let path = self.dir.path.display();
+        match (family, keys::decode_number(key), key) {
+            (state_cf::STATE | state_cf::ROWS, _, [kind, ..]) => {
+                format!("{path} {family}, a key of kind {kind}")
+            }
+            (state_cf::NODES, _, [level, index @ ..]) => {
+                format!(
+                    "{path} {family}, level {level} index {}",
+                    keys::decode_number(index).unwrap_or_default()
+                )
+            }
+            (_, Some(number), _) => format!("{path} {family} {number}"),
+            _ => format!("{path} {family} {}", String::from_utf8_lossy(key)),
+        }
+    }
+}
+
+fn open_error(path: &Path, error: rocksdb::Error) -> Error {
+    let kind = if error.kind() == rocksdb::ErrorKind::Corruption {
+        ErrorKind::Corrupt
+    } else {
+        ErrorKind::Io
+    };
+    Error::with_source(kind, format!("open {}", path.display()), error)
+}
+
+fn common_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(512);
+    options.set_keep_log_file_num(4);
+    options.set_max_log_file_size(4 * MIB);
+    options.set_stats_dump_period_sec(0);
+    options.set_bytes_per_sync(MIB as u64);
+    options.set_manifest_preallocation_size(64 * 1024);
+    options.set_max_manifest_file_size(16 * MIB);
+    options
+}
+
+fn state_families(memory: Memory) -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(memory.cache_bytes);
+    let family = |name: &str| {
+        let mut family = family_options(&cache, memory.write_buffer_bytes);
+        match name {
+            state_cf::BODIES => blobs(&mut family),
+            state_cf::ROWS => family
+                .set_prefix_extractor(SliceTransform::create_fixed_prefix(keys::ROW_PREFIX_BYTES)),
+            _ => {}
+        }
+        ColumnFamilyDescriptor::new(name, family)
+    };
+    state_cf::ALL.iter().map(|&name| family(name)).collect()
+}
+
+fn family_options(cache: &Cache, write_buffer_bytes: usize) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_bloom_filter(10.0, false);
+    // Index and filter blocks count against the cache: memory stays bounded however large the ledger grows.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_format_version(5);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(write_buffer_bytes);
+    options.set_max_write_buffer_number(3);
+    options
+}
+
+fn blobs(family: &mut Options) {
+    family.set_enable_blob_files(true);
+    family.set_min_blob_size(128);
+    family.set_blob_file_size(64 * MIB as u64);
+    family.set_blob_compression_type(DBCompressionType::Lz4);
+    family.set_enable_blob_gc(true);
+}
+
+/// Encodes a value of this crate's own (postcard).
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
+    postcard::to_stdvec(value)
+        .map_err(|error| Error::with_source(ErrorKind::Corrupt, "encode", error))
+}
+
+/// Decodes such a value; bytes left over are an error.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
+    match postcard::take_from_bytes(bytes)? {
+        (value, []) => Ok(value),
+        _ => Err(postcard::Error::DeserializeBadEncoding),
+    }
+}

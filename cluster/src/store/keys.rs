@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Every key that this crate writes into RocksDB. Integers are big-endian, so that RocksDB's byte order is number order.
+//!
+//! Two databases a node. `raft/` holds the Raft log and vote, its WAL fsynced before anything is acknowledged. `state/` holds what follows from
+//! the log, never fsynced on the way: after a power cut it is an earlier state, and the log brings it forward. They are two, because installing
+//! a raft_snapshot replaces the state whole and must not touch log or vote, and because one needs every byte back and the other a prefix.
+
+use ledger::hash::Hash;
+
+/// Column families of `raft/`.
+pub(crate) mod raft_cf {
+    /// `u64 raft index` → postcard of the raft_entry.
+    pub(crate) const LOG: &str = "log";
+    /// [`super::raft_meta`] → postcard.
+    pub(crate) const META: &str = "meta";
+    pub(crate) const ALL: [&str; 2] = [LOG, META];
+}
+
+/// Keys of `raft/meta`.
+pub(crate) mod raft_meta {
+    /// Whose data this is: ledger name and node number.
+    pub(crate) const IDENTITY: &[u8] = b"identity";
+    pub(crate) const VOTE: &[u8] = b"vote";
+    pub(crate) const PURGED: &[u8] = b"purged";
+    /// The newest checkpoint this node cosigned. Here, not in `state/`: it must survive a power cut, and no snapshot may overwrite it.
+    pub(crate) const COSIGNED: &[u8] = b"cosigned";
+}
+
+/// Column families of `state/`.
+pub(crate) mod state_cf {
+    /// `u64 index` → stored entry; in blob files, so that compaction does not move bodies.
+    pub(crate) const BODIES: &str = "bodies";
+    /// `u8 level ‖ u64 index` → hash of a complete subtree; level 0 holds leaf hashes.
+    pub(crate) const NODES: &str = "nodes";
+    /// `u8 kind ‖ name` → value, as the ledger lays them out.
+    pub(crate) const STATE: &str = "state";
+    /// `u8 kind ‖ hash ‖ u64 index` → nothing: which entries concern whom.
+    pub(crate) const ROWS: &str = "rows";
+    /// `u64 size` → signed checkpoint.
+    pub(crate) const PUBLISHED: &str = "published";
+    /// [`super::state_meta`] → postcard.
+    pub(crate) const META: &str = "meta";
+    pub(crate) const ALL: [&str; 6] = [BODIES, NODES, STATE, ROWS, PUBLISHED, META];
+}
+
+/// Keys of `state/meta`.
+pub(crate) mod state_meta {
+    /// How far the log is applied, and what the ledger is then.
+    pub(crate) const APPLIED: &[u8] = b"applied";
+}
+
+pub(crate) const NUMBER_BYTES: usize = 8;
+pub(crate) const NODE_BYTES: usize = 1 + 8;
+pub(crate) const ROW_PREFIX_BYTES: usize = 1 + 32;
+pub(crate) const ROW_BYTES: usize = ROW_PREFIX_BYTES + 8;
+
+const _: () = assert!(NUMBER_BYTES == size_of::<u64>());
+const _: () = assert!(ROW_BYTES == 41);
+
+/// Key of a raft_entry, an entry or a published checkpoint.
+pub(crate) fn number(n: u64) -> [u8; NUMBER_BYTES] {
+    n.to_be_bytes()
+}
+
+/// The number in such a key.
+pub(crate) fn decode_number(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// Key of a tree node.
+pub(crate) fn node(level: u8, index: u64) -> [u8; NODE_BYTES] {
+    let mut key = [0; NODE_BYTES];
+    let (head, tail) = key.split_at_mut(1);
+    head.copy_from_slice(&[level]);
+    tail.copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// What the rows of one subject, household, institution, … share.
+pub(crate) fn row_prefix(kind: u8, of: &Hash) -> [u8; ROW_PREFIX_BYTES] {
+    let mut key = [0; ROW_PREFIX_BYTES];
+    let (head, tail) = key.split_at_mut(1);
+    head.copy_from_slice(&[kind]);
+    tail.copy_from_slice(of.as_bytes());
+    key
+}
+
+/// Key of one row.
+pub(crate) fn row(kind: u8, of: &Hash, index: u64) -> [u8; ROW_BYTES] {
+    let mut key = [0; ROW_BYTES];
+    let (head, tail) = key.split_at_mut(ROW_PREFIX_BYTES);
+    head.copy_from_slice(&row_prefix(kind, of));
+    tail.copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// The index at the end of a row's key.
+pub(crate) fn decode_row_index(key: &[u8]) -> Option<u64> {
+    if key.len() != ROW_BYTES {
+        return None;
+    }
+    key.get(ROW_PREFIX_BYTES..).and_then(decode_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keys_sort_as_what_they_name(a: (u8, [u8; 32], u64), b: (u8, [u8; 32], u64)) {
+            prop_assert_eq!(number(a.2).cmp(&number(b.2)), a.2.cmp(&b.2));
+            prop_assert_eq!(node(a.0, a.2).cmp(&node(b.0, b.2)), (a.0, a.2).cmp(&(b.0, b.2)));
+            prop_assert_eq!(row(a.0, &Hash(a.1), a.2).cmp(&row(b.0, &Hash(b.1), b.2)), a.cmp(&b));
+        }
+
+        #[test]
+        fn numbers_come_back(kind: u8, of: [u8; 32], n: u64) {
+            prop_assert_eq!(decode_number(&number(n)), Some(n));
+            prop_assert_eq!(decode_row_index(&row(kind, &Hash(of), n)), Some(n));
+            prop_assert!(row(kind, &Hash(of), n).starts_with(&row_prefix(kind, &Hash(of))));
+        }
+    }
+
+    #[test]
+    fn keys_of_another_length_are_none() {
+        assert_eq!(decode_number(&[0; 7]), None);
+        assert_eq!(decode_row_index(&[0; 40]), None);
+        assert_eq!(decode_row_index(&[0; 42]), None);
+    }
+}

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Applies committed raft_entries to the state: openraft's `RaftStateMachine` over the state folder.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ledger::admission::LedgerInfo;
+use openraft::storage::{RaftStateMachine, Snapshot};
+use openraft::{
+    AnyError, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, SnapshotMeta,
+    StorageIOError,
+};
+use parking_lot::Mutex;
+use rocksdb::checkpoint::Checkpoint;
+use tokio::sync::watch;
+
+use super::applied::Applied;
+use super::apply::Apply;
+use super::db::Db;
+use super::fatal::Fatal;
+use super::snapshot::{Manifest, SnapshotDir, Snapshots, hash_files, sync_dir};
+use super::state_dir::{StateDir, read_applied};
+use super::verify::VerifyPool;
+use crate::error::{Error, ErrorKind};
+use crate::raft_types::{
+    BatchResult, RaftEntry, RaftLogId, RaftMembership, RaftSnapshotMeta, StorageError, TypeConfig,
+};
+
+/// Handle to the state machine; clones share it.
+#[derive(Clone)]
+pub(crate) struct Machine(Arc<Shared>);
+
+struct Shared {
+    /// The state as views read it. Replaced whole when a snapshot is installed.
+    state: ArcSwap<Db>,
+    /// Held while the state changes: apply, install, and the moment a snapshot is pinned.
+    core: Mutex<Core>,
+    snapshots: Mutex<Snapshots>,
+    applied: watch::Sender<Applied>,
+    ledger: LedgerInfo,
+    verifier: VerifyPool,
+    fatal: Fatal,
+}
+
+struct Core {
+    dir: StateDir,
+    apply: Apply,
+}
+
+impl Machine {
+    pub(crate) fn new(
+        dir: StateDir,
+        db: Arc<Db>,
+        snapshots: Snapshots,
+        ledger: LedgerInfo,
+        verifier: VerifyPool,
+        fatal: Fatal,
+    ) -> Result<Machine, Error> {
+        let apply = Apply::open(db.clone())?;
+        verifier.read_keys_from(&db);
+        Ok(Machine(Arc::new(Shared {
+            state: ArcSwap::new(db),
+            applied: watch::Sender::new(apply.applied().clone()),
+            core: Mutex::new(Core { dir, apply }),
+            snapshots: Mutex::new(snapshots),
+            ledger,
+            verifier,
+            fatal,
+        })))
+    }
+
+    /// The state in force.
+    pub(crate) fn state(&self) -> Arc<Db> {
+        self.0.state.load_full()
+    }
+
+    /// Changes after each apply, when its write is readable.
+    pub(crate) fn applied(&self) -> watch::Receiver<Applied> {
+        self.0.applied.subscribe()
+    }
+
+    /// Runs on a thread that may block: apply, checkpoints and installs take milliseconds to minutes.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            shared.fatal.check()?;
+            work(&shared).map_err(|error| shared.fatal.latch(error))
+        });
+        done.await.unwrap_or_else(|error| {
+            Err(self.0.fatal.latch(Error::with_source(
+                ErrorKind::Io,
+                "the state machine stopped",
+                error,
+            )))
+        })
+    }
+}
+
+impl Shared {
+    fn apply(&self, entries: Vec<RaftEntry>) -> Result<Vec<BatchResult>, Error> {
+        let mut core = self.core.lock();
+        let results = core.apply.run(entries, &self.ledger, &self.verifier)?;
+        self.applied.send_replace(core.apply.applied().clone());
+        Ok(results)
+    }
+
+    /// Pins the state as it is between two applies: the folder, and the raft_log_id in it, belong together.
+    fn pin(&self) -> Result<Pinned, Error> {
+        let core = self.core.lock();
+        let path = self.snapshots.lock().next_path();
+        let db = self.state.load();
+        // RocksDB flushes first, so what the checkpoint holds is on disk. A crash here leaves a folder without manifest.
+        let made =
+            Checkpoint::new(db.raw()).and_then(|checkpoint| checkpoint.create_checkpoint(&path));
+        made.map_err(|error| Error::io(format!("checkpoint {}", path.display()), error))?;
+        Ok(Pinned {
+            path,
+            applied: core.apply.applied().clone(),
+        })
+    }
+
+    /// Hashes a pinned folder and makes it the current snapshot. Runs beside apply.
+    fn finish(&self, pinned: Pinned) -> Result<Snapshot<TypeConfig>, Error> {
+        let Pinned { path, applied } = pinned;
+        // The state as it will be read from there, not as it was believed to be: what is sent to a peer is what is in the files.
+        if read_applied(&Db::open_state_read_only(&path)?)? != applied {
+            return Err(Error::corrupt(format!(
+                "{} does not hold the state it was made from",
+                path.display()
+            )));
+        }
+        let known = self.snapshots.lock().known_hashes();
+        let files = hash_files(&path, &known)?;
+        sync_dir(&path)?;
+        let meta = meta_of(&applied);
+        let manifest = Manifest {
+            meta: meta.clone(),
+            tree_size: applied.tree_size,
+            root: applied.root,
+            files,
+        };
+        let dir = self.snapshots.lock().adopt(path, manifest)?;
+        Ok(Snapshot {
+            meta,
+            snapshot: Box::new(dir),
+        })
+    }
+
+    fn install(&self, snapshot: &SnapshotDir) -> Result<(), Error> {
+        let manifest = snapshot.manifest().ok_or_else(|| {
+            Error::corrupt(format!("{} was not verified", snapshot.path().display()))
+        })?;
+        let mut core = self.core.lock();
+        let (db, applied) = core.dir.install(snapshot.path(), &manifest)?;
+        // From here on a crash finds the new state. openraft purges the Raft log up to it next, or at the next start.
+        core.apply = Apply::open(db.clone())?;
+        self.verifier.read_keys_from(&db);
+        self.state.swap(db).retire();
+        self.snapshots.lock().adopt_received(snapshot, &manifest)?;
+        self.applied.send_replace(applied);
+        Ok(())
+    }
+}
+
+struct Pinned {
+    path: std::path::PathBuf,
+    applied: Applied,
+}
+
+fn meta_of(applied: &Applied) -> RaftSnapshotMeta {
+    let id = applied.raft_log_id;
+    SnapshotMeta {
+        last_log_id: id,
+        last_membership: applied.membership.clone(),
+        snapshot_id: id.map_or_else(
+            || "empty".into(),
+            |id| format!("{}-{}", id.leader_id, id.index),
+        ),
+    }
+}
+
+fn failed(subject: ErrorSubject<u64>, verb: ErrorVerb, error: &Error) -> StorageError {
+    StorageIOError::new(subject, verb, AnyError::new(error)).into()
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<RaftLogId>, RaftMembership), StorageError> {
+        let applied = self.0.applied.borrow();
+        Ok((applied.raft_log_id, applied.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<BatchResult>, StorageError>
+    where
+        I: IntoIterator<Item = RaftEntry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<RaftEntry> = entries.into_iter().collect();
+        self.run(|shared| shared.apply(entries))
+            .await
+            .map_err(|error| failed(ErrorSubject::StateMachine, ErrorVerb::Write, &error))
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        // Pinned here, where openraft applies nothing meanwhile, and not when the builder runs: a snapshot must not be ahead of what openraft
+        // believes to be applied.
+        Builder {
+            machine: self.clone(),
+            pinned: Some(self.run(Shared::pin).await),
+        }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotDir>, StorageError> {
+        let received = self.run(|shared| shared.snapshots.lock().receive()).await;
+        received
+            .map(Box::new)
+            .map_err(|error| failed(ErrorSubject::Snapshot(None), ErrorVerb::Write, &error))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &RaftSnapshotMeta,
+        snapshot: Box<SnapshotDir>,
+    ) -> Result<(), StorageError> {
+        let signature = Some(meta.signature());
+        self.run(move |shared| shared.install(&snapshot))
+            .await
+            .map_err(|error| failed(ErrorSubject::Snapshot(signature), ErrorVerb::Write, &error))
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
+        let current = self.0.snapshots.lock().current();
+        Ok(current.and_then(|dir| {
+            Some(Snapshot {
+                meta: dir.manifest()?.meta.clone(),
+                snapshot: Box::new(dir),
+            })
+        }))
+    }
+}
+
+/// Finishes one pinned snapshot.
+pub(crate) struct Builder {
+    machine: Machine,
+    pinned: Option<Result<Pinned, Error>>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
+        let pinned = self.pinned.take().unwrap_or_else(|| {
+            Err(Error::new(
+                ErrorKind::Raft,
+                "a snapshot builder was run twice",
+            ))
+        });
+        let built = match pinned {
+            Ok(pinned) => self.machine.run(|shared| shared.finish(pinned)).await,
+            Err(error) => Err(error),
+        };
+        built.map_err(|error| failed(ErrorSubject::Snapshot(None), ErrorVerb::Write, &error))
+    }
+}

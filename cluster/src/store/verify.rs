@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Verifies submissions on all cores, off the threads that write and apply.
+//!
+//! Every node verifies every signature, whoever proposed: work starts when a raft_entry arrives and runs while it is fsynced and replicated.
+//! Apply takes what is ready and verifies what is not. A key id never changes its key, so what was verified early stays verified; only
+//! *key unknown* may turn into something else by the time the entry is applied, and is looked at again then.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use ledger::entry::{KeySource, Stop, SubmittedEntry, VerifiedEntry, Verifier, genesis_keys};
+use ledger::refusal::{Refusal, Refused};
+use ledger::state::State;
+use ledger::state::registry::RegisteredKeys;
+use openraft::EntryPayload;
+use rayon::prelude::*;
+
+use super::db::Db;
+use super::view::DbState;
+use crate::error::{Error, ErrorKind};
+use crate::raft_types::{Batch, BatchItem, RaftEntry};
+
+/// Items verified in one go. They share looked-up keys and batch signatures; smaller would check a batch signature more often than needed.
+const CHUNK: usize = 32;
+
+/// What is known of a submission before it is judged.
+pub(crate) type Verified = Result<VerifiedEntry, Refused>;
+
+/// Handle; clones share the state that keys are read from.
+#[derive(Clone)]
+pub(crate) struct VerifyPool(Arc<Shared>);
+
+struct Shared {
+    ledger: String,
+    state: ArcSwapOption<Db>,
+}
+
+impl VerifyPool {
+    pub(crate) fn new(ledger: &str) -> VerifyPool {
+        VerifyPool(Arc::new(Shared {
+            ledger: ledger.into(),
+            state: ArcSwapOption::empty(),
+        }))
+    }
+
+    /// Public keys are looked up here from now on.
+    pub(crate) fn read_keys_from(&self, state: &Arc<Db>) {
+        self.0.state.store(Some(state.clone()));
+    }
+
+    /// Begins to verify what arrived; returns at once.
+    pub(crate) fn start(&self, entries: &[RaftEntry]) {
+        for entry in entries {
+            if let EntryPayload::Normal(batch) = &entry.payload {
+                let (pool, batch) = (self.clone(), batch.clone());
+                rayon::spawn(move || {
+                    // A failure here is met again in apply, which reports it.
+                    let _ = pool.finish(&batch);
+                });
+            }
+        }
+    }
+
+    /// Verifies what is not verified yet, on all cores.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub(crate) fn finish(&self, batch: &Batch) -> Result<(), Error> {
+        let Some(state) = self.0.state.load_full() else {
+            return Ok(());
+        };
+        batch.items.par_chunks(CHUNK).try_for_each(|items| {
+            let state = DbState::new(&state);
+            let keys = RegisteredKeys(&state);
+            let mut verifier = Verifier::new(&self.0.ledger, &keys);
+            items.iter().try_for_each(|item| {
+                // The lock is held while the item is verified: whoever comes second waits, and does not do it again.
+                let mut slot = item.verified.lock();
+                if slot.is_none() {
+                    *slot = Some(verify_item(item, &mut verifier)?);
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// Verifies entries that did not come through the log: at the door, so that only what holds goes in.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub(crate) fn verify(&self, entries: Vec<SubmittedEntry>) -> Result<Vec<Verified>, Error> {
+        let Some(state) = self.0.state.load_full() else {
+            return Err(Error::new(ErrorKind::Io, "the state is not open"));
+        };
+        let chunks: Vec<Vec<SubmittedEntry>> = {
+            let mut entries = entries.into_iter().peekable();
+            std::iter::from_fn(|| {
+                entries
+                    .peek()
+                    .is_some()
+                    .then(|| entries.by_ref().take(CHUNK).collect())
+            })
+            .collect()
+        };
+        let verified: Result<Vec<Vec<Verified>>, Error> = chunks
+            .into_par_iter()
+            .map(|chunk| {
+                let state = DbState::new(&state);
+                let keys = RegisteredKeys(&state);
+                let mut verifier = Verifier::new(&self.0.ledger, &keys);
+                chunk
+                    .into_iter()
+                    .map(|entry| settle(verifier.verify(entry)))
+                    .collect()
+            })
+            .collect();
+        Ok(verified?.into_iter().flatten().collect())
+    }
+
+    /// Takes an item's result, looking again where the key was unknown to the state in which it was verified.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub(crate) fn take<S: State<Error = Error>>(
+        &self,
+        item: &BatchItem,
+        state: &S,
+        first: bool,
+    ) -> Result<Verified, Error> {
+        match item.verified.lock().take() {
+            Some(Ok(entry)) => Ok(Ok(entry)),
+            Some(Err(refused)) if refused.refusal != Refusal::KeyUnknown => Ok(Err(refused)),
+            _ if first => Ok(self.verify_genesis(item)),
+            _ => verify_item(
+                item,
+                &mut Verifier::new(&self.0.ledger, &RegisteredKeys(state)),
+            ),
+        }
+    }
+
+    /// A genesis is verified with the keys that it brings along.
+    fn verify_genesis(&self, item: &BatchItem) -> Verified {
+        let entry = decode(item)?;
+        let keys = genesis_keys(&entry)?;
+        ledger::entry::verify(entry, &self.0.ledger, &keys).map_err(|stop| match stop {
+            Stop::Refused(refused) => refused,
+            Stop::Failed(never) => match never {},
+        })
+    }
+}
+
+fn verify_item<K: KeySource<Error = Error>>(
+    item: &BatchItem,
+    verifier: &mut Verifier<'_, K>,
+) -> Result<Verified, Error> {
+    let entry = match decode(item) {
+        Ok(entry) => entry,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    settle(verifier.verify(entry))
+}
+
+fn settle(result: Result<VerifiedEntry, Stop<Error>>) -> Result<Verified, Error> {
+    match result {
+        Ok(entry) => Ok(Ok(entry)),
+        Err(Stop::Refused(refused)) => Ok(Err(refused)),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// Bytes that no node of ours proposes are refused like any others: alike on all nodes, and without stopping them.
+fn decode(item: &BatchItem) -> Result<SubmittedEntry, Refused> {
+    SubmittedEntry::decode(&item.entry).map_err(|_| Refused::from(Refusal::Json))
+}

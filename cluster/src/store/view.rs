@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Reading the state: live ([`DbState`], [`DbNodes`]), for whoever writes it, and as [`View`], one moment of it, for everybody else.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use ledger::admission::RowKind;
+use ledger::bytes;
+use ledger::entry::StoredEntry;
+use ledger::hash::Hash;
+use ledger::merkle::{self, NodeReader};
+use ledger::number::{EntryIndex, TreeSize};
+use ledger::state::{State, StateError, StateKey};
+use ledger::tile::{Bundle, Tile, encode_bundle};
+use rocksdb::{DBAccess, Direction as DbDirection, IteratorMode, ReadOptions};
+use self_cell::self_cell;
+
+use super::applied::Applied;
+use super::db::{Db, decode};
+use super::keys::{self, state_cf, state_meta};
+use crate::error::Error;
+use crate::face::Published;
+
+impl From<StateError> for Error {
+    fn from(error: StateError) -> Error {
+        Error::with_source(
+            crate::error::ErrorKind::Corrupt,
+            "the ledger's state cannot be used",
+            error,
+        )
+    }
+}
+
+/// The state as it is at each read.
+pub(crate) struct DbState<'a>(&'a Db);
+
+impl<'a> DbState<'a> {
+    pub(crate) fn new(db: &'a Db) -> DbState<'a> {
+        DbState(db)
+    }
+}
+
+impl State for DbState<'_> {
+    type Error = Error;
+
+    fn get(&self, key: &StateKey) -> Result<Option<Vec<u8>>, Error> {
+        self.0.get(state_cf::STATE, &key.encode())
+    }
+}
+
+/// The tree's nodes. They never change, so no moment need be pinned.
+pub(crate) struct DbNodes<'a>(&'a Db);
+
+impl<'a> DbNodes<'a> {
+    pub(crate) fn new(db: &'a Db) -> DbNodes<'a> {
+        DbNodes(db)
+    }
+}
+
+impl NodeReader for DbNodes<'_> {
+    type Error = Error;
+
+    fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
+        let key = keys::node(level, index);
+        node_hash(self.0, &key, self.0.get(state_cf::NODES, &key)?)
+    }
+}
+
+fn node_hash(db: &Db, key: &[u8], value: Option<Vec<u8>>) -> Result<Hash, Error> {
+    let value = value.ok_or_else(|| {
+        Error::corrupt(format!("{} is missing", db.name_of(state_cf::NODES, key)))
+    })?;
+    Hash::from_slice(&value)
+        .ok_or_else(|| Error::corrupt(format!("{} is no hash", db.name_of(state_cf::NODES, key))))
+}
+
+/// An entry as stored, live.
+pub(crate) fn read_entry(db: &Db, index: EntryIndex) -> Result<Option<StoredEntry>, Error> {
+    let key = keys::number(index.0);
+    decode_entry(db, &key, db.get(state_cf::BODIES, &key)?)
+}
+
+fn decode_entry(db: &Db, key: &[u8], value: Option<Vec<u8>>) -> Result<Option<StoredEntry>, Error> {
+    value
+        .map(|bytes| {
+            StoredEntry::decode(&bytes).map_err(|error| {
+                Error::corrupt(format!(
+                    "decode {}: {error}",
+                    db.name_of(state_cf::BODIES, key)
+                ))
+            })
+        })
+        .transpose()
+}
+
+/// The published checkpoint of the greatest size, live.
+pub(crate) fn newest_published(db: &Db) -> Result<Option<Published>, Error> {
+    let mut stored = db
+        .raw()
+        .iterator_cf(db.cf(state_cf::PUBLISHED)?, IteratorMode::End);
+    decode_published(db, stored.next())
+}
+
+type Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>;
+
+fn decode_published(db: &Db, item: Option<Item>) -> Result<Option<Published>, Error> {
+    let Some(item) = item else { return Ok(None) };
+    let (key, value) = item.map_err(|error| db.read_error(state_cf::PUBLISHED, b"", error))?;
+    Published::decode(&value)
+        .filter(|published| keys::decode_number(&key) == Some(published.size.0))
+        .map(Some)
+        .ok_or_else(|| {
+            Error::corrupt(format!(
+                "{} is no published checkpoint",
+                db.name_of(state_cf::PUBLISHED, &key)
+            ))
+        })
+}
+
+type DbSnapshot<'a> = rocksdb::Snapshot<'a>;
+
+self_cell!(
+    struct Pinned {
+        owner: Arc<Db>,
+        #[covariant]
+        dependent: DbSnapshot,
+    }
+);
+
+/// One moment of the ledger, as this node has it: what is applied, all of it and nothing later. Cheap to clone; hold it no longer than a
+/// request takes, since RocksDB keeps what it sees.
+#[derive(Clone)]
+pub struct View(Arc<Inner>);
+
+struct Inner {
+    pinned: Pinned,
+    applied: Applied,
+}
+
+/// Which way [`View::rows`] goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Oldest first.
+    Up,
+    /// Newest first.
+    Down,
+}
+
+impl View {
+    pub(crate) fn new(db: Arc<Db>) -> Result<View, Error> {
+        let pinned = Pinned::new(db, |db| db.raw().snapshot());
+        let applied = {
+            let db = pinned.borrow_owner();
+            let bytes = get(&pinned, state_cf::META, state_meta::APPLIED)?;
+            let decoded = bytes.map(|bytes| {
+                decode(&bytes)
+                    .map_err(|error| db.decode_error(state_cf::META, state_meta::APPLIED, error))
+            });
+            decoded.transpose()?.unwrap_or_else(Applied::nothing)
+        };
+        Ok(View(Arc::new(Inner { pinned, applied })))
+    }
+
+    fn db(&self) -> &Db {
+        self.0.pinned.borrow_owner()
+    }
+
+    fn get(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        get(&self.0.pinned, family, key)
+    }
+
+    fn iterate<'a>(
+        &'a self,
+        family: &str,
+        mode: IteratorMode<'_>,
+        bounds: Option<Range<Vec<u8>>>,
+    ) -> Result<impl Iterator<Item = Item> + 'a, Error> {
+        let db = self.db();
+        let mut options = ReadOptions::default();
+        if let Some(bounds) = bounds {
+            options.set_iterate_range(bounds);
+        }
+        Ok(self
+            .0
+            .pinned
+            .borrow_dependent()
+            .iterator_cf_opt(db.cf(family)?, options, mode))
+    }
+
+    pub(crate) fn applied(&self) -> &Applied {
+        &self.0.applied
+    }
+
+    /// Number of entries in it.
+    pub fn size(&self) -> TreeSize {
+        TreeSize(self.0.applied.tree_size)
+    }
+
+    /// Root of the whole tree in it.
+    pub fn root(&self) -> Hash {
+        Hash(self.0.applied.root)
+    }
+
+    /// An entry, none if the view does not reach it.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what its leaf commits to: the node must stop.
+    pub fn entry(&self, index: EntryIndex) -> Result<Option<StoredEntry>, Error> {
+        if !self.size().holds(index) {
+            return Ok(None);
+        }
+        let key = keys::number(index.0);
+        let stored = decode_entry(self.db(), &key, self.get(state_cf::BODIES, &key)?)?;
+        let stored = stored.ok_or_else(|| {
+            Error::corrupt(format!(
+                "{} is missing",
+                self.db().name_of(state_cf::BODIES, &key)
+            ))
+        })?;
+        // Nothing is served that the tree does not vouch for: RocksDB's checksums guard blocks, this guards the entry.
+        if stored.leaf_hash() != self.node(0, index.0)? || stored.verify().is_err() {
+            return Err(Error::corrupt(format!(
+                "{} is not what its leaf commits to",
+                self.db().name_of(state_cf::BODIES, &key)
+            )));
+        }
+        Ok(Some(stored))
+    }
+
+    /// When an entry was accepted, milliseconds since 1970.
+    ///
+    /// # Errors
+    /// As [`View::entry`].
+    pub fn accepted_at(&self, index: EntryIndex) -> Result<Option<u64>, Error> {
+        Ok(self.entry(index)?.map(|entry| entry.meta.accepted_at_ms))
+    }
+
+    /// The first index accepted at that time or later; the size if there is none. Times never fall, so this is a binary search.
+    ///
+    /// # Errors
+    /// As [`View::entry`].
+    pub fn index_at_time(&self, time_ms: u64) -> Result<EntryIndex, Error> {
+        let (mut low, mut high) = (0, self.size().0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.accepted_at(EntryIndex(middle))? {
+                Some(accepted_at_ms) if accepted_at_ms < time_ms => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(EntryIndex(low))
+    }
+
+    /// The entries that concern `of`, within a range of indexes, at most `limit`.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn rows(
+        &self,
+        kind: RowKind,
+        of: &Hash,
+        range: Range<u64>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<EntryIndex>, Error> {
+        let end = range.end.min(self.size().0);
+        if range.start >= end || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let (first, last) = (
+            keys::row(kind as u8, of, range.start),
+            keys::row(kind as u8, of, end),
+        );
+        let mode = match direction {
+            Direction::Up => IteratorMode::Start,
+            Direction::Down => IteratorMode::End,
+        };
+        let mut indexes = Vec::new();
+        for item in self
+            .iterate(state_cf::ROWS, mode, Some(first.to_vec()..last.to_vec()))?
+            .take(limit)
+        {
+            let (key, _) =
+                item.map_err(|error| self.db().read_error(state_cf::ROWS, &first, error))?;
+            let index = keys::decode_row_index(&key).ok_or_else(|| {
+                Error::corrupt(format!(
+                    "{} is no row",
+                    self.db().name_of(state_cf::ROWS, &key)
+                ))
+            })?;
+            indexes.push(EntryIndex(index));
+        }
+        Ok(indexes)
+    }
+
+    /// The published checkpoint of the greatest size in this view.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn newest_published(&self) -> Result<Option<Published>, Error> {
+        decode_published(
+            self.db(),
+            self.iterate(state_cf::PUBLISHED, IteratorMode::End, None)?
+                .next(),
+        )
+    }
+
+    /// The published checkpoint of exactly this size.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn published(&self, size: TreeSize) -> Result<Option<Published>, Error> {
+        let key = keys::number(size.0);
+        let item = self
+            .get(state_cf::PUBLISHED, &key)?
+            .map(|value| Ok((key.to_vec().into(), value.into())));
+        decode_published(self.db(), item)
+    }
+
+    /// The first published checkpoint that holds an entry. It stays the first, so an entry's receipt stays the same.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn first_published_after(&self, index: EntryIndex) -> Result<Option<Published>, Error> {
+        let from = keys::number(index.size().0);
+        decode_published(
+            self.db(),
+            self.iterate(
+                state_cf::PUBLISHED,
+                IteratorMode::From(&from, DbDirection::Forward),
+                None,
+            )?
+            .next(),
+        )
+    }
+
+    /// Published checkpoints of a greater size than this, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn published_after(&self, size: TreeSize, limit: usize) -> Result<Vec<Published>, Error> {
+        let from = keys::number(size.0.saturating_add(1));
+        let items = self.iterate(
+            state_cf::PUBLISHED,
+            IteratorMode::From(&from, DbDirection::Forward),
+            None,
+        )?;
+        items
+            .take(limit)
+            .filter_map(|item| decode_published(self.db(), Some(item)).transpose())
+            .collect()
+    }
+
+    /// The bytes of a tile, none if the view does not reach it.
+    ///
+    /// # Errors
+    /// A node of the tree cannot be read.
+    pub fn tile(&self, tile: &Tile) -> Result<Option<Vec<u8>>, Error> {
+        if !tile.within(self.size()) {
+            return Ok(None);
+        }
+        tile.read(self).map(Some)
+    }
+
+    /// The bytes of an entry bundle: leaves, which say nothing of what they commit to. None if the view does not reach it.
+    ///
+    /// # Errors
+    /// An entry cannot be read.
+    pub fn bundle(&self, bundle: &Bundle) -> Result<Option<Vec<u8>>, Error> {
+        if !bundle.within(self.size()) {
+            return Ok(None);
+        }
+        let first = bundle.index * u64::from(ledger::tile::WIDTH_FULL);
+        let mut leaves = Vec::with_capacity(usize::from(bundle.width));
+        for index in first..first + u64::from(bundle.width) {
+            let Some(entry) = self.entry(EntryIndex(index))? else {
+                return Ok(None);
+            };
+            leaves.push(entry.leaf());
+        }
+        let encoded = encode_bundle(leaves.iter().map(|leaf: &bytes::Leaf| leaf.as_slice()));
+        encoded
+            .map(Some)
+            .map_err(|_| Error::corrupt("a leaf is longer than a bundle allows"))
+    }
+
+    /// Root of the tree at an earlier size; none beyond this view.
+    ///
+    /// # Errors
+    /// A node of the tree cannot be read.
+    pub fn root_at(&self, size: TreeSize) -> Result<Option<Hash>, Error> {
+        if size > self.size() {
+            return Ok(None);
+        }
+        merkle::root(size, self).map(Some)
+    }
+}
+
+fn get(pinned: &Pinned, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    let db = pinned.borrow_owner();
+    pinned
+        .borrow_dependent()
+        .get_cf(db.cf(family)?, key)
+        .map_err(|error| db.read_error(family, key, error))
+}
+
+impl State for View {
+    type Error = Error;
+
+    fn get(&self, key: &StateKey) -> Result<Option<Vec<u8>>, Error> {
+        View::get(self, state_cf::STATE, &key.encode())
+    }
+}
+
+impl NodeReader for View {
+    type Error = Error;
+
+    fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
+        let key = keys::node(level, index);
+        node_hash(self.db(), &key, View::get(self, state_cf::NODES, &key)?)
+    }
+}
