@@ -14,11 +14,18 @@ mod raft_types;
 mod store;
 
 pub mod certs;
+#[allow(dead_code)]
+mod clock;
+#[allow(dead_code)]
 mod membership;
 #[allow(dead_code)]
+mod net;
+#[allow(dead_code)]
 mod peer;
+#[allow(dead_code)]
 mod publish;
 
+pub use clock::Clock;
 pub use error::{Error, ErrorKind};
 pub use face::{
     Accepted, Config, Failure, NodeKeys, Outcome, Published, Role, Status, Tuning, Until,

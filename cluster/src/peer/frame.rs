@@ -14,7 +14,7 @@ use tokio_util::codec::LengthDelimitedCodec;
 pub(crate) struct ClusterId {
     /// Ledger name.
     pub(crate) ledger: String,
-    /// Leaf hash of entry 0's submitted form, as policies have it.
+    /// SHA-256 of the PAE of entry 0, as policies have it.
     pub(crate) genesis: [u8; 32],
 }
 

@@ -3,7 +3,11 @@
 
 pub(crate) mod client;
 pub(crate) mod frame;
+pub(crate) mod raft_network;
+pub(crate) mod rpc;
 pub(crate) mod server;
+pub(crate) mod service;
+pub(crate) mod snapshot;
 pub(crate) mod tls;
 
 #[cfg(test)]

@@ -33,12 +33,13 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// node loses its voice at once, though its certificate is still valid.
     fn admits(&self, from: NodeNumber) -> bool;
 
-    /// Performs one call. Dropped when the caller's time is up.
+    /// Performs one call. Dropped when the caller's time is up, which is in `time`.
     fn serve(
         &self,
         from: NodeNumber,
         method: Method,
         body: Bytes,
+        time: Duration,
     ) -> impl Future<Output = Result<Vec<u8>, Denial>> + Send;
 }
 
@@ -146,7 +147,7 @@ impl<S: Service> Context<S> {
             let (service, answers) = (self.service.clone(), answers.clone());
             calls.spawn(async move {
                 let time = Duration::from_millis(call.ttl_ms.into()).min(CALL_TIME_MAX);
-                let served = timeout(time, service.serve(caller, call.method, body)).await;
+                let served = timeout(time, service.serve(caller, call.method, body, time)).await;
                 answer(&answers, call.id, served.unwrap_or(Err(Denial::Late))).await;
                 metrics::counter!("visto_peer_calls_total", "method" => call.method.name())
                     .increment(1);

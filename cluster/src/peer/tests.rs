@@ -328,6 +328,7 @@ impl Service for Echo {
         from: NodeNumber,
         method: Method,
         body: Bytes,
+        _: Duration,
     ) -> Result<Vec<u8>, Denial> {
         if method == Method::Submit {
             std::future::pending::<()>().await;

@@ -11,6 +11,7 @@ use openraft::{
     StorageIOError,
 };
 use parking_lot::Mutex;
+use rocksdb::WriteBatch;
 use rocksdb::checkpoint::Checkpoint;
 use tokio::sync::watch;
 
@@ -18,10 +19,13 @@ use super::applied::Applied;
 use super::apply::Apply;
 use super::db::Db;
 use super::fatal::Fatal;
+use super::keys::{self, state_cf};
 use super::snapshot::{Manifest, SnapshotDir, Snapshots, hash_files, sync_dir};
 use super::state_dir::{StateDir, read_applied};
 use super::verify::VerifyPool;
+use super::view::View;
 use crate::error::{Error, ErrorKind};
+use crate::face::Published;
 use crate::raft_types::{
     BatchResult, RaftEntry, RaftLogId, RaftMembership, RaftSnapshotMeta, StorageError, TypeConfig,
 };
@@ -72,6 +76,25 @@ impl Machine {
     /// The state in force.
     pub(crate) fn state(&self) -> Arc<Db> {
         self.0.state.load_full()
+    }
+
+    /// One moment of the state in force.
+    pub(crate) fn view(&self) -> Result<View, Error> {
+        self.0.fatal.check()?;
+        View::new(self.state()).map_err(|error| self.0.fatal.latch(error))
+    }
+
+    /// Keeps published checkpoints. Not fsynced: after a power cut peers still have them.
+    pub(crate) fn put_published(&self, published: &[Published]) -> Result<(), Error> {
+        self.0.fatal.check()?;
+        // Under the lock of the state: one installed meanwhile must not lose them.
+        let _core = self.0.core.lock();
+        let db = self.state();
+        let mut batch = WriteBatch::default();
+        for one in published {
+            batch.put_cf(db.cf(state_cf::PUBLISHED)?, keys::number(one.size.0), one.encode()?);
+        }
+        db.write(batch, false).map_err(|error| self.0.fatal.latch(error))
     }
 
     /// Changes after each apply, when its write is readable.

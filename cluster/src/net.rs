@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Puts together what speaks with peers: first the dialing side, which Raft needs, then, over Raft and the store, the rest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::TcpListener,
+    sync::Arc,
+    time::Duration,
+};
+
+use ledger::{hash::Hash, id::NodeNumber, key::SigningKey, number::TreeSize};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    PeerTls,
+    clock::{Clock, Offsets},
+    error::{Error, ErrorKind},
+    face::Published,
+    membership::Membership,
+    peer::{
+        client::{Addresses, CallError, Peers},
+        frame::ClusterId,
+        raft_network::Network,
+        server,
+        service::{NodeService, Roster, SubmitHere},
+        snapshot::Receiver,
+        tls::Identity,
+    },
+    publish::{cosigner::Cosigner, keeper::Keeper, publisher::Publisher, quorum::Names},
+    raft_types::Raft,
+    store::{log::Log, machine::Machine},
+};
+
+/// Who this node is, and where its peers are.
+pub(crate) struct Own<'a> {
+    pub(crate) node: NodeNumber,
+    pub(crate) ledger: &'a str,
+    /// SHA-256 of the genesis entry's PAE, as policies have it.
+    pub(crate) genesis: Hash,
+    pub(crate) tls: &'a PeerTls,
+    /// The genesis's nodes and their addresses: known before anything is applied.
+    pub(crate) founders: BTreeMap<NodeNumber, String>,
+    /// The operator's addresses, which win.
+    pub(crate) configured: BTreeMap<NodeNumber, String>,
+}
+
+/// The dialing side.
+pub(crate) struct Dialing {
+    identity: Arc<Identity>,
+    cluster: ClusterId,
+    addresses: Arc<Addresses>,
+    roster: Arc<Roster>,
+    pub(crate) peers: Peers,
+    stop: CancellationToken,
+}
+
+impl Dialing {
+    /// Loads the certificates; connects to nobody yet. Needs a tokio runtime.
+    pub(crate) fn new(own: Own<'_>) -> Result<Dialing, Error> {
+        let identity = Identity::load(own.tls, own.ledger, own.node).map_err(|error| {
+            Error::with_source(
+                ErrorKind::Config,
+                "the identity towards peers cannot be used",
+                error,
+            )
+        })?;
+        let identity = Arc::new(identity);
+        let cluster = ClusterId::new(own.ledger, own.genesis);
+        let addresses = Arc::new(Addresses::new(own.configured));
+        let roster = Arc::new(Roster::default());
+        roster.set(own.founders.keys().copied().collect(), BTreeSet::new());
+        addresses.register(own.founders);
+        let stop = CancellationToken::new();
+        let peers = Peers::new(
+            identity.clone(),
+            cluster.clone(),
+            addresses.clone(),
+            stop.clone(),
+        );
+        Ok(Dialing {
+            identity,
+            cluster,
+            addresses,
+            roster,
+            peers,
+            stop,
+        })
+    }
+
+    /// For `Raft::new`.
+    pub(crate) fn network(&self) -> Network {
+        Network::new(self.peers.clone())
+    }
+}
+
+/// What the rest stands on.
+pub(crate) struct Ground {
+    pub(crate) raft: Raft,
+    pub(crate) log: Log,
+    pub(crate) machine: Machine,
+    pub(crate) clock: Clock,
+    pub(crate) shard: u64,
+    pub(crate) cosign_key: SigningKey,
+    pub(crate) log_keys: Vec<SigningKey>,
+    pub(crate) publish_interval: Duration,
+    pub(crate) submit_here: SubmitHere,
+}
+
+/// All that speaks with peers, running.
+pub(crate) struct Net {
+    node: NodeNumber,
+    pub(crate) peers: Peers,
+    keeper: Arc<Keeper>,
+    offsets: Arc<Offsets>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Net {
+    /// Listens, publishes, follows the registry. Blocks on disk for a moment.
+    pub(crate) fn start(
+        dialing: Dialing,
+        listener: TcpListener,
+        ground: Ground,
+    ) -> Result<Net, Error> {
+        let Dialing {
+            identity,
+            cluster,
+            addresses,
+            roster,
+            peers,
+            stop,
+        } = dialing;
+        let Ground {
+            raft,
+            log,
+            machine,
+            clock,
+            shard,
+            cosign_key,
+            log_keys,
+            publish_interval,
+            submit_here,
+        } = ground;
+        let node = identity.node;
+        let names = Names::new(&identity.ledger, shard).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Config,
+                format!("{:?} cannot name a log", identity.ledger),
+            )
+        })?;
+        let listen = || {
+            listener.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(listener)
+        };
+        let listener = listen().map_err(|error| Error::io("listen for peers", error))?;
+
+        let keeper = Arc::new(Keeper::open(names.clone(), machine.clone())?);
+        let offsets = Arc::new(Offsets::default());
+        let cosigner = Arc::new(Cosigner::new(
+            node,
+            names.clone(),
+            cosign_key,
+            clock.clone(),
+            log,
+            machine.clone(),
+        ));
+        let service = NodeService {
+            own: node,
+            raft: raft.clone(),
+            machine: machine.clone(),
+            clock: clock.clone(),
+            cosigner: cosigner.clone(),
+            keeper: keeper.clone(),
+            receiver: Receiver::new(raft.clone()),
+            roster: roster.clone(),
+            addresses,
+            submit_here,
+        };
+        let publisher = Publisher {
+            node,
+            names,
+            log_keys,
+            cosigner,
+            keeper: keeper.clone(),
+            peers: peers.clone(),
+            raft: raft.clone(),
+            machine: machine.clone(),
+            interval: publish_interval,
+        };
+        let membership = Membership {
+            own: node,
+            raft,
+            machine,
+            peers: peers.clone(),
+            roster,
+            offsets: offsets.clone(),
+            clock,
+            keeper: keeper.clone(),
+        };
+        let tasks = TaskTracker::new();
+        tasks.spawn(server::serve(
+            listener,
+            identity,
+            cluster,
+            Arc::new(service),
+            stop.clone(),
+        ));
+        tasks.spawn(publisher.run(stop.clone()));
+        tasks.spawn(membership.run(stop.clone()));
+        tasks.close();
+        Ok(Net {
+            node,
+            peers,
+            keeper,
+            offsets,
+            stop,
+            tasks,
+        })
+    }
+
+    /// The newest published checkpoint, and its successors as they come.
+    pub(crate) fn newest(&self) -> watch::Receiver<Option<Arc<Published>>> {
+        self.keeper.newest()
+    }
+
+    /// This node's clock minus the median of the voters', milliseconds.
+    pub(crate) fn clock_offset_ms(&self) -> i64 {
+        self.offsets.offset_ms(self.node)
+    }
+
+    /// Says at any time whether this node's clock is near enough to its peers' to date entries. Holds nothing but the comparisons.
+    pub(crate) fn clock_check(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        let (offsets, node) = (self.offsets.clone(), self.node);
+        Arc::new(move || offsets.clock_ok(node))
+    }
+
+    /// The root that each of these nodes computed at a size: `None` from one that has not applied so much, an error's text from one that
+    /// does not answer.
+    pub(crate) async fn roots(
+        &self,
+        nodes: impl IntoIterator<Item = NodeNumber>,
+        size: TreeSize,
+        time: Duration,
+    ) -> BTreeMap<NodeNumber, Result<Option<Hash>, CallError>> {
+        let asked = nodes.into_iter().filter(|node| *node != self.node);
+        let answers =
+            asked.map(|node| async move { (node, self.peers.root(node, size, time).await) });
+        futures::future::join_all(answers)
+            .await
+            .into_iter()
+            .collect()
+    }
+
+    /// Ends all tasks and connections.
+    pub(crate) async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! openraft's network over [`Peers`].
+//!
+//! openraft sends one append at a time to each peer and gives each a deadline; what is too long for a frame is split by openraft when we
+//! say so. Errors are told apart for its retry policy: *unreachable* makes it pause, *network* makes it retry at once.
+
+use std::{future::Future, time::Duration};
+
+use ledger::id::NodeNumber;
+use openraft::{
+    OptionalSend, RaftNetworkFactory,
+    error::{
+        Fatal, NetworkError, PayloadTooLarge, RPCError, RaftError, ReplicationClosed,
+        StreamingError, Unreachable,
+    },
+    network::{Backoff, RPCOption, RaftNetwork},
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    client::{CallError, Peers},
+    frame::Method,
+    snapshot,
+};
+use crate::raft_types::{RaftVote, TypeConfig};
+
+/// Makes the way to each peer for openraft.
+pub(crate) struct Network(Peers);
+
+impl Network {
+    pub(crate) fn new(peers: Peers) -> Network {
+        Network(peers)
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = PeerRaft;
+
+    async fn new_client(&mut self, target: u64, _: &openraft::EmptyNode) -> PeerRaft {
+        PeerRaft {
+            peers: self.0.clone(),
+            target: NodeNumber(target),
+        }
+    }
+}
+
+/// The Raft of one peer.
+pub(crate) struct PeerRaft {
+    peers: Peers,
+    target: NodeNumber,
+}
+
+type Rpc<T> = Result<T, RPCError<u64, openraft::EmptyNode, RaftError<u64>>>;
+
+impl RaftNetwork<TypeConfig> for PeerRaft {
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<u64>> {
+        let body = postcard::to_allocvec(&request).map_err(|error| unreachable(&error))?;
+        if body.len() > APPEND_BYTES_MAX && request.entries.len() > 1 {
+            // Halving ends at one raft_entry, which a frame always holds.
+            let half = u64::try_from(request.entries.len() / 2).unwrap_or(1);
+            return Err(PayloadTooLarge::new_entries_hint(half).into());
+        }
+        self.call(Method::Append, &body, option.hard_ttl()).await
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<u64>,
+        option: RPCOption,
+    ) -> Rpc<VoteResponse<u64>> {
+        let body = postcard::to_allocvec(&request).map_err(|error| unreachable(&error))?;
+        self.call(Method::Vote, &body, option.hard_ttl()).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: RaftVote,
+        snapshot: openraft::Snapshot<TypeConfig>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
+        let sent = snapshot::send(&self.peers, self.target, vote, &snapshot, option.hard_ttl());
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            sent = sent => sent,
+        }
+    }
+
+    /// Short at first, so that a restarted peer is found soon, then once a second.
+    fn backoff(&self) -> Backoff {
+        let steps = [50, 100, 200, 400].map(Duration::from_millis);
+        Backoff::new(
+            steps
+                .into_iter()
+                .chain(std::iter::repeat(Duration::from_secs(1))),
+        )
+    }
+}
+
+impl PeerRaft {
+    async fn call<A: DeserializeOwned + Serialize>(
+        &self,
+        method: Method,
+        body: &[u8],
+        time: Duration,
+    ) -> Rpc<A> {
+        let answer = self
+            .peers
+            .call(self.target, method, body, time)
+            .await
+            .map_err(rpc_error)?;
+        postcard::from_bytes(&answer).map_err(|_| rpc_error(CallError::Garbled))
+    }
+}
+
+fn rpc_error<E: std::error::Error>(error: CallError) -> RPCError<u64, openraft::EmptyNode, E> {
+    match error {
+        // A retry at once would meet the same answer.
+        CallError::Unreachable(_)
+        | CallError::TooLarge
+        | CallError::Denied(_)
+        | CallError::Garbled => Unreachable::new(&error).into(),
+        CallError::Lost | CallError::Late => NetworkError::new(&error).into(),
+    }
+}
+
+fn unreachable<E: std::error::Error>(
+    error: &(impl std::error::Error + 'static),
+) -> RPCError<u64, openraft::EmptyNode, E> {
+    Unreachable::new(error).into()
+}
+
+/// Many raft_entries travel together when a peer catches up; larger appends would outlast their deadline on a slow link.
+const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! What this node does when a peer calls: reads the question, hands it to whom it concerns, writes the answer.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use ledger::{hash::Hash, id::NodeNumber, number::TreeSize};
+use openraft::error::{CheckIsLeaderError, RaftError};
+use parking_lot::RwLock;
+use tokio::time::Instant;
+
+use super::{
+    client::Addresses,
+    frame::{Denial, Method},
+    rpc::{Cosign, Cosigned, Notes, Submit, SubmitOutcome, answer, question},
+    server::Service,
+    snapshot::Receiver,
+};
+use crate::{
+    clock::Clock,
+    error::Error,
+    face::{Outcome, Until},
+    publish::{
+        cosigner::Cosigner,
+        keeper::{Keeper, applied_by},
+    },
+    raft_types::Raft,
+    store::machine::Machine,
+};
+
+/// Submits to this node's own Raft and to nobody else's: what was forwarded once is not forwarded again.
+pub(crate) type SubmitHere =
+    Arc<dyn Fn(Vec<Bytes>, Until, Duration) -> BoxFuture<'static, Vec<Outcome>> + Send + Sync>;
+
+/// This node, as its peers see it.
+pub(crate) struct NodeService {
+    pub(crate) own: NodeNumber,
+    pub(crate) raft: Raft,
+    pub(crate) machine: Machine,
+    pub(crate) clock: Clock,
+    pub(crate) cosigner: Arc<Cosigner>,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) receiver: Receiver,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) submit_here: SubmitHere,
+}
+
+/// The registry's nodes, as last read.
+#[derive(Default)]
+pub(crate) struct Roster(RwLock<Lists>);
+
+#[derive(Default)]
+struct Lists {
+    in_force: BTreeSet<NodeNumber>,
+    removed: BTreeSet<NodeNumber>,
+}
+
+impl Roster {
+    /// Takes over the registry's newest word.
+    pub(crate) fn set(&self, in_force: BTreeSet<NodeNumber>, removed: BTreeSet<NodeNumber>) {
+        *self.0.write() = Lists { in_force, removed };
+    }
+}
+
+impl Service for NodeService {
+    /// A removed node is refused for ever, since numbers are not used again. A node without any membership is a new one that waits for
+    /// its first word from a leader: it lets in whoever the peer CA vouches for.
+    fn admits(&self, from: NodeNumber) -> bool {
+        let members = self
+            .raft
+            .server_metrics()
+            .borrow()
+            .membership_config
+            .clone();
+        let is_voter = members
+            .membership()
+            .voter_ids()
+            .any(|voter| voter == from.0);
+        let is_member = members
+            .membership()
+            .nodes()
+            .any(|(member, _)| *member == from.0);
+        let waits = members.membership().nodes().next().is_none();
+        let lists = self.roster.0.read();
+        // A removed node that still votes is one whose removal is not through yet.
+        is_voter
+            || !lists.removed.contains(&from)
+                && (is_member
+                    || waits
+                    || lists.in_force.contains(&from)
+                    || self.addresses.configures(from))
+    }
+
+    async fn serve(
+        &self,
+        from: NodeNumber,
+        method: Method,
+        body: Bytes,
+        time: Duration,
+    ) -> Result<Vec<u8>, Denial> {
+        match method {
+            Method::Append => answer(
+                &self
+                    .raft
+                    .append_entries(question(&body)?)
+                    .await
+                    .map_err(failed)?,
+            ),
+            Method::Vote => answer(&self.raft.vote(question(&body)?).await.map_err(failed)?),
+            Method::SnapshotOffer => answer(&self.receiver.offer(question(&body)?).await?),
+            Method::SnapshotChunk => answer(&self.receiver.chunk(question(&body)?).await?),
+            Method::SnapshotInstall => {
+                let vote = self.receiver.install(question(&body)?).await?;
+                self.keeper.refresh().await.map_err(failed)?;
+                answer(&vote)
+            }
+            Method::Submit => {
+                let Submit { entries, until } = question(&body)?;
+                // Ends before the caller gives up, so that it hears what is known.
+                let outcomes =
+                    (self.submit_here)(entries, until, time.saturating_sub(ANSWER_TIME)).await;
+                answer(
+                    &outcomes
+                        .into_iter()
+                        .map(SubmitOutcome::from)
+                        .collect::<Vec<_>>(),
+                )
+            }
+            Method::ReadIndex => answer(&self.read_index().await?),
+            Method::Cosign => answer(&self.cosign(from, question(&body)?).await?),
+            Method::Published => {
+                let notes: Notes = question(&body)?;
+                answer(
+                    &self
+                        .keeper
+                        .take(notes, Instant::now() + APPLY_TIME)
+                        .await
+                        .map_err(failed)?
+                        .0,
+                )
+            }
+            Method::NotesAfter => answer(
+                &self
+                    .keeper
+                    .notes_after(TreeSize(question(&body)?))
+                    .await
+                    .map_err(failed)?,
+            ),
+            Method::Clock => answer(&self.clock.now_ms()),
+            Method::Root => answer(
+                &self
+                    .root(TreeSize(question(&body)?))
+                    .await?
+                    .map(|root| root.0),
+            ),
+        }
+    }
+}
+
+impl NodeService {
+    /// Raft's ReadIndex: a quorum confirms, after the question came, that this node still leads. No lease, so no clock is trusted.
+    async fn read_index(&self) -> Result<u64, Denial> {
+        match self.raft.get_read_log_id().await {
+            Ok((raft_log_id, _)) => Ok(raft_log_id.map_or(0, |id| id.index)),
+            Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(_))) => {
+                Err(Denial::NotLeader)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Waits a moment until so much is applied here: the leader asks as soon as it has applied it itself.
+    async fn cosign(&self, from: NodeNumber, asked: Cosign) -> Result<Cosigned, Denial> {
+        if !applied_by(
+            &self.machine,
+            TreeSize(asked.size),
+            Instant::now() + APPLY_TIME,
+        )
+        .await
+        {
+            return Err(Denial::Late);
+        }
+        let cosigner = self.cosigner.clone();
+        let decided =
+            blocking(move || cosigner.cosign(TreeSize(asked.size), Hash(asked.root))).await?;
+        decided.map(|line| Cosigned { line }).map_err(|refusal| {
+            tracing::warn!(peer = from.0, own = self.own.0, size = asked.size, %refusal, "not cosigned");
+            Denial::Refused(refusal.to_string())
+        })
+    }
+
+    async fn root(&self, size: TreeSize) -> Result<Option<Hash>, Denial> {
+        let machine = self.machine.clone();
+        blocking(move || machine.view()?.root_at(size)).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Denial> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(failed)?
+        .map_err(failed)
+}
+
+fn failed(error: impl std::fmt::Display) -> Denial {
+    Denial::Failed(error.to_string())
+}
+
+/// For the way back of an answer.
+const ANSWER_TIME: Duration = Duration::from_millis(50);
+const APPLY_TIME: Duration = Duration::from_secs(2);

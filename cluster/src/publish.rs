@@ -1,2 +1,0 @@
-// SPDX-License-Identifier: EUPL-1.2
-//! Publishes checkpoints that a majority of nodes cosigned.

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Publishes checkpoints: the leader states a size, every node cosigns what it computed itself, and a majority of the nodes in force at
+//! that size makes a checkpoint published.
+//!
+//! [`quorum`] knows whose signatures count, [`cosigner`] decides what this node signs, [`publisher`] collects on the leader, [`keeper`]
+//! stores what is published, on every node, and spreads it.
+
+pub(crate) mod cosigner;
+pub(crate) mod keeper;
+pub(crate) mod publisher;
+pub(crate) mod quorum;

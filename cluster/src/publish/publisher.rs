@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Collects cosignatures on the leader and publishes.
+//!
+//! One round at a time: a size is fixed, everybody is asked at once, and the round ends as soon as a majority has signed. What was applied
+//! meanwhile is in the next round, so a slow disk makes rounds larger, not more. A node that is slow or dead is asked and not waited for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use ledger::{
+    hash::Hash,
+    id::NodeNumber,
+    key::SigningKey,
+    note::{Note, SignatureLine},
+    number::TreeSize,
+};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    cosigner::Cosigner,
+    keeper::Keeper,
+    quorum::{Names, Quorum, is_majority},
+};
+use crate::{
+    error::Error,
+    face::Published,
+    peer::{client::Peers, rpc::Cosign},
+    raft_types::Raft,
+    store::machine::Machine,
+};
+
+/// The leader's side of publishing.
+pub(crate) struct Publisher {
+    pub(crate) node: NodeNumber,
+    pub(crate) names: Names,
+    /// The log keys that this node holds; the one in force at a size signs it.
+    pub(crate) log_keys: Vec<SigningKey>,
+    pub(crate) cosigner: Arc<Cosigner>,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) peers: Peers,
+    pub(crate) raft: Raft,
+    pub(crate) machine: Machine,
+    /// Least time from the start of one round to the start of the next.
+    pub(crate) interval: Duration,
+}
+
+impl Publisher {
+    /// Runs rounds while this node leads, until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.rounds()).await;
+    }
+
+    async fn rounds(&self) {
+        let mut applied = self.machine.applied();
+        let mut leadership = self.raft.server_metrics();
+        let mut led = false;
+        loop {
+            let leads = leadership.borrow_and_update().current_leader == Some(self.node.0);
+            if leads && !led {
+                // What the leader before published, and this node was not told of, is published all the same.
+                self.keeper.fetch(&self.peers, self.others()).await;
+            }
+            led = leads;
+            let size = TreeSize(applied.borrow_and_update().tree_size);
+            if !leads || size <= self.keeper.newest_size() {
+                let changed = tokio::select! {
+                    changed = applied.changed() => changed.is_ok(),
+                    changed = leadership.changed() => changed.is_ok(),
+                };
+                if !changed {
+                    return;
+                }
+                continue;
+            }
+            let start = Instant::now();
+            match self.round().await {
+                Ok(()) => {
+                    metrics::histogram!("visto_publish_round_seconds")
+                        .record(start.elapsed().as_secs_f64());
+                    sleep_until(start + self.interval).await;
+                }
+                Err(failure) => {
+                    metrics::counter!("visto_publish_rounds_failed_total").increment(1);
+                    tracing::warn!(%failure, size = size.0, "nothing published");
+                    sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Publishes the tree as it is applied now.
+    async fn round(&self) -> Result<(), RoundFailure> {
+        let voters = self.voters();
+        let Pinned { size, root, quorum } = self.pin(voters.clone()).await?;
+        let log_key = quorum.log.as_ref().and_then(|key| {
+            self.log_keys
+                .iter()
+                .find(|own| own.public() == *key.public())
+        });
+        let log_key = log_key.ok_or(RoundFailure::NoLogKey)?;
+        let text = self.names.checkpoint_text(size, root);
+
+        let until = Instant::now() + ROUND_TIME;
+        let mut answers: FuturesUnordered<_> = quorum
+            .asked()
+            .map(|node| self.line_of(node, size, root))
+            .collect();
+        let mut lines: BTreeMap<NodeNumber, SignatureLine> = BTreeMap::new();
+        loop {
+            let signed: BTreeSet<NodeNumber> = lines.keys().copied().collect();
+            // Of both sets while a change of nodes is open: those in force, and those that vote.
+            if quorum.is_met_by(&signed) && is_majority(&signed, &voters) {
+                break;
+            }
+            let Ok(Some((node, answer))) = timeout_at(until, answers.next()).await else {
+                return Err(RoundFailure::NoMajority(signed.len()));
+            };
+            match answer {
+                Ok(line) => match quorum.verify_line(node, &text, &line) {
+                    Some(line) => {
+                        lines.insert(node, line);
+                    }
+                    None => {
+                        tracing::error!(peer = node.0, size = size.0, "a cosignature does not hold")
+                    }
+                },
+                Err(reason) => {
+                    metrics::counter!("visto_cosign_refused_total").increment(1);
+                    tracing::debug!(peer = node.0, size = size.0, reason, "no cosignature");
+                }
+            }
+        }
+        lines.retain(|node, _| quorum.is_in_force(*node));
+        let lines = std::iter::once(SignatureLine::sign(&self.names.origin, log_key, &text))
+            .chain(lines.into_values());
+        let note = Note::new(text, lines.collect())
+            .map_err(|_| RoundFailure::Note)?
+            .to_string()
+            .into();
+        self.keeper
+            .keep(vec![Published { size, root, note }])
+            .await
+            .map_err(RoundFailure::Store)
+    }
+
+    /// A node's signature line, or why there is none; this node's own is one among them.
+    fn line_of(
+        &self,
+        node: NodeNumber,
+        size: TreeSize,
+        root: Hash,
+    ) -> BoxFuture<'static, (NodeNumber, Result<String, String>)> {
+        if node == self.node {
+            let cosigner = self.cosigner.clone();
+            let signed = tokio::task::spawn_blocking(move || cosigner.cosign(size, root));
+            async move {
+                let line = match signed.await {
+                    Ok(Ok(Ok(line))) => Ok(line),
+                    Ok(Ok(Err(refusal))) => Err(refusal.to_string()),
+                    Ok(Err(error)) => Err(error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                (node, line)
+            }
+            .boxed()
+        } else {
+            let peers = self.peers.clone();
+            async move {
+                let question = Cosign {
+                    size: size.0,
+                    root: root.0,
+                };
+                let answer = peers.cosign(node, &question, ROUND_TIME).await;
+                (
+                    node,
+                    answer
+                        .map(|cosigned| cosigned.line)
+                        .map_err(|error| error.to_string()),
+                )
+            }
+            .boxed()
+        }
+    }
+
+    async fn pin(&self, voters: BTreeSet<NodeNumber>) -> Result<Pinned, RoundFailure> {
+        let (machine, names) = (self.machine.clone(), self.names.clone());
+        let pin = move || {
+            let view = machine.view()?;
+            let quorum = Quorum::at(&view, &names, view.size(), &voters)?;
+            Ok(Pinned {
+                size: view.size(),
+                root: view.root(),
+                quorum,
+            })
+        };
+        tokio::task::spawn_blocking(pin)
+            .await
+            .map_err(|_| RoundFailure::Stopped)?
+            .map_err(RoundFailure::Store)
+    }
+
+    fn voters(&self) -> BTreeSet<NodeNumber> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow();
+        metrics
+            .membership_config
+            .membership()
+            .voter_ids()
+            .map(NodeNumber)
+            .collect()
+    }
+
+    fn others(&self) -> Vec<NodeNumber> {
+        self.voters()
+            .into_iter()
+            .filter(|node| *node != self.node)
+            .collect()
+    }
+}
+
+struct Pinned {
+    size: TreeSize,
+    root: Hash,
+    quorum: Quorum,
+}
+
+/// Why a round published nothing. The next one tries again, with what is applied by then.
+#[derive(Debug, thiserror::Error)]
+enum RoundFailure {
+    #[error("only {0} nodes cosigned in time")]
+    NoMajority(usize),
+    #[error("this node does not hold the log key in force")]
+    NoLogKey,
+    #[error("the note cannot be made")]
+    Note,
+    #[error("the node is shutting down")]
+    Stopped,
+    #[error(transparent)]
+    Store(Error),
+}
+
+/// After so long a round is given up: the leader may have lost its majority.
+const ROUND_TIME: Duration = Duration::from_secs(2);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
