@@ -5,16 +5,19 @@
 //! other, each a plain tlog-policy, divided by comment lines that other readers pass over:
 //!
 //! ```text
-//! # visto: genesis 2f6b…           SHA-256 of the genesis entry's PAE, 64 hexadecimal digits, in front of all policies
+//! # visto: genesis 2f6b7e…
 //! log ledger.visto.example/1+518a7960+AT7t…
 //! witness node-1 ledger.visto.example/node/1+a4d4e89e+BP5x…
 //! witness node-2 ledger.visto.example/node/2+8d44e624+BFsU…
 //! witness node-3 ledger.visto.example/node/3+ae3efc1e+BMxl…
 //! group nodes 2 node-1 node-2 node-3
 //! quorum nodes
-//! # visto: from size 120034        what follows holds for checkpoints of this and larger sizes
+//! # visto: from size 120034
 //! log …
 //! ```
+//!
+//! `genesis` names the ledger's genesis entry by the SHA-256 of its PAE, 64 hexadecimal digits, once and in front of all policies: a
+//! receipt of entry 0 must be that entry's. What follows `from size N` holds for checkpoints of size N and larger.
 //!
 //! The first policy holds from size 0. A file without such lines is one tlog-policy, and a file of one policy is read by any
 //! implementation of tlog-policy. Other comments that begin with `# visto:` are refused, so that a slip of the pen is not passed over.

@@ -17,7 +17,7 @@ mod tests;
 
 pub use frontier::Frontier;
 pub use nodes::{MemoryNodes, MissingNode};
-pub use prove::{ProveError, prove_consistency, prove_inclusion, root, subtree_root};
+pub use prove::{ProveError, prove_consistency, prove_inclusion, root};
 pub use verify::{ProofError, verify_consistency, verify_inclusion};
 
 use crate::hash::Hash;

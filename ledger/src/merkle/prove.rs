@@ -19,10 +19,7 @@ pub fn root<R: NodeReader>(size: TreeSize, reader: &R) -> Result<Hash, R::Error>
 
 /// Root over the leaves `[start, end)`, where `start` is a multiple of the smallest power of two that is not below `end − start`, as every
 /// subtree of a proof is.
-///
-/// # Errors
-/// Those of the reader.
-pub fn subtree_root<R: NodeReader>(start: u64, end: u64, reader: &R) -> Result<Hash, R::Error> {
+fn subtree_root<R: NodeReader>(start: u64, end: u64, reader: &R) -> Result<Hash, R::Error> {
     let mut peaks = Vec::new();
     for (level, index) in peaks_of(start, end) {
         peaks.push(reader.node(level, index)?);

@@ -318,3 +318,66 @@ fn text_lines(path: &[Hash]) -> String {
         .collect::<Vec<_>>()
         .join("\n")
 }
+
+#[test]
+fn a_ledger_that_contradicts_its_entry_is_not_believed() {
+    let entry = submitted("consent-given");
+    let body = ledger::body::Body::parse(entry.payload(), entry.disclosures()).unwrap();
+    let good = receipt_alone(&entry, |_| {});
+    assert_eq!(good.unwrap().agree_with(&body), Ok(()));
+    let other_key = receipt_alone(&entry, |meta| meta.first_key.0 = Hash::ZERO);
+    assert_eq!(other_key, Err(ReceiptError::Meta));
+    let other_type = receipt_alone(&entry, |meta| {
+        meta.entry_type = ledger::body::EntryType::Household;
+    });
+    assert_eq!(
+        other_type.unwrap().agree_with(&body),
+        Err(ReceiptError::Type)
+    );
+}
+
+/// What the receipt of an entry alone in its tree proves, where log and nodes sign whatever `meta` says.
+fn receipt_alone(
+    entry: &SubmittedEntry,
+    change: impl Fn(&mut ledger::bytes::Meta),
+) -> Result<VerifiedReceipt, ReceiptError> {
+    use ledger::bytes;
+    let extra = bytes_of_first_proof();
+    let (mut meta, body_salt) = bytes::extra_decode(&extra).unwrap();
+    meta.first_key = entry.sigs().first();
+    meta.entry_type = ledger::body::EntryType::Consent;
+    change(&mut meta);
+    let meta_commit = bytes::meta_commit(&bytes::meta_salt(&body_salt), &meta);
+    let body_commit = bytes::body_commit(&body_salt, entry.pae(), &entry.sigs().encode());
+    let root = leaf_hash(&bytes::leaf(&meta_commit, &body_commit));
+    let origin = KeyName::parse(text(section("receipt"), "origin")).unwrap();
+    let text = Checkpoint {
+        origin: origin.clone(),
+        size: TreeSize(1),
+        root,
+    }
+    .to_text();
+    let mut lines = vec![SignatureLine::sign(&origin, &signing_key("log"), &text)];
+    for node in 1..=2 {
+        let name = KeyName::parse(&format!("{}/node/{node}", crate::file::ledger())).unwrap();
+        lines.push(cosign(
+            &name,
+            &signing_key(&format!("cosign-{node}")),
+            &text,
+            1,
+        ));
+    }
+    let note = Note::new(text, lines).unwrap();
+    let receipt = Receipt {
+        index: EntryIndex(0),
+        meta,
+        body_salt,
+        path: vec![],
+        note,
+    };
+    receipt::verify(entry, &receipt, &policies())
+}
+
+fn bytes_of_first_proof() -> Vec<u8> {
+    bytes(&list(&section("receipt")["proofs"])[0], "extra")
+}
