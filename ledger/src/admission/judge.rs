@@ -12,7 +12,7 @@ use crate::{
         household::HouseholdKind,
     },
     bytes::state::{self, StateKey},
-    consent::Use,
+    consent::{ConsentState, Use},
     entry::{Stop, VerifiedEntry},
     finding::{Finding, Findings},
     governance,
@@ -505,7 +505,7 @@ fn find_consents<S: State>(
     Ok(findings)
 }
 
-/// What is wrong with a person's consents; nothing, if one of the records covers the use under one of the person's refs.
+/// What is wrong with a person's consents; nothing, if one of the records covers the use.
 fn find_consent_of<S: State>(
     state: &Draft<'_, S>,
     person: &Hash,
@@ -516,12 +516,19 @@ fn find_consent_of<S: State>(
     refs.push(*person);
     let mut findings = Findings::COVERED;
     for record in records {
+        // One record of one person, whatever ref an event came under: the last one counts.
+        let mut last: Option<ConsentState> = None;
         for person in &refs {
-            match registry::consent(state, person, record)?.map(|consent| consent.covers(wanted)) {
-                Some(Ok(())) => return Ok(Findings::COVERED),
-                Some(Err(Finding::ConsentMissing)) | None => {}
-                Some(Err(finding)) => findings.insert(finding),
-            }
+            let known = registry::consent(state, person, record)?;
+            last = last
+                .into_iter()
+                .chain(known)
+                .max_by_key(|consent| consent.index);
+        }
+        match last.map(|consent| consent.covers(wanted)) {
+            Some(Ok(())) => return Ok(Findings::COVERED),
+            Some(Err(Finding::ConsentMissing)) | None => {}
+            Some(Err(finding)) => findings.insert(finding),
         }
     }
     // Only where nothing more telling is known.

@@ -43,7 +43,7 @@ pub struct Genesis {
     pub previous: Option<String>,
 }
 
-/// `institution`, type 5. JSON: `{institution, name, event: registered|changed|ended, successor?}`; in genesis without `event` and `successor`.
+/// `institution`, type 5, in the member `registration`. JSON: `{institution, name, event: registered|changed|ended, successor?}`; in genesis without `event` and `successor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Institution {

@@ -59,7 +59,7 @@ pub use disclosed::{DISCLOSED_MAX, Disclosed, DisclosedValue};
 pub struct Body {
     /// Members that every type has.
     pub common: Common,
-    /// The member named after the type.
+    /// The member named after the type ([`EntryType::member`]).
     pub content: Content,
 }
 
@@ -204,7 +204,7 @@ impl Body {
                 w
             }),
         );
-        w.put(self.entry_type().as_str(), self.content.to_value());
+        w.put(self.entry_type().member(), self.content.to_value());
         json::format(&w.into())
     }
 
@@ -250,7 +250,7 @@ impl Body {
         let occurred_at_ms = m.required("occurredAt", timestamp)?;
         let refers_to = m.optional("refersTo", Reference::parse)?;
         let stream = m.optional("stream", StreamPlace::parse)?;
-        let content = m.required(entry_type.as_str(), |value| {
+        let content = m.required(entry_type.member(), |value| {
             Content::parse(entry_type, value, slots)
         })?;
         m.optional("ext", |value| match value {
@@ -430,6 +430,15 @@ impl EntryType {
             EntryType::Release => "release",
             EntryType::Link => "link",
             EntryType::StateRoot => "state-root",
+        }
+    }
+
+    /// The member of the body that holds its content. It is named after the type, but for `institution`, whose name the controller has
+    /// in every body: there it is `registration`.
+    pub fn member(self) -> &'static str {
+        match self {
+            EntryType::Institution => "registration",
+            other => other.as_str(),
         }
     }
 

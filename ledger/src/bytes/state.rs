@@ -187,6 +187,11 @@ impl StateKey {
         )
     }
 
+    /// Where [`kind::ENTRY_ID`] keys begin.
+    pub fn entry_ids_start() -> StateKey {
+        StateKey::of(kind::ENTRY_ID, &[])
+    }
+
     /// The end of the ids that left the window of an entry accepted at this time: every [`kind::ENTRY_ID`] key below may be deleted.
     /// Admission looks at the window before it looks at ids, so when they go changes no answer.
     pub fn entry_ids_end(accepted_at_ms: u64) -> StateKey {

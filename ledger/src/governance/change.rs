@@ -53,7 +53,7 @@ fn change_institution<S: State>(
     institution: &Institution,
     at: &Reference,
 ) -> Result<(), Stop<S::Error>> {
-    let forbidden = |member| refuse(Refusal::Registry, &body_pointer("institution", member));
+    let forbidden = |member| refuse(Refusal::Registry, &body_pointer("registration", member));
     let known = registry::institution(draft, &institution.institution)?;
     match (institution.event, known) {
         (InstitutionEvent::Registered, None) => {}
@@ -63,7 +63,7 @@ fn change_institution<S: State>(
     match (&institution.successor, institution.event) {
         (None, _) => {}
         (Some(successor), InstitutionEvent::Ended) if *successor != institution.institution => {
-            participant(draft, successor, &body_pointer("institution", "successor"))?;
+            participant(draft, successor, &body_pointer("registration", "successor"))?;
         }
         (Some(_), _) => return forbidden("successor"),
     }
