@@ -253,7 +253,7 @@ impl Note {
     /// A note of a text and its lines.
     ///
     /// # Errors
-    /// The text does not end in a line feed or has other control characters; no line, or too many.
+    /// The text does not end in a line feed or has other control characters; no line, or too many; larger than what is read again.
     pub fn new(text: String, signatures: Vec<SignatureLine>) -> Result<Self, NoteError> {
         if !text.ends_with('\n') || text.chars().any(|c| c < ' ' && c != '\n') {
             return Err(NoteError::Text);
@@ -261,7 +261,14 @@ impl Note {
         if signatures.is_empty() || signatures.len() > SIGNATURES_MAX {
             return Err(NoteError::Lines);
         }
-        Ok(Self { text, signatures })
+        if signatures.iter().any(|line| line.signature.is_empty()) {
+            return Err(NoteError::Line);
+        }
+        let note = Self { text, signatures };
+        if note.bytes() > NOTE_BYTES_MAX {
+            return Err(NoteError::Size);
+        }
+        Ok(note)
     }
 
     /// Parses a note. Its formatting gives the same bytes again.
@@ -286,6 +293,15 @@ impl Note {
         let mut text = text.to_string();
         text.push('\n');
         Self::new(text, signatures)
+    }
+
+    /// Length of the formatted note.
+    fn bytes(&self) -> usize {
+        // An em dash is three bytes; with two spaces and a line feed that makes six a line, besides name and base64.
+        let line = |line: &SignatureLine| {
+            6 + line.name.0.len() + (line.signature.len() + 4).div_ceil(3) * 4
+        };
+        self.text.len() + 1 + self.signatures.iter().map(line).sum::<usize>()
     }
 
     /// The text that is signed, with its last line feed.

@@ -208,6 +208,24 @@ fn many_and_large_signatures_are_taken() {
 }
 
 #[test]
+fn what_is_made_can_be_read_again() {
+    let line = |bytes| SignatureLine {
+        name: name("a"),
+        key_id: NoteKeyId([9; 4]),
+        signature: vec![7; bytes],
+    };
+    let fill = |bytes| Note::new(format!("{}\n", "a".repeat(bytes)), vec![line(1), line(100)]);
+    let largest = (0..NOTE_BYTES_MAX)
+        .rev()
+        .find_map(|bytes| fill(bytes).ok())
+        .unwrap();
+    assert_eq!(largest.to_string().len(), NOTE_BYTES_MAX);
+    assert_eq!(Note::parse(largest.to_string().as_bytes()), Ok(largest));
+    assert_eq!(fill(NOTE_BYTES_MAX), Err(NoteError::Size));
+    assert_eq!(Note::new("a\n".into(), vec![line(0)]), Err(NoteError::Line));
+}
+
+#[test]
 fn malformed_notes_are_refused() {
     let line = "— a CQkJCQE=\n";
     for (note, expected) in [
