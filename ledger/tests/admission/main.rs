@@ -8,5 +8,6 @@
 )]
 
 mod properties;
+mod stops;
 mod town;
 mod transcript;

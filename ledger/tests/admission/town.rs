@@ -17,50 +17,49 @@ use ledger::{
     state::{MemoryState, registry},
 };
 
-pub const HOUR_MS: u64 = 3_600_000;
 /// 1 June 2026, noon.
-pub const START_MS: u64 = 1_780_315_200_000;
-pub const LEDGER: &str = "test.visto.example";
+pub(crate) const START_MS: u64 = 1_780_315_200_000;
+pub(crate) const LEDGER: &str = "test.visto.example";
 
 /// A ledger, its clock, and everything that it accepted.
-pub struct Town {
-    pub ledger: LedgerInfo,
-    pub state: MemoryState,
-    pub now_ms: u64,
-    pub accepted: Vec<Accepted>,
+pub(crate) struct Town {
+    pub(crate) ledger: LedgerInfo,
+    pub(crate) state: MemoryState,
+    pub(crate) now_ms: u64,
+    pub(crate) accepted: Vec<Accepted>,
     drawn: u64,
 }
 
 /// An entry that was accepted.
-pub struct Accepted {
-    pub submitted: SubmittedEntry,
-    pub effects: Effects,
+pub(crate) struct Accepted {
+    pub(crate) submitted: SubmittedEntry,
+    pub(crate) effects: Effects,
 }
 
 /// What is said around a content.
 #[derive(Clone, Default)]
-pub struct Saying {
-    pub institution: String,
+pub(crate) struct Saying {
+    pub(crate) institution: String,
     /// Names of keys.
-    pub signers: Vec<String>,
+    pub(crate) signers: Vec<String>,
     /// How long before now it happened; negative = ahead.
-    pub ago_ms: i64,
+    pub(crate) ago_ms: i64,
     /// How long before now the id was made.
-    pub id_ago_ms: i64,
-    pub id: Option<EntryId>,
-    pub refers_to: Option<Reference>,
-    pub stream: Option<StreamPlace>,
+    pub(crate) id_ago_ms: i64,
+    pub(crate) id: Option<EntryId>,
+    pub(crate) refers_to: Option<Reference>,
+    pub(crate) stream: Option<StreamPlace>,
 }
 
 #[derive(Debug, PartialEq)]
-pub enum Said {
+pub(crate) enum Said {
     Accepted(u64),
     Known(u64),
     Refused(Refused),
 }
 
 impl Town {
-    pub fn new() -> Town {
+    pub(crate) fn new() -> Town {
         let ledger = LedgerInfo {
             name: LEDGER.to_owned(),
             shard: 1,
@@ -75,12 +74,12 @@ impl Town {
     }
 
     /// 32 bytes that look random, the same in each run.
-    pub fn draw(&mut self) -> [u8; 32] {
+    pub(crate) fn draw(&mut self) -> [u8; 32] {
         self.drawn += 1;
         Hash::of(&[b"town", &self.drawn.to_be_bytes()]).0
     }
 
-    pub fn seal<T: DisclosedValue>(
+    pub(crate) fn seal<T: DisclosedValue>(
         &mut self,
         value: T,
         disclosures: &mut Vec<String>,
@@ -91,12 +90,12 @@ impl Town {
         sealed
     }
 
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.accepted.len() as u64
     }
 
     /// Signs a content.
-    pub fn sign(
+    pub(crate) fn sign(
         &mut self,
         content: Content,
         disclosures: Vec<String>,
@@ -126,7 +125,7 @@ impl Town {
     }
 
     /// Submits: verified, looked at at the door, applied twice (a second node must do the same), and written.
-    pub fn submit(&mut self, submitted: SubmittedEntry) -> Said {
+    pub(crate) fn submit(&mut self, submitted: SubmittedEntry) -> Said {
         let verified = match self.verify(submitted.clone()) {
             Ok(verified) => verified,
             Err(refused) => return Said::Refused(refused),
@@ -172,7 +171,7 @@ impl Town {
         }
     }
 
-    pub fn verify(&self, submitted: SubmittedEntry) -> Result<VerifiedEntry, Refused> {
+    pub(crate) fn verify(&self, submitted: SubmittedEntry) -> Result<VerifiedEntry, Refused> {
         if self.accepted.is_empty() {
             match entry::genesis_keys(&submitted) {
                 Ok(keys) => {
@@ -192,13 +191,13 @@ impl Town {
     }
 
     /// An accepted entry.
-    pub fn entry(&self, index: u64) -> &Accepted {
+    pub(crate) fn entry(&self, index: u64) -> &Accepted {
         let found = self.accepted.get(usize::try_from(index).unwrap());
         found.unwrap_or_else(|| panic!("no entry {index} of {}", self.accepted.len()))
     }
 
     /// Index and leaf of an accepted entry.
-    pub fn reference(&self, index: u64) -> Reference {
+    pub(crate) fn reference(&self, index: u64) -> Reference {
         let leaf = self.entry(index).effects.entry.leaf_hash();
         Reference {
             index: EntryIndex(index),
@@ -207,14 +206,14 @@ impl Town {
     }
 
     /// What the next governance entry must refer to.
-    pub fn governed(&self) -> Option<Reference> {
+    pub(crate) fn governed(&self) -> Option<Reference> {
         registry::governance(&self.state)
             .unwrap()
             .map(|governance| governance.last)
     }
 
     /// A genesis in which each institution has one key of each use, a node, and a vote. The first holds the log key.
-    pub fn genesis(
+    pub(crate) fn genesis(
         &self,
         k: u64,
         institutions: &[String],
@@ -266,7 +265,7 @@ impl Town {
     }
 
     /// A key with its proof of possession for this ledger.
-    pub fn new_key(&self, name: &str, key_use: KeyUse, owner: &str) -> NewKey {
+    pub(crate) fn new_key(&self, name: &str, key_use: KeyUse, owner: &str) -> NewKey {
         let secret = key(name);
         let owner = institution(owner);
         let possession = secret.sign(&bytes::possession_message(
@@ -284,7 +283,7 @@ impl Town {
     }
 }
 
-pub fn named(name: &str) -> Institution {
+pub(crate) fn named(name: &str) -> Institution {
     Institution {
         institution: institution(name),
         name: format!("Ente {name}"),
@@ -301,16 +300,16 @@ fn refused<E: std::fmt::Debug>(stop: Stop<E>) -> Refused {
 }
 
 /// The key of a name, such as `inps.entry`.
-pub fn key(name: &str) -> SigningKey {
+pub(crate) fn key(name: &str) -> SigningKey {
     SigningKey::from_seed(Hash::of(&[b"key", name.as_bytes()]).0)
 }
 
-pub fn institution(name: &str) -> InstitutionId {
+pub(crate) fn institution(name: &str) -> InstitutionId {
     InstitutionId::parse(&format!("ipa:{name}"))
         .unwrap_or_else(|| panic!("{name} is no institution"))
 }
 
 /// The ref of a person, household or record by name.
-pub fn person(name: &str) -> Hash {
+pub(crate) fn person(name: &str) -> Hash {
     Hash::of(&[b"ref", name.as_bytes()])
 }

@@ -14,4 +14,5 @@ mod formats;
 mod maps;
 mod receipts;
 mod refusals;
+mod state;
 mod verifier;
