@@ -273,3 +273,6 @@ fn join<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     out.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -170,7 +170,7 @@ impl<'a> Parser<'a> {
     }
 
     fn object(&mut self) -> Result<Value<'a>, Refused> {
-        let mut members: Vec<(Cow<'a, str>, Value<'a>)> = Vec::new();
+        let mut members: Vec<(Cow<'a, str>, Value<'a>)> = Vec::with_capacity(8);
         if self.take(b'}') {
             return Ok(Value::Object(members));
         }
@@ -258,6 +258,7 @@ impl<'a> Parser<'a> {
         let mut built = String::new();
         let mut from = self.at;
         loop {
+            self.at += plain_bytes(self.text.as_bytes().get(self.at..).unwrap_or_default());
             match self.next().ok_or(Refusal::Json)? {
                 b'"' => {
                     let run = self.run(from, self.at - 1)?;
@@ -334,6 +335,28 @@ impl<'a> Parser<'a> {
         }
         Ok(unit)
     }
+}
+
+/// How many bytes from the front are ASCII without meaning in a string, in steps of eight: most of every document is.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = ONES * 0x80;
+    // The high bit of each byte that is zero; exact up to the lowest such byte, which is all that is asked.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let mut plain = 0;
+    for chunk in bytes.as_chunks::<8>().0 {
+        let word = u64::from_le_bytes(*chunk);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let special = (word & HIGHS)
+            | control
+            | zero(word ^ (ONES * u64::from(b'"')))
+            | zero(word ^ (ONES * u64::from(b'\\')));
+        if special != 0 {
+            return plain + special.trailing_zeros() as usize / 8;
+        }
+        plain += 8;
+    }
+    plain
 }
 
 fn is_noncharacter(c: char) -> bool {

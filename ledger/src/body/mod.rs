@@ -449,3 +449,6 @@ impl EntryType {
             .find(|candidate| candidate.as_str() == text)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,6 +119,29 @@ fn values_by_text() {
 }
 
 #[test]
+fn every_byte_is_met_at_every_place() {
+    for place in 0..24 {
+        for byte in 0..=255u8 {
+            let mut data = [b'a'; 26];
+            (data[0], data[25]) = (b'"', b'"');
+            data[1 + place] = byte;
+            let expected = match byte {
+                0..0x20 | b'"' | b'\\' => Err(Refusal::Json),
+                0x80.. => Err(Refusal::Utf8),
+                _ => Ok(()),
+            };
+            assert_eq!(
+                parse(&data, LIMITS)
+                    .map(|_| ())
+                    .map_err(|refused| refused.refusal),
+                expected,
+                "{byte:#x} at {place}"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_place_is_told() {
     assert_eq!(
         parse(br#"{"a":[1,{"b":1.5}]}"#, LIMITS)

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: EUPL-1.2
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+use alloc::{string::String, vec::Vec};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    entry::{StoredBody, StoredEntry, SubmittedEntry},
+    key::SigningKey,
+    signature::{Signed, Sigs, sign_batch, sign_single},
+};
+
+fn hash() -> impl Strategy<Value = Hash> {
+    any::<[u8; 32]>().prop_map(Hash)
+}
+
+fn meta() -> impl Strategy<Value = Meta> {
+    (any::<u64>(), 0..19usize, any::<u32>(), any::<u16>(), hash()).prop_map(
+        |(accepted_at_ms, place, findings, rules, key)| Meta {
+            accepted_at_ms,
+            entry_type: EntryType::ALL[place],
+            findings: Findings(findings),
+            rules,
+            first_key: KeyId(key),
+        },
+    )
+}
+
+fn sigs() -> impl Strategy<Value = Sigs> {
+    (
+        prop::collection::btree_set(any::<u8>(), 1..4),
+        any::<bool>(),
+    )
+        .prop_map(|(seeds, batch)| {
+            let rows = seeds.into_iter().map(|seed| {
+                let key = SigningKey::from_seed([seed; 32]);
+                let signature = if batch {
+                    sign_batch(&key, &[b"a", b"b", b"c"]).remove(1)
+                } else {
+                    sign_single(&key, b"a")
+                };
+                Signed {
+                    key_id: key.key_id(),
+                    signature,
+                }
+            });
+            Sigs::sorted(rows.collect()).unwrap()
+        })
+}
+
+fn disclosures() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec(any::<String>(), 0..4)
+}
+
+fn submitted() -> impl Strategy<Value = SubmittedEntry> {
+    (
+        prop::collection::vec(any::<u8>(), 0..200),
+        sigs(),
+        disclosures(),
+    )
+        .prop_map(|(payload, sigs, disclosures)| {
+            SubmittedEntry::new(&payload, sigs, disclosures).unwrap()
+        })
+}
+
+fn stored() -> impl Strategy<Value = StoredEntry> {
+    let body = (
+        any::<[u8; 32]>(),
+        prop::collection::vec(any::<u8>(), 0..200),
+        sigs(),
+    )
+        .prop_map(|(body_salt, payload, sigs)| StoredBody {
+            body_salt,
+            payload,
+            sigs,
+        });
+    (
+        meta(),
+        hash(),
+        hash(),
+        prop::option::of(body),
+        disclosures(),
+    )
+        .prop_map(
+            |(meta, meta_salt, body_commit, body, disclosures)| StoredEntry {
+                meta,
+                meta_salt,
+                body_commit,
+                body,
+                disclosures,
+            },
+        )
+}
+
+/// What decodes, encodes to the same bytes; cut short or longer by one it does not decode.
+fn strict<T: PartialEq + core::fmt::Debug>(
+    value: &T,
+    data: &[u8],
+    cut: prop::sample::Index,
+    decode: impl Fn(&[u8]) -> Option<T>,
+    encode: impl Fn(&T) -> Vec<u8>,
+) {
+    assert_eq!(decode(data).as_ref(), Some(value));
+    assert_eq!(decode(&data[..cut.index(data.len())]), None);
+    assert_eq!(decode(&[data, b"\0"].concat()), None);
+    let mut changed = data.to_vec();
+    changed[cut.index(data.len())] ^= 1;
+    if let Some(other) = decode(&changed) {
+        assert_eq!(encode(&other), changed);
+    }
+}
+
+proptest! {
+    #[test]
+    fn submitted_entries(entry in submitted(), cut in any::<prop::sample::Index>()) {
+        strict(&entry, &entry.encode(), cut, |data| SubmittedEntry::decode(data).ok(), SubmittedEntry::encode);
+        let line = entry.to_wire();
+        // Texts of noncharacters are no I-JSON; disclosures that are base64url have none.
+        if let Ok(read) = SubmittedEntry::from_wire(line.as_bytes()) {
+            prop_assert_eq!(read, entry);
+        }
+    }
+
+    #[test]
+    fn stored_entries(entry in stored(), cut in any::<prop::sample::Index>()) {
+        strict(&entry, &entry.encode(), cut, |data| StoredEntry::decode(data).ok(), StoredEntry::encode);
+    }
+
+    #[test]
+    fn meta_and_extra(meta in meta(), salt in any::<[u8; 32]>(), cut in any::<prop::sample::Index>()) {
+        let extra = extra_encode(&meta, &salt);
+        strict(&(meta, salt), &extra, cut, extra_decode, |(meta, salt)| extra_encode(meta, salt).to_vec());
+    }
+
+    #[test]
+    fn list_values(count in any::<u64>(), head in hash(), base_count in any::<u64>(), base_head in hash(), cut in any::<prop::sample::Index>()) {
+        let value = ListValue { count, head, base_count, base_head };
+        strict(&value, &value.encode(), cut, ListValue::decode, |value| value.encode().to_vec());
+    }
+
+    #[test]
+    fn nothing_panics(data in prop::collection::vec(any::<u8>(), 0..300)) {
+        let versioned = [&[1], &data[..]].concat();
+        for data in [&data, &versioned] {
+            let _ = SubmittedEntry::decode(data);
+            let _ = StoredEntry::decode(data);
+            let _ = extra_decode(data);
+            let _ = ListValue::decode(data);
+            let _ = SubmittedEntry::from_wire(data);
+        }
+    }
+}
+
+#[test]
+fn layouts_have_their_lengths() {
+    let meta = Meta {
+        accepted_at_ms: 0x0102_0304_0506_0708,
+        entry_type: EntryType::Access,
+        findings: Findings(1 << 13),
+        rules: 7,
+        first_key: KeyId(Hash([0xaa; 32])),
+    };
+    let encoded = meta_encode(&meta);
+    assert_eq!(
+        encoded[..15],
+        [1, 2, 3, 4, 5, 6, 7, 8, 2, 0, 0, 0x20, 0, 0, 7]
+    );
+    assert_eq!(encoded[15..], [0xaa; 32]);
+    let leaf = leaf(&Hash([1; 32]), &Hash([2; 32]));
+    assert_eq!(leaf[..14], *b"visto/leaf/v1\n");
+    assert_eq!(
+        (leaf[14..46].to_vec(), leaf[46..].to_vec()),
+        ([1; 32].to_vec(), [2; 32].to_vec())
+    );
+    assert_eq!(batch_message(0x0102, &Hash([3; 32]))[15..17], [1, 2]);
+}
+
+#[test]
+fn bounds_of_an_entry() {
+    let sigs = Sigs::sign(&[&SigningKey::from_seed([1; 32])], b"").unwrap();
+    let of = |payload: usize, disclosures: Vec<String>| {
+        SubmittedEntry::new(&alloc::vec![b' '; payload], sigs.clone(), disclosures)
+    };
+    let some = |n, length| alloc::vec![String::from_utf8(alloc::vec![b'A'; length]).unwrap(); n];
+    for (payload, disclosures, good) in [
+        (BODY_BYTES_MAX, some(0, 0), true),
+        (BODY_BYTES_MAX + 1, some(0, 0), false),
+        (0, some(256, 512), true),
+        (0, some(257, 0), false),
+        (0, some(256, 513), false),
+    ] {
+        assert_eq!(of(payload, disclosures).is_ok(), good);
+    }
+    // The largest entry there is has a line that is read.
+    let largest = of(BODY_BYTES_MAX, some(256, 512)).unwrap();
+    let line = largest.to_wire();
+    assert!(line.len() + 16 * 600 < WIRE_BYTES_MAX);
+    assert_eq!(SubmittedEntry::from_wire(line.as_bytes()), Ok(largest));
+}
