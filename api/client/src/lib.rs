@@ -1,2 +1,19 @@
-// SPDX-License-Identifier: EUPL-1.2
-//! Skeleton.
+// SPDX-License-Identifier: BSD-3-Clause
+//! Client of a Visto ledger: for institutions' systems that log accesses and consents, and for whoever reads and verifies.
+//!
+//! - [`modi`]: calls as Italian e-services receive them, checked, and turned into what an `access` entry needs;
+//! - [`build`]: from plain values to signed entries, singly or in batches;
+//! - [`http`]: submit with retries that never write twice, search, fetch receipts;
+//! - [`receipt`]: check a receipt against a trust policy, without trusting the server that sent it;
+//! - [`token`], [`keyfile`], [`tax_code`]: what the above needs.
+//!
+//! The crate names no storage, no Raft and no web framework, and its licence (BSD-3-Clause) lets anyone build it in.
+
+pub mod build;
+pub mod error;
+pub mod http;
+pub mod keyfile;
+pub mod modi;
+pub mod receipt;
+pub mod tax_code;
+pub mod token;
