@@ -1,3 +1,10 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Skeleton.
-fn main() {}
+//! The one binary `visto`: a node, and every command around it.
+
+use std::process::ExitCode;
+
+mod cli;
+
+fn main() -> ExitCode {
+    cli::main()
+}
