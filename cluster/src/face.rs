@@ -16,6 +16,7 @@ use ledger::number::{EntryIndex, TreeSize};
 use ledger::refusal::Refused;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::store::db;
 
 /// How one node runs.
@@ -26,8 +27,6 @@ pub struct Config {
     pub node: NodeNumber,
     /// The ledger's name, such as `ledger.visto.example`.
     pub ledger: String,
-    /// Number of the shard, from 1.
-    pub shard: u64,
     /// Where peers reach this node: bound by the caller.
     pub listen_peer: TcpListener,
     /// Addresses of peers, where they differ from those in the `node` entries.
@@ -48,8 +47,8 @@ pub struct NodeKeys {
     pub node: SigningKey,
     /// Cosigns checkpoints (use `cosign`).
     pub cosign: SigningKey,
-    /// The log's key, the same on all nodes (use `log`).
-    pub log: SigningKey,
+    /// The log's key, the same on all nodes (use `log`): the one in force signs. Two of them let it be rotated without a gap.
+    pub log: Vec<SigningKey>,
 }
 
 /// Sizes and times. The defaults are for production; tests lower them.
@@ -75,8 +74,10 @@ pub struct Tuning {
     pub write_buffer_bytes: usize,
     /// Memory for the newest raft_entries.
     pub tail_bytes: usize,
-    /// The leader does not propose while its clock is further than this off the voters' median.
-    pub clock_skew_max: Duration,
+    /// Least time between two rounds of publishing.
+    pub publish_interval: Duration,
+    /// Where the time comes from.
+    pub clock: Clock,
 }
 
 impl Default for Tuning {
@@ -93,7 +94,8 @@ impl Default for Tuning {
             cache_bytes: 128 * MIB,
             write_buffer_bytes: 32 * MIB,
             tail_bytes: 32 * MIB,
-            clock_skew_max: Duration::from_secs(2),
+            publish_interval: Duration::from_millis(5),
+            clock: Clock::system(),
         }
     }
 }

@@ -5,30 +5,28 @@
 //! (raft_entry fsynced, on a quorum = committed) → `store::machine` (apply: judged by the ledger's rules, one write per call) → `publish`
 //! (cosigned by a majority of nodes). `peer` is how nodes speak to each other; `membership` makes the Raft group follow the `node` entries.
 
-#[allow(dead_code)]
+mod clock;
 mod error;
 mod face;
-#[allow(dead_code)]
 mod raft_types;
-#[allow(dead_code)]
 mod store;
 
 pub mod certs;
-#[allow(dead_code)]
-mod clock;
-#[allow(dead_code)]
 mod membership;
-#[allow(dead_code)]
 mod net;
-#[allow(dead_code)]
+mod node;
 mod peer;
-#[allow(dead_code)]
+mod propose;
 mod publish;
+
+#[cfg(test)]
+pub(crate) mod testbed;
 
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};
 pub use face::{
     Accepted, Config, Failure, NodeKeys, Outcome, Published, Role, Status, Tuning, Until,
 };
+pub use node::Node;
 pub use peer::tls::{PeerTls, TlsError};
 pub use store::view::{Direction, View};

@@ -52,7 +52,11 @@ pub(crate) struct Proposer {
 
 impl Proposer {
     /// Starts the task; it ends when the last handle is dropped.
-    pub(crate) fn start(raft: Raft, tuning: &Tuning, now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Proposer {
+    pub(crate) fn start(
+        raft: Raft,
+        tuning: &Tuning,
+        now_ms: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Proposer {
         let (queue, submissions) = mpsc::unbounded_channel();
         let task = Task {
             raft,
@@ -64,20 +68,37 @@ impl Proposer {
         };
         tokio::spawn(task.run());
         // Bounded by the count of what waits, not by the channel: the count includes what is under way.
-        Proposer { queue, waiting: Arc::new(AtomicUsize::new(0)), waiting_max: tuning.queue_entries_max }
+        Proposer {
+            queue,
+            waiting: Arc::new(AtomicUsize::new(0)),
+            waiting_max: tuning.queue_entries_max,
+        }
     }
 
     /// Queues an entry. The answer may never come if the node stops: then nobody knows.
-    pub(crate) fn submit(&self, entry: VerifiedEntry) -> Result<oneshot::Receiver<Outcome>, Failure> {
+    pub(crate) fn submit(
+        &self,
+        entry: VerifiedEntry,
+    ) -> Result<oneshot::Receiver<Outcome>, Failure> {
         self.queue(entry, None, None)
     }
 
     /// Queues the genesis, whose stamp follows from its bytes.
-    pub(crate) fn submit_genesis(&self, entry: VerifiedEntry, stamp_ms: u64, salt: [u8; 32]) -> Result<oneshot::Receiver<Outcome>, Failure> {
+    pub(crate) fn submit_genesis(
+        &self,
+        entry: VerifiedEntry,
+        stamp_ms: u64,
+        salt: [u8; 32],
+    ) -> Result<oneshot::Receiver<Outcome>, Failure> {
         self.queue(entry, Some(stamp_ms), Some(salt))
     }
 
-    fn queue(&self, entry: VerifiedEntry, stamp_ms: Option<u64>, salt: Option<[u8; 32]>) -> Result<oneshot::Receiver<Outcome>, Failure> {
+    fn queue(
+        &self,
+        entry: VerifiedEntry,
+        stamp_ms: Option<u64>,
+        salt: Option<[u8; 32]>,
+    ) -> Result<oneshot::Receiver<Outcome>, Failure> {
         let before = self.waiting.fetch_add(1, Ordering::AcqRel);
         let waiting = Waiting(self.waiting.clone());
         if before >= self.waiting_max {
@@ -85,8 +106,17 @@ impl Proposer {
         }
         let (answer, outcome) = oneshot::channel();
         let bytes = Bytes::from(entry.submitted().encode());
-        let submission = Submission { entry, salt, stamp_ms, bytes, answer, _waiting: waiting };
-        self.queue.send(submission).map_err(|_| Failure::ShuttingDown)?;
+        let submission = Submission {
+            entry,
+            salt,
+            stamp_ms,
+            bytes,
+            answer,
+            _waiting: waiting,
+        };
+        self.queue
+            .send(submission)
+            .map_err(|_| Failure::ShuttingDown)?;
         Ok(outcome)
     }
 }
@@ -145,7 +175,11 @@ impl Task {
                 stamp_ms = given;
             }
             answers.push((submission.answer, submission._waiting));
-            items.push(BatchItem::new(submission.bytes, salt, Some(Ok(submission.entry))));
+            items.push(BatchItem::new(
+                submission.bytes,
+                salt,
+                Some(Ok(submission.entry)),
+            ));
         }
         metrics::histogram!("visto_batch_entries").record(items.len() as f64);
         let batch = Batch::new(stamp_ms, items);
@@ -180,7 +214,10 @@ fn draw_salt() -> Option<[u8; 32]> {
 
 /// A batch that reached this process's Raft log may yet be committed, by this leader or by the next, even if it was truncated here. One that did
 /// not is gone.
-fn failed(batch: &Batch, error: Option<RaftError<u64, ClientWriteError<u64, openraft::EmptyNode>>>) -> Vec<Outcome> {
+fn failed(
+    batch: &Batch,
+    error: Option<RaftError<u64, ClientWriteError<u64, openraft::EmptyNode>>>,
+) -> Vec<Outcome> {
     let outcome = match error {
         _ if batch.is_appended() => Outcome::Unknown,
         Some(RaftError::APIError(_)) => Outcome::Failed(Failure::NoQuorum),
@@ -192,7 +229,13 @@ fn failed(batch: &Batch, error: Option<RaftError<u64, ClientWriteError<u64, open
 
 fn outcome(result: ItemResult) -> Outcome {
     match result {
-        ItemResult::Accepted { index, leaf_hash, accepted_at_ms, findings, again } => Outcome::Accepted(Accepted {
+        ItemResult::Accepted {
+            index,
+            leaf_hash,
+            accepted_at_ms,
+            findings,
+            again,
+        } => Outcome::Accepted(Accepted {
             index: EntryIndex(index),
             leaf_hash: Hash(leaf_hash),
             accepted_at_ms,

@@ -84,6 +84,14 @@ impl Machine {
         View::new(self.state()).map_err(|error| self.0.fatal.latch(error))
     }
 
+    /// Writes what is applied into table files.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let db = self.state();
+        db.raw()
+            .flush()
+            .map_err(|error| Error::io(format!("flush {}", db.path().display()), error))
+    }
+
     /// Keeps published checkpoints. Not fsynced: after a power cut peers still have them.
     pub(crate) fn put_published(&self, published: &[Published]) -> Result<(), Error> {
         self.0.fatal.check()?;
@@ -92,9 +100,14 @@ impl Machine {
         let db = self.state();
         let mut batch = WriteBatch::default();
         for one in published {
-            batch.put_cf(db.cf(state_cf::PUBLISHED)?, keys::number(one.size.0), one.encode()?);
+            batch.put_cf(
+                db.cf(state_cf::PUBLISHED)?,
+                keys::number(one.size.0),
+                one.encode()?,
+            );
         }
-        db.write(batch, false).map_err(|error| self.0.fatal.latch(error))
+        db.write(batch, false)
+            .map_err(|error| self.0.fatal.latch(error))
     }
 
     /// Changes after each apply, when its write is readable.

@@ -16,3 +16,6 @@ pub(crate) mod snapshot;
 pub(crate) mod state_dir;
 pub(crate) mod verify;
 pub(crate) mod view;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,556 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! [`Node`]: the one face of this crate. Opens a node, takes submissions, gives views.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::join_all;
+use ledger::admission::{self, LedgerInfo};
+use ledger::body::{Body, Common, Content};
+use ledger::entry::{SubmittedEntry, VerifiedEntry};
+use ledger::id::{EntryId, NodeNumber};
+use ledger::key::SigningKey;
+use ledger::number::TreeSize;
+use ledger::refusal::Refused;
+use ledger::state::registry;
+use openraft::ServerState;
+use openraft::error::{CheckIsLeaderError, RaftError};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::face::{Config, Failure, Outcome, Published, Role, Status, Until};
+use crate::net::Net;
+use crate::propose::Proposer;
+use crate::raft_types::Raft;
+use crate::store::fatal::Fatal;
+use crate::store::machine::Machine;
+use crate::store::verify::VerifyPool;
+use crate::store::view::View;
+
+mod open;
+#[cfg(test)]
+mod tests;
+
+/// How long to wait before looking for a leader again.
+const LEADER_PAUSE: Duration = Duration::from_millis(50);
+
+/// A running node. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    node: NodeNumber,
+    ledger: LedgerInfo,
+    here: Here,
+    net: Net,
+    node_key: SigningKey,
+    published: watch::Receiver<Option<Arc<Published>>>,
+    fatal: Fatal,
+}
+
+/// What it takes to bring entries into this node's own Raft; the peer listener holds one too.
+#[derive(Clone)]
+struct Here {
+    raft: Raft,
+    machine: Machine,
+    verifier: VerifyPool,
+    proposer: Proposer,
+    ledger: LedgerInfo,
+    clock: Clock,
+    clock_ok: Arc<dyn Fn() -> bool + Send + Sync>,
+    quorum_lost_after: Duration,
+    published: watch::Receiver<Option<Arc<Published>>>,
+}
+
+impl Node {
+    /// Opens or creates the node's store, checks it, and starts Raft, the peer listener and the publisher. The lowest node of the genesis
+    /// founds the Raft group; whoever leads an empty ledger proposes the genesis.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself or what is stored; the store cannot be opened, or is not what was written: the error names the
+    /// file or key. A node whose log lost its end is refused and must be replaced.
+    pub async fn open(config: Config) -> Result<Node, Error> {
+        open::open(config).await.map(|inner| Node(Arc::new(inner)))
+    }
+
+    /// Which ledger and shard this is.
+    pub fn info(&self) -> &LedgerInfo {
+        &self.0.ledger
+    }
+
+    /// Which node this is.
+    pub fn number(&self) -> NodeNumber {
+        self.0.node
+    }
+
+    /// Verifies entries on all cores: bytes, signatures, disclosures. What fails here need not be submitted.
+    ///
+    /// # Errors
+    /// The registered keys cannot be read.
+    pub async fn verify(
+        &self,
+        entries: Vec<SubmittedEntry>,
+    ) -> Result<Vec<Result<VerifiedEntry, Refused>>, Error> {
+        self.0.here.verify(entries).await
+    }
+
+    /// Submits entries, through the leader wherever it is. One outcome for each, in order; entries of one call are placed in that order, unless
+    /// some are refused.
+    ///
+    /// Answers when all are committed, or published, or at the deadline. An entry that was not published in time is accepted with state
+    /// `Committed`; one that was not committed in time is `Unknown`.
+    pub async fn submit(
+        &self,
+        entries: Vec<VerifiedEntry>,
+        until: Until,
+        deadline: Duration,
+    ) -> Vec<Outcome> {
+        let end = Instant::now() + deadline;
+        loop {
+            let outcomes = match self.leader_by(end).await {
+                None => vec![Outcome::Failed(Failure::NoQuorum); entries.len()],
+                Some(leader) if leader == self.0.node => {
+                    self.0.here.submit(entries.clone(), until, end).await
+                }
+                Some(leader) => self.forward(leader, &entries, until, end).await,
+            };
+            // The leader may just have changed: nothing was written, so it may be tried again.
+            let none_written = outcomes
+                .iter()
+                .all(|outcome| *outcome == Outcome::Failed(Failure::NoQuorum));
+            if !none_written || entries.is_empty() || Instant::now() + LEADER_PAUSE >= end {
+                return outcomes;
+            }
+            tokio::time::sleep(LEADER_PAUSE).await;
+        }
+    }
+
+    async fn forward(
+        &self,
+        leader: NodeNumber,
+        entries: &[VerifiedEntry],
+        until: Until,
+        end: Instant,
+    ) -> Vec<Outcome> {
+        let bytes = entries
+            .iter()
+            .map(|entry| Bytes::from(entry.submitted().encode()))
+            .collect();
+        let time = end.saturating_duration_since(Instant::now());
+        let mut outcomes = self
+            .0
+            .net
+            .peers
+            .forward_submit(leader, bytes, until, time)
+            .await;
+        // The receipt is made here, so the checkpoint must have arrived here.
+        self.0.here.await_published(&mut outcomes, until, end).await;
+        outcomes
+    }
+
+    /// Signs and submits an entry of this node's own.
+    pub async fn write_own(
+        &self,
+        content: Content,
+        disclosures: Vec<String>,
+        until: Until,
+        deadline: Duration,
+    ) -> Outcome {
+        let own = self
+            .view()
+            .and_then(|view| registry::node(&view, self.0.node));
+        let institution = match own {
+            Ok(Some(record)) => record.institution,
+            // Its own `node` entry is not applied here yet.
+            Ok(None) => return Outcome::Failed(Failure::NoQuorum),
+            Err(_) => return Outcome::Failed(Failure::ShuttingDown),
+        };
+        let now_ms = self.0.here.clock.now_ms();
+        let mut random = [0; 10];
+        if getrandom::fill(&mut random).is_err() {
+            return Outcome::Failed(Failure::NoQuorum);
+        }
+        let common = Common {
+            ledger: self.0.ledger.name.clone(),
+            id: EntryId::from_parts(now_ms, &random),
+            institution,
+            occurred_at_ms: now_ms,
+            refers_to: None,
+            stream: None,
+        };
+        let payload = Body { common, content }.to_json();
+        let signed =
+            match SubmittedEntry::sign(payload.as_bytes(), &[&self.0.node_key], disclosures) {
+                Ok(signed) => signed,
+                Err(refused) => return Outcome::Refused(refused),
+            };
+        match self
+            .verify(vec![signed])
+            .await
+            .map(|mut verified| verified.pop())
+        {
+            Ok(Some(Ok(entry))) => self
+                .submit(vec![entry], until, deadline)
+                .await
+                .pop()
+                .unwrap_or(Outcome::Unknown),
+            Ok(Some(Err(refused))) => Outcome::Refused(refused),
+            Ok(None) | Err(_) => Outcome::Failed(Failure::ShuttingDown),
+        }
+    }
+
+    /// The ledger as applied here: consistent in itself, perhaps behind the cluster. It names its tree size.
+    ///
+    /// # Errors
+    /// The node had a fatal error.
+    pub fn view(&self) -> Result<View, Error> {
+        self.0.here.machine.view()
+    }
+
+    /// A view that holds everything that was acknowledged before this call, by any node.
+    ///
+    /// # Errors
+    /// `NoQuorum` if no leader with a quorum answered in time.
+    pub async fn linearizable(&self, deadline: Duration) -> Result<View, Error> {
+        let end = Instant::now() + deadline;
+        let no_quorum = || Error::new(ErrorKind::NoQuorum, "no leader with a quorum answered");
+        loop {
+            let leader = self.leader_by(end).await.ok_or_else(no_quorum)?;
+            let index = if leader == self.0.node {
+                timeout_at(end, self.0.here.read_index())
+                    .await
+                    .map_err(|_| no_quorum())?
+            } else {
+                let time = end.saturating_duration_since(Instant::now());
+                self.0.net.peers.read_index(leader, time).await.ok()
+            };
+            if let Some(index) = index {
+                let mut applied = self.0.here.machine.applied();
+                let reached = applied
+                    .wait_for(|applied| applied.raft_log_id.is_some_and(|id| id.index >= index));
+                timeout_at(end, reached)
+                    .await
+                    .map_err(|_| no_quorum())?
+                    .map_err(|_| no_quorum())?;
+                return self.view();
+            }
+            if Instant::now() + LEADER_PAUSE >= end {
+                return Err(no_quorum());
+            }
+            tokio::time::sleep(LEADER_PAUSE).await;
+        }
+    }
+
+    /// The newest published checkpoint known here.
+    pub fn published(&self) -> Option<Arc<Published>> {
+        self.0.published.borrow().clone()
+    }
+
+    /// A published checkpoint of at least this size, as soon as there is one here.
+    ///
+    /// # Errors
+    /// `NoQuorum` at the deadline: publishing waits for a majority of nodes.
+    pub async fn published_at_least(
+        &self,
+        size: TreeSize,
+        deadline: Duration,
+    ) -> Result<Arc<Published>, Error> {
+        let late = || {
+            Error::new(
+                ErrorKind::NoQuorum,
+                format!("no checkpoint of size {size} was published in time"),
+            )
+        };
+        let mut published = self.0.published.clone();
+        let reached =
+            published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.size >= size));
+        let newest = timeout_at(Instant::now() + deadline, reached)
+            .await
+            .map_err(|_| late())?
+            .map_err(|_| late())?;
+        newest.clone().ok_or_else(late)
+    }
+
+    /// The root that each other node computed at a size: none from one that has not applied so much, the reason from one that did not answer.
+    pub async fn roots(
+        &self,
+        size: TreeSize,
+        deadline: Duration,
+    ) -> BTreeMap<NodeNumber, Result<Option<ledger::hash::Hash>, String>> {
+        let status = self.status();
+        let nodes = status.voters.into_iter().chain(status.learners);
+        let answers = self.0.net.roots(nodes, size, deadline).await;
+        answers
+            .into_iter()
+            .map(|(node, answer)| (node, answer.map_err(|error| error.to_string())))
+            .collect()
+    }
+
+    /// How the node is doing.
+    pub fn status(&self) -> Status {
+        let metrics = self.0.here.raft.metrics().borrow().clone();
+        let applied_size = self.0.here.machine.applied().borrow().tree_size;
+        let members = metrics.membership_config.membership();
+        let index = |id: Option<crate::raft_types::RaftLogId>| id.map_or(0, |id| id.index);
+        let matched = metrics
+            .replication
+            .as_ref()
+            .into_iter()
+            .flatten()
+            .map(|(node, id)| (NodeNumber(*node), index(*id)))
+            .collect();
+        let stopped = metrics.running_state.is_err() || self.0.fatal.check().is_err();
+        Status {
+            node: self.0.node,
+            leader: metrics.current_leader.map(NodeNumber),
+            term: metrics.current_term,
+            role: if stopped {
+                Role::Shutdown
+            } else {
+                role(metrics.state)
+            },
+            applied_size: TreeSize(applied_size),
+            published_size: self
+                .published()
+                .map_or(TreeSize::EMPTY, |published| published.size),
+            raft_last: metrics.last_log_index.unwrap_or_default(),
+            raft_applied: index(metrics.last_applied),
+            raft_snapshot: index(metrics.snapshot),
+            raft_purged: index(metrics.purged),
+            voters: members.voter_ids().map(NodeNumber).collect(),
+            learners: members.learner_ids().map(NodeNumber).collect(),
+            matched,
+            clock_offset_ms: Some(self.0.net.clock_offset_ms()),
+            healthy: !stopped && metrics.current_leader.is_some(),
+        }
+    }
+
+    /// Resolves when the node must stop. The process then exits, naming the cause; starting it again is how it recovers, if it can.
+    pub async fn fatal(&self) -> Error {
+        let mut metrics = self.0.here.raft.metrics();
+        let raft_stopped = async {
+            match metrics
+                .wait_for(|metrics| metrics.running_state.is_err())
+                .await
+            {
+                Ok(metrics) => format!("{:?}", metrics.running_state),
+                Err(_) => "Raft is gone".into(),
+            }
+        };
+        tokio::select! {
+            error = self.0.fatal.wait() => error,
+            why = raft_stopped => match self.0.fatal.check() {
+                // The store's own error is the cause, and says more.
+                Err(error) => error,
+                Ok(()) => Error::new(ErrorKind::Raft, format!("Raft stopped: {why}")),
+            },
+        }
+    }
+
+    /// Stops the node in good order: no more submissions, Raft ended, what is applied flushed.
+    pub async fn shutdown(self) {
+        self.0.net.stop().await;
+        if let Err(error) = self.0.here.raft.shutdown().await {
+            tracing::warn!(%error, "Raft did not end in good order");
+        }
+        let machine = self.0.here.machine.clone();
+        // Not needed for safety: the Raft log has it all. It spares the next start the replay.
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || machine.flush()).await {
+            tracing::warn!(%error, "the state was not flushed");
+        }
+    }
+
+    /// The leader that this node follows, as soon as it knows one.
+    async fn leader_by(&self, end: Instant) -> Option<NodeNumber> {
+        let mut metrics = self.0.here.raft.server_metrics();
+        let known = metrics.wait_for(|metrics| metrics.current_leader.is_some());
+        let metrics = timeout_at(end, known).await.ok()?.ok()?;
+        metrics.current_leader.map(NodeNumber)
+    }
+}
+
+impl Here {
+    async fn verify(
+        &self,
+        entries: Vec<SubmittedEntry>,
+    ) -> Result<Vec<Result<VerifiedEntry, Refused>>, Error> {
+        let verifier = self.verifier.clone();
+        let verified = tokio::task::spawn_blocking(move || verifier.verify(entries)).await;
+        verified.unwrap_or_else(|error| {
+            Err(Error::with_source(
+                ErrorKind::ShuttingDown,
+                "verifying was cut short",
+                error,
+            ))
+        })
+    }
+
+    /// Bytes that a peer handed on: verified like any others.
+    async fn submit_bytes(
+        &self,
+        entries: Vec<Bytes>,
+        until: Until,
+        deadline: Duration,
+    ) -> Vec<Outcome> {
+        let end = Instant::now() + deadline;
+        let count = entries.len();
+        let decoded: Result<Vec<SubmittedEntry>, _> = entries
+            .iter()
+            .map(|bytes| SubmittedEntry::decode(bytes))
+            .collect();
+        // A peer of ours verified them; one that sends anything else gets nothing.
+        let Ok(decoded) = decoded else {
+            return vec![Outcome::Failed(Failure::ShuttingDown); count];
+        };
+        let Ok(verified) = self.verify(decoded).await else {
+            return vec![Outcome::Failed(Failure::ShuttingDown); count];
+        };
+        let mut outcomes = Vec::with_capacity(count);
+        let (good, bad): (Vec<_>, Vec<_>) = verified
+            .into_iter()
+            .enumerate()
+            .partition(|(_, verified)| verified.is_ok());
+        let (places, good): (Vec<_>, Vec<_>) = good
+            .into_iter()
+            .filter_map(|(place, verified)| Some((place, verified.ok()?)))
+            .unzip();
+        outcomes.extend(
+            bad.into_iter()
+                .filter_map(|(place, verified)| Some((place, Outcome::Refused(verified.err()?)))),
+        );
+        outcomes.extend(places.into_iter().zip(self.submit(good, until, end).await));
+        outcomes.sort_by_key(|(place, _)| *place);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    /// Into this node's own Raft, which is expected to lead.
+    async fn submit(
+        &self,
+        entries: Vec<VerifiedEntry>,
+        until: Until,
+        end: Instant,
+    ) -> Vec<Outcome> {
+        if !(self.clock_ok)() || !self.has_quorum() {
+            return vec![Outcome::Failed(Failure::NoQuorum); entries.len()];
+        }
+        let entries = match self.precheck(entries).await {
+            Ok(entries) => entries,
+            Err(count) => return vec![Outcome::Failed(Failure::ShuttingDown); count],
+        };
+        let queued: Vec<_> = entries
+            .into_iter()
+            .map(|entry| entry.map(|entry| self.proposer.submit(entry)))
+            .collect();
+        let answers = queued.into_iter().map(|queued| async {
+            match queued {
+                Err(refused) => Outcome::Refused(refused),
+                Ok(Err(failure)) => Outcome::Failed(failure),
+                Ok(Ok(answer)) => outcome_by(answer, end).await,
+            }
+        });
+        let mut outcomes = join_all(answers).await;
+        self.await_published(&mut outcomes, until, end).await;
+        outcomes
+    }
+
+    /// Refuses at the door what the state as of now refuses: it never reaches the log, so nothing of it is kept. Apply judges again.
+    async fn precheck(
+        &self,
+        entries: Vec<VerifiedEntry>,
+    ) -> Result<Vec<Result<VerifiedEntry, Refused>>, usize> {
+        let count = entries.len();
+        let (machine, ledger, now_ms) = (
+            self.machine.clone(),
+            self.ledger.clone(),
+            self.clock.now_ms(),
+        );
+        let checked = tokio::task::spawn_blocking(move || {
+            let view = machine.view()?;
+            let next = view.size().next_index();
+            let check = |entry: VerifiedEntry| match admission::precheck(
+                &view, &entry, next, now_ms, &ledger,
+            )? {
+                Ok(()) => Ok(Ok(entry)),
+                Err(refused) => Ok(Err(refused)),
+            };
+            entries
+                .into_iter()
+                .map(check)
+                .collect::<Result<Vec<_>, Error>>()
+        });
+        checked.await.ok().and_then(Result::ok).ok_or(count)
+    }
+
+    /// Whether a quorum answered this leader lately. Without one a proposal would wait for its deadline and its outcome be unknown.
+    fn has_quorum(&self) -> bool {
+        let metrics = self.raft.data_metrics();
+        let since = metrics.borrow().millis_since_quorum_ack;
+        since.is_none_or(|since| u128::from(since) <= self.quorum_lost_after.as_millis())
+    }
+
+    /// The raft_index that a linearizable read must wait for; none if this node does not lead a quorum.
+    async fn read_index(&self) -> Option<u64> {
+        match self.raft.get_read_log_id().await {
+            Ok((read, _)) => Some(read.map_or(0, |id| id.index)),
+            Err(
+                RaftError::APIError(
+                    CheckIsLeaderError::ForwardToLeader(_) | CheckIsLeaderError::QuorumNotEnough(_),
+                )
+                | RaftError::Fatal(_),
+            ) => None,
+        }
+    }
+
+    async fn await_published(&self, outcomes: &mut [Outcome], until: Until, end: Instant) {
+        let sizes = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Accepted(accepted) => Some(accepted.index.size()),
+            _ => None,
+        });
+        let Some(size) = sizes.max().filter(|_| until == Until::Published) else {
+            return;
+        };
+        let mut published = self.published.clone();
+        // Late or not, each is told as far as it came.
+        let _ = timeout_at(
+            end,
+            published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.size >= size)),
+        )
+        .await;
+        let reached = published
+            .borrow()
+            .as_ref()
+            .map_or(TreeSize::EMPTY, |newest| newest.size);
+        for outcome in outcomes {
+            if let Outcome::Accepted(accepted) = outcome {
+                accepted.state = if reached.holds(accepted.index) {
+                    Until::Published
+                } else {
+                    Until::Committed
+                };
+            }
+        }
+    }
+}
+
+async fn outcome_by(answer: oneshot::Receiver<Outcome>, end: Instant) -> Outcome {
+    match timeout_at(end, answer).await {
+        Ok(Ok(outcome)) => outcome,
+        // Late, or the proposer ended with the submission in its hands.
+        Ok(Err(_)) | Err(_) => Outcome::Unknown,
+    }
+}
+
+fn role(state: ServerState) -> Role {
+    match state {
+        ServerState::Leader => Role::Leader,
+        ServerState::Follower => Role::Follower,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Learner => Role::Learner,
+        ServerState::Shutdown => Role::Shutdown,
+    }
+}

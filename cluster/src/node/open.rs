@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Puts a node together.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use ledger::body::Content;
+use ledger::body::governance::Genesis;
+use ledger::entry::genesis_keys;
+use ledger::hash::Hash;
+use ledger::number::EntryIndex;
+use openraft::{EmptyNode, SnapshotPolicy};
+use tokio::time::sleep;
+
+use super::*;
+use crate::face::Tuning;
+use crate::net::{Dialing, Ground, Own};
+use crate::store::check;
+use crate::store::db::Memory;
+use crate::store::log::{Identity, Log};
+use crate::store::snapshot::Snapshots;
+use crate::store::state_dir::{StateDir, read_applied};
+
+pub(super) async fn open(config: Config) -> Result<Inner, Error> {
+    let genesis = Founding::read(&config)?;
+    let ledger = LedgerInfo {
+        name: config.ledger.clone(),
+        shard: genesis.content.shard,
+    };
+    let fatal = Fatal::new();
+    let verifier = VerifyPool::new(&ledger.name);
+    let (log, machine) = open_store(&config, &ledger, &genesis, &fatal, &verifier).await?;
+
+    let dialing = Dialing::new(Own {
+        node: config.node,
+        ledger: &ledger.name,
+        genesis: Hash::of(&[genesis.entry.pae()]),
+        tls: &config.tls,
+        founders: genesis
+            .content
+            .nodes
+            .iter()
+            .map(|node| (node.node, node.peer.clone()))
+            .collect(),
+        configured: config.peers.clone(),
+    })?;
+    let raft = raft(&config, &dialing, log.clone(), machine.clone()).await?;
+
+    let tuning = &config.tuning;
+    let clock = tuning.clock.clone();
+    let stamps = clock.clone();
+    let proposer = Proposer::start(raft.clone(), tuning, move || stamps.now_ms());
+    // The listener answers peers with what is put together here, and what is put together here needs the listener's publisher: the first
+    // submissions of peers, should they come before the second line below is reached, are told that there is no quorum yet.
+    let here: Arc<OnceLock<Here>> = Arc::new(OnceLock::new());
+    let submit_here = here.clone();
+    let ground = Ground {
+        raft: raft.clone(),
+        log,
+        machine: machine.clone(),
+        clock: clock.clone(),
+        shard: ledger.shard,
+        cosign_key: config.keys.cosign,
+        log_keys: config.keys.log,
+        publish_interval: tuning.publish_interval,
+        submit_here: Arc::new(move |entries, until, deadline| {
+            let here = submit_here.get().cloned();
+            async move {
+                match here {
+                    Some(here) => here.submit_bytes(entries, until, deadline).await,
+                    None => vec![Outcome::Failed(Failure::NoQuorum); entries.len()],
+                }
+            }
+            .boxed()
+        }),
+    };
+    let net = Net::start(dialing, config.listen_peer, ground)?;
+    let published = net.newest();
+    let assembled = Here {
+        raft: raft.clone(),
+        machine: machine.clone(),
+        verifier,
+        proposer,
+        ledger: ledger.clone(),
+        clock,
+        clock_ok: net.clock_check(),
+        quorum_lost_after: tuning.election_timeout * 3,
+        published: published.clone(),
+    };
+    let assembled = here.get_or_init(|| assembled).clone();
+
+    found(&raft, config.node, &genesis).await?;
+    tokio::spawn(propose_genesis(
+        assembled.clone(),
+        genesis,
+        config.node,
+        fatal.clone(),
+    ));
+    Ok(Inner {
+        node: config.node,
+        ledger,
+        here: assembled,
+        net,
+        node_key: config.keys.node,
+        published,
+        fatal,
+    })
+}
+
+/// The genesis, read once.
+struct Founding {
+    entry: VerifiedEntry,
+    content: Genesis,
+}
+
+impl Founding {
+    fn read(config: &Config) -> Result<Founding, Error> {
+        let refused = |refused: Refused| {
+            Error::with_source(ErrorKind::Config, "the genesis is not valid", refused)
+        };
+        let keys = genesis_keys(&config.genesis).map_err(refused)?;
+        let entry = ledger::entry::verify(config.genesis.clone(), &config.ledger, &keys).map_err(
+            |stop| match stop {
+                ledger::entry::Stop::Refused(at) => refused(at),
+                ledger::entry::Stop::Failed(never) => match never {},
+            },
+        )?;
+        match &entry.body().content {
+            Content::Genesis(content) => Ok(Founding {
+                content: (**content).clone(),
+                entry,
+            }),
+            _ => Err(Error::new(
+                ErrorKind::Config,
+                "the genesis is an entry of another type",
+            )),
+        }
+    }
+
+    /// What stands where a leader's stamp and salt would: both follow from the bytes, so that a policy can name entry 0 before any node runs,
+    /// and nothing in a genesis needs hiding.
+    fn stamp_ms(&self) -> u64 {
+        self.entry.body().common.occurred_at_ms
+    }
+
+    fn salt(&self) -> [u8; 32] {
+        Hash::of(&[self.entry.pae(), &self.entry.submitted().sigs().encode()]).0
+    }
+}
+
+async fn open_store(
+    config: &Config,
+    ledger: &LedgerInfo,
+    genesis: &Founding,
+    fatal: &Fatal,
+    verifier: &VerifyPool,
+) -> Result<(Log, Machine), Error> {
+    let (dir, tuning, ledger) = (config.data.clone(), config.tuning.clone(), ledger.clone());
+    let identity = Identity {
+        ledger: format!("{}/{}", ledger.name, ledger.shard),
+        node: config.node.0,
+    };
+    let pae = Hash::of(&[genesis.entry.pae()]);
+    let (fatal, verifier) = (fatal.clone(), verifier.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&dir)
+            .map_err(|error| Error::io(format!("create {}", dir.display()), error))?;
+        let log = Log::open(
+            &dir,
+            &identity,
+            memory(&tuning),
+            tuning.tail_bytes,
+            fatal.clone(),
+            verifier.clone(),
+        )?;
+        let machine = open_machine(&dir, &tuning, ledger, pae, fatal, verifier)?;
+        Ok((log, machine))
+    });
+    opened.await.unwrap_or_else(|error| {
+        Err(Error::with_source(
+            ErrorKind::Io,
+            "opening the store was cut short",
+            error,
+        ))
+    })
+}
+
+fn open_machine(
+    dir: &Path,
+    tuning: &Tuning,
+    ledger: LedgerInfo,
+    genesis_pae: Hash,
+    fatal: Fatal,
+    verifier: VerifyPool,
+) -> Result<Machine, Error> {
+    let (state_dir, db) = StateDir::open(dir, memory(tuning))?;
+    let applied = read_applied(&db)?;
+    check::state(&db, &applied)?;
+    if let Some(first) = crate::store::view::read_entry(&db, EntryIndex(0))?
+        && let Some(submitted) = first.submitted()
+        && Hash::of(&[submitted.pae()]) != genesis_pae
+    {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("{} holds a ledger of another genesis", dir.display()),
+        ));
+    }
+    let snapshots = Snapshots::open(dir.join("snapshots"))?;
+    Machine::new(state_dir, db, snapshots, ledger, verifier, fatal)
+}
+
+fn memory(tuning: &Tuning) -> Memory {
+    Memory {
+        cache_bytes: tuning.cache_bytes,
+        write_buffer_bytes: tuning.write_buffer_bytes,
+    }
+}
+
+async fn raft(
+    config: &Config,
+    dialing: &Dialing,
+    log: Log,
+    machine: Machine,
+) -> Result<Raft, Error> {
+    let tuning = &config.tuning;
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let raft_config = openraft::Config {
+        cluster_name: config.ledger.clone(),
+        heartbeat_interval: millis(tuning.heartbeat),
+        election_timeout_min: millis(tuning.election_timeout),
+        election_timeout_max: millis(tuning.election_timeout * 2),
+        // A snapshot is the whole ledger: sending it takes as long as it takes, and peers see to its progress.
+        install_snapshot_timeout: millis(Duration::from_secs(24 * 3600)),
+        max_payload_entries: 64,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.raft_snapshot_after.max(1)),
+        replication_lag_threshold: tuning.raft_snapshot_after.max(1).saturating_mul(2),
+        max_in_snapshot_log_to_keep: tuning.raft_keep,
+        purge_batch_size: (tuning.raft_keep / 10).max(1),
+        ..openraft::Config::default()
+    };
+    let raft_config = raft_config.validate().map_err(|error| {
+        Error::with_source(ErrorKind::Config, "Raft's times do not fit together", error)
+    })?;
+    Raft::new(
+        config.node.0,
+        Arc::new(raft_config),
+        dialing.network(),
+        log,
+        machine,
+    )
+    .await
+    .map_err(|error| Error::with_source(ErrorKind::Raft, "Raft did not start", error))
+}
+
+/// The lowest founder founds the Raft group, once: what it writes for that is the same on every attempt.
+async fn found(raft: &Raft, own: NodeNumber, genesis: &Founding) -> Result<(), Error> {
+    let founders: BTreeMap<u64, EmptyNode> = genesis
+        .content
+        .nodes
+        .iter()
+        .map(|node| (node.node.0, EmptyNode::new()))
+        .collect();
+    if founders.keys().next() != Some(&own.0) {
+        return Ok(());
+    }
+    let failed =
+        |error| Error::with_source(ErrorKind::Raft, "the Raft group was not founded", error);
+    if raft
+        .is_initialized()
+        .await
+        .map_err(|error| failed(openraft::AnyError::new(&error)))?
+    {
+        return Ok(());
+    }
+    raft.initialize(founders)
+        .await
+        .map_err(|error| failed(openraft::AnyError::new(&error)))
+}
+
+/// Whoever leads a ledger without entries proposes entry 0. Two leaders may both do so: the second finds it there.
+async fn propose_genesis(here: Here, genesis: Founding, own: NodeNumber, fatal: Fatal) {
+    let mut applied = here.machine.applied();
+    let mut server = here.raft.server_metrics();
+    loop {
+        if applied.borrow_and_update().tree_size > 0 || fatal.check().is_err() {
+            return;
+        }
+        let leads = server.borrow_and_update().current_leader == Some(own.0);
+        if leads
+            && let Ok(answer) = here.proposer.submit_genesis(
+                genesis.entry.clone(),
+                genesis.stamp_ms(),
+                genesis.salt(),
+            )
+        {
+            match answer.await {
+                Ok(Outcome::Refused(refused)) => {
+                    fatal.latch(Error::with_source(
+                        ErrorKind::Config,
+                        "the ledger refuses its genesis",
+                        refused,
+                    ));
+                    return;
+                }
+                Ok(Outcome::Accepted(_)) => return,
+                // Not written, or not known whether: look again.
+                _ => sleep(LEADER_PAUSE).await,
+            }
+            continue;
+        }
+        tokio::select! {
+            changed = applied.changed() => if changed.is_err() { return },
+            changed = server.changed() => if changed.is_err() { return },
+        }
+    }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! One node, end to end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ledger::admission::RowKind;
+use ledger::number::EntryIndex;
+
+use super::*;
+use crate::face::Tuning;
+use crate::store::view::Direction;
+use crate::testbed::{self, consent, genesis, tuning};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A ledger of one node in a folder of its own.
+struct One {
+    dir: tempfile::TempDir,
+    address: SocketAddr,
+    genesis: SubmittedEntry,
+    tuning: Tuning,
+}
+
+impl One {
+    fn new() -> One {
+        let address = testbed::listener().local_addr().unwrap();
+        One {
+            dir: tempfile::tempdir().unwrap(),
+            address,
+            genesis: genesis(&[(1, address)].into()),
+            tuning: tuning(),
+        }
+    }
+
+    async fn open(&self) -> Result<Node, Error> {
+        let listener = std::net::TcpListener::bind(self.address).unwrap();
+        Node::open(testbed::config(
+            self.dir.path(),
+            1,
+            listener,
+            &self.genesis,
+            &[1],
+            self.tuning.clone(),
+        ))
+        .await
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data-1")
+    }
+}
+
+async fn submit(node: &Node, numbers: std::ops::Range<u64>, until: Until) -> Vec<Outcome> {
+    let verified = node.verify(numbers.map(consent).collect()).await.unwrap();
+    node.submit(
+        verified.into_iter().map(Result::unwrap).collect(),
+        until,
+        PATIENCE,
+    )
+    .await
+}
+
+async fn ready(node: &Node) {
+    let view = async {
+        loop {
+            let view = node.linearizable(PATIENCE).await.unwrap();
+            if view.size().0 > 0 {
+                return view;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, view).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn submitted_committed_applied_published_and_still_there_after_a_restart() {
+    let one = One::new();
+    let node = one.open().await.unwrap();
+    ready(&node).await;
+    let outcomes = submit(&node, 1..201, Until::Published).await;
+    for (number, outcome) in outcomes.iter().enumerate() {
+        let Outcome::Accepted(accepted) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(
+            (accepted.index, accepted.state, accepted.again),
+            (EntryIndex(number as u64 + 1), Until::Published, false)
+        );
+    }
+    let view = node.view().unwrap();
+    assert_eq!(view.size(), TreeSize(201));
+    let receipt = view.receipt(EntryIndex(7)).unwrap().unwrap();
+    let of = ledger::admission::Row::institution(&testbed::institution());
+    let rows = view
+        .rows(
+            RowKind::Institution,
+            &of.of,
+            0..u64::MAX,
+            Direction::Down,
+            3,
+        )
+        .unwrap();
+    assert_eq!(rows, [EntryIndex(200), EntryIndex(199), EntryIndex(198)]);
+    let (root, size) = (view.root(), view.size());
+    drop(view);
+    node.shutdown().await;
+
+    let node = one.open().await.unwrap();
+    let view = node.linearizable(PATIENCE).await.unwrap();
+    assert_eq!((view.root(), view.size()), (root, size));
+    assert_eq!(
+        view.receipt(EntryIndex(7)).unwrap().unwrap().to_string(),
+        receipt.to_string(),
+        "an entry keeps its receipt"
+    );
+    drop(view);
+    node.shutdown().await;
+    assert!(one.data().join("high-water").is_file());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_entry_again_gets_its_first_answer_and_another_with_its_id_is_refused() {
+    let one = One::new();
+    let node = one.open().await.unwrap();
+    ready(&node).await;
+    let entry = consent(5);
+    let verified = node
+        .verify(vec![entry.clone(), entry.clone()])
+        .await
+        .unwrap();
+    let both: Vec<_> = verified.into_iter().map(Result::unwrap).collect();
+    let outcomes = node.submit(both.clone(), Until::Committed, PATIENCE).await;
+    let later = node.submit(both, Until::Committed, PATIENCE).await;
+    let answers: Vec<_> = outcomes
+        .iter()
+        .chain(&later)
+        .map(|outcome| match outcome {
+            Outcome::Accepted(accepted) => {
+                (accepted.index, accepted.leaf_hash, accepted.accepted_at_ms)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(
+        answers.windows(2).all(|pair| pair[0] == pair[1]),
+        "{answers:?}"
+    );
+    let again: Vec<_> = outcomes
+        .iter()
+        .chain(&later)
+        .map(|outcome| matches!(outcome, Outcome::Accepted(accepted) if accepted.again))
+        .collect();
+    assert_eq!(again, [false, true, true, true]);
+    assert_eq!(node.view().unwrap().size(), TreeSize(2));
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_of_another_genesis_is_not_opened() {
+    let mut one = One::new();
+    let node = one.open().await.unwrap();
+    ready(&node).await;
+    node.shutdown().await;
+    one.genesis = genesis(&[(1, one.address), (2, one.address)].into());
+    let error = one.open().await.err().expect("opened with another genesis");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+}
