@@ -11,3 +11,4 @@ mod properties;
 mod stops;
 mod town;
 mod transcript;
+mod types;

@@ -47,6 +47,9 @@ fn transcripts() {
             labels: BTreeMap::new(),
         };
         file.run(|case| told.step(case));
+        if file.filename.ends_with("types.txt") {
+            crate::types::keep(&told.town);
+        }
     });
 }
 
