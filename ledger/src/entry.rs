@@ -4,17 +4,16 @@
 
 use alloc::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
     vec::Vec,
 };
-use core::{convert::Infallible, fmt};
+use core::fmt;
 
 pub use crate::bytes::Meta;
 use crate::{
     base64,
     body::{
-        Body, Content, EntryType,
+        Body,
         members::{Members, list, text},
     },
     bytes::{
@@ -25,7 +24,7 @@ use crate::{
     hash::Hash,
     id::KeyId,
     json::{self, Limits, Value},
-    key::{PublicKey, SigningKey},
+    key::SigningKey,
     number::EntryIndex,
     refusal::{Refusal, Refused},
     signature::{ALG_SINGLE, SIGS_MAX, Signature, Signed, Sigs},

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Why an entry is not accepted: one closed list.
 //!
-//! **The order is the precedence**: where several things are wrong with an entry, the one that stands first here is told (within one
-//! document, the one that stands first in its text). The sender mends one thing at a time, and all nodes say the same.
+//! **The order is the precedence**: where several things are wrong with an entry, one is told, on all nodes the same, and the sender mends
+//! one thing at a time. An entry is judged in stages, and the first stage with a fault speaks: the wire line, its envelope, the
+//! signatures, the body, the disclosures, the state. The list stands in the order of the stages (codes of bytes, such as `json`, can come
+//! from more than one) and, within a stage, in the order of its checks; within JSON the first fault of the text is told.
 
 use alloc::{format, string::String};
 use core::fmt;
@@ -64,23 +66,24 @@ refusals! {
     Base64 "base64" "Encode `payload` and `sig` as padded, canonical base64."
     /// Not canonical base64url.
     Base64Url "base64url" "Encode key ids, refs, digests and disclosures as canonical base64url without padding."
-    /// None or more than 16 signatures, not strictly ascending by key id, or cut short.
-    Sigs "sigs" "Send 1 to 16 signatures, ascending by key id, each key once."
     /// A signature algorithm that is reserved or unknown.
     Alg "alg" "Sign with Ed25519 (alg 1), or Ed25519 over a batch root (alg 129)."
+    /// None or more than 16 signatures, not strictly ascending by key id, or cut short.
+    Sigs "sigs" "Send 1 to 16 signatures, ascending by key id, each key once."
     // What can be told with the public keys.
     /// The key was never registered here.
     KeyUnknown "key-unknown" "Have the key registered by the governance first."
-    /// Not a point of the curve, not canonical, or of small order.
-    KeyWeak "key-weak" "Make a new key pair."
     /// The signature does not hold, or has not the form that its algorithm asks.
     Signature "signature" "Sign the PAE of exactly the bytes sent, with the key named."
+    // What can be told from the body and its disclosures.
     /// Meant for another ledger.
     Ledger "ledger" "Send the entry to the ledger that it names, or sign it for this one."
-    /// Not a time, not real, or before 1970.
-    Time "time" "Write times as YYYY-MM-DDTHH:MM:SS[.sss]Z, real and from 1970 on."
     /// Not a lower-case UUIDv7.
     IdForm "id-form" "Give a lower-case UUIDv7 as `id`."
+    /// Not a time, not real, or before 1970.
+    Time "time" "Write times as YYYY-MM-DDTHH:MM:SS[.sss]Z, real and from 1970 on."
+    /// Not a point of the curve, not canonical, or of small order.
+    KeyWeak "key-weak" "Make a new key pair."
     /// `...` stands where no digest belongs.
     DigestPlace "digest-place" "Put digests only where the type says *disclosed*, and nowhere inside a disclosure or `ext`."
     /// Two digests of one entry are equal.

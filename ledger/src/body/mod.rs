@@ -157,7 +157,16 @@ impl Body {
     /// # Errors
     /// Whatever is wrong with the bytes, by the precedence of [`Refusal`], with a pointer into the wire line.
     pub fn parse(payload: &[u8], disclosures: &[String]) -> Result<Self, Refused> {
-        Self::parse_with(payload, disclosures, false)
+        Self::parse_with(payload, disclosures, false, None)
+    }
+
+    /// As [`Body::parse`], for one ledger: what another version of another ledger says is refused as that ledger's.
+    pub(crate) fn parse_for(
+        ledger: &str,
+        payload: &[u8],
+        disclosures: &[String],
+    ) -> Result<Self, Refused> {
+        Self::parse_with(payload, disclosures, false, Some(ledger))
     }
 
     /// As [`Body::parse`], where disclosures may be withheld or erased: their values are `None`.
@@ -165,7 +174,7 @@ impl Body {
     /// # Errors
     /// As [`Body::parse`], without `disclosure-missing`.
     pub fn parse_partial(payload: &[u8], disclosures: &[String]) -> Result<Self, Refused> {
-        Self::parse_with(payload, disclosures, true)
+        Self::parse_with(payload, disclosures, true, None)
     }
 
     /// The JSON text, digests in the place of what is disclosed. Read again it gives the same body.
@@ -213,7 +222,12 @@ impl Body {
         self.content.entry_type()
     }
 
-    fn parse_with(payload: &[u8], disclosures: &[String], withheld: bool) -> Result<Self, Refused> {
+    fn parse_with(
+        payload: &[u8],
+        disclosures: &[String],
+        withheld: bool,
+        expected: Option<&str>,
+    ) -> Result<Self, Refused> {
         let in_payload = |refused: Refused| refused.at("payload").at("envelope");
         let limits = Limits {
             bytes_max: BODY_BYTES_MAX,
@@ -221,12 +235,16 @@ impl Body {
         };
         let value = json::parse(payload, limits).map_err(in_payload)?;
         let mut slots = Slots::new(disclosures);
-        let body = Self::parse_value(&value, &mut slots).map_err(in_payload)?;
+        let body = Self::parse_value(&value, &mut slots, expected).map_err(in_payload)?;
         slots.close(withheld)?;
         Ok(body)
     }
 
-    fn parse_value(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    fn parse_value(
+        value: &Value<'_>,
+        slots: &mut Slots,
+        expected: Option<&str>,
+    ) -> Result<Self, Refused> {
         if !matches!(value, Value::Object(_)) {
             return Err(Refusal::Json.into());
         }
@@ -239,6 +257,9 @@ impl Body {
             }
         })?;
         let ledger = m.required("ledger", text)?;
+        if expected.is_some_and(|expected| expected != ledger) {
+            return Err(Refused::from(Refusal::Ledger).at("ledger"));
+        }
         let id = m.required("id", |value| {
             value
                 .as_text()

@@ -1,7 +1,21 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! From submitted to verified: all that depends on bytes and public keys alone. No clock, no other state.
 
-use super::*;
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+use core::{convert::Infallible, fmt};
+
+use super::SubmittedEntry;
+use crate::{
+    body::{Body, Content, EntryType},
+    hash::Hash,
+    id::KeyId,
+    key::PublicKey,
+    refusal::{Refusal, Refused},
+    signature::{Signature, Signed},
+};
 
 /// Where public keys are found. A key id never changes its key, so answers may be kept.
 pub trait KeySource {
@@ -104,25 +118,18 @@ impl<'k, K: KeySource> Verifier<'k, K> {
     /// # Errors
     /// As [`verify`].
     pub fn verify(&mut self, submitted: SubmittedEntry) -> Result<VerifiedEntry, Stop<K::Error>> {
-        for (at, row) in submitted.sigs().rows().iter().enumerate() {
-            let place = |refusal: Refusal, member| {
-                Refused::from(refusal)
-                    .at(member)
-                    .at_index(at)
-                    .at("signatures")
-                    .at("envelope")
-            };
-            let key = self
-                .key(&row.key_id)
-                .map_err(Stop::Failed)?
-                .ok_or_else(|| place(Refusal::KeyUnknown, "keyid"))?;
-            self.check(&row.key_id, &key, &row.signature, submitted.pae())
-                .map_err(|refusal| place(refusal, "sig"))?;
+        let rows = submitted.sigs().rows();
+        // All keys first: a signature is costly to check.
+        let mut keys = Vec::with_capacity(rows.len());
+        for (at, row) in rows.iter().enumerate() {
+            let key = self.key(&row.key_id).map_err(Stop::Failed)?;
+            keys.push(key.ok_or_else(|| in_signature(Refusal::KeyUnknown, at, "keyid"))?);
         }
-        let body = Body::parse(submitted.payload(), submitted.disclosures())?;
-        if body.common.ledger != self.ledger {
-            return Err(Refused::new(Refusal::Ledger, "/envelope/payload/ledger").into());
+        for (at, (row, key)) in rows.iter().zip(&keys).enumerate() {
+            self.check(row, key, submitted.pae())
+                .map_err(|refusal| in_signature(refusal, at, "sig"))?;
         }
+        let body = Body::parse_for(self.ledger, submitted.payload(), submitted.disclosures())?;
         Ok(VerifiedEntry { submitted, body })
     }
 
@@ -139,19 +146,13 @@ impl<'k, K: KeySource> Verifier<'k, K> {
         Ok(key)
     }
 
-    fn check(
-        &mut self,
-        key_id: &KeyId,
-        key: &PublicKey,
-        signature: &Signature,
-        pae: &[u8],
-    ) -> Result<(), Refusal> {
-        let ed25519 = signature.ed25519();
+    fn check(&mut self, row: &Signed, key: &PublicKey, pae: &[u8]) -> Result<(), Refusal> {
+        let (signature, ed25519) = (&row.signature, row.signature.ed25519());
         let Signature::Batch { .. } = signature else {
             return key.verify(pae, ed25519);
         };
         let message = signature.batch_message(pae).ok_or(Refusal::Signature)?;
-        let seen = Hash::of(&[key_id.0.as_bytes(), ed25519, &message]);
+        let seen = Hash::of(&[row.key_id.0.as_bytes(), ed25519, &message]);
         if self.batches.contains(&seen) {
             return Ok(());
         }
@@ -161,6 +162,11 @@ impl<'k, K: KeySource> Verifier<'k, K> {
         }
         Ok(())
     }
+}
+
+fn in_signature(refusal: Refusal, at: usize, member: &str) -> Refused {
+    let refused = Refused::from(refusal).at(member).at_index(at);
+    refused.at("signatures").at("envelope")
 }
 
 /// The keys that a genesis brings along: what it is itself verified with.

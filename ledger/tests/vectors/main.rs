@@ -8,10 +8,12 @@
     clippy::indexing_slicing
 )]
 
+mod bodies;
 mod entries;
 mod file;
 mod formats;
 mod maps;
+mod precedence;
 mod receipts;
 mod refusals;
 mod state;
