@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The public listener: our own accept loop, because `axum::serve` sets no timer and no cap.
+//!
+//! A connection is closed when its TLS handshake, its request head or its silence takes too long; while all permits are taken nothing is
+//! accepted and the kernel's backlog waits. Bodies have a deadline of their own, see [`crate::body`].
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::Request};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tower::Service;
+
+/// Address of the client of a request, as the listener saw it.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub SocketAddr);
+
+/// Caps and timers of the listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Timers {
+    /// Most connections at a time.
+    pub connections_max: usize,
+    /// Longest TLS handshake, and longest time until a request head is complete.
+    pub head: Duration,
+    /// Longest silence between requests.
+    pub idle: Duration,
+    /// How long open requests may go on after shutdown was asked.
+    pub drain: Duration,
+}
+
+/// Accepts connections and serves `router` on them until `shutdown` turns true; then stops accepting, lets open requests end, and returns.
+pub async fn run(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    timers: Timers,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let permits = Arc::new(Semaphore::new(timers.connections_max));
+    loop {
+        let permit = tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|asked| *asked) => break,
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { break };
+        let accepted = tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|asked| *asked) => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, or the client is gone already: neither is a reason to stop, but the first would spin.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (router, tls, shutdown) = (router.clone(), tls.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            // A small answer must not wait for more bytes to fill a segment.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "cannot set TCP_NODELAY");
+            }
+            match tls {
+                None => connection(stream, address, router, timers, shutdown).await,
+                Some(tls) => match timeout(timers.head, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection(stream, address, router, timers, shutdown).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                    Err(_) => tracing::debug!("TLS handshake took too long"),
+                },
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    // Each connection holds a permit; having them all means that the last one has ended.
+    let all = u32::try_from(timers.connections_max).unwrap_or(u32::MAX);
+    if timeout(timers.drain, permits.acquire_many(all))
+        .await
+        .is_err()
+    {
+        tracing::warn!("connections are cut, they did not end in time");
+    }
+}
+
+/// How busy a connection is, for its idle timer.
+struct Activity {
+    start: Instant,
+    in_flight: AtomicUsize,
+    requests: AtomicUsize,
+    last_ms: AtomicU64,
+}
+
+impl Activity {
+    fn touch(&self) {
+        let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
+    }
+}
+
+/// Counts a request as in flight until its answer is made, even if the request is dropped half-way.
+struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    fn new(activity: &Arc<Activity>) -> InFlight {
+        activity.in_flight.fetch_add(1, Ordering::Relaxed);
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(activity))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: SocketAddr,
+    router: Router,
+    timers: Timers,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let activity = Arc::new(Activity {
+        start: Instant::now(),
+        in_flight: AtomicUsize::new(0),
+        requests: AtomicUsize::new(0),
+        last_ms: AtomicU64::new(0),
+    });
+    let service = hyper::service::service_fn({
+        let activity = Arc::clone(&activity);
+        move |request: hyper::Request<Incoming>| answer(request, address, router.clone(), &activity)
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timers.head)
+        .max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(128)
+        .max_header_list_size(16 * 1024)
+        .keep_alive_interval(timers.idle)
+        .keep_alive_timeout(timers.head);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut closing = false;
+    loop {
+        // hyper's own timer starts with the first byte of a head; this one covers a client that sends none at all.
+        let silence = if closing || activity.requests.load(Ordering::Relaxed) == 0 {
+            timers.head
+        } else {
+            timers.idle
+        };
+        let deadline = activity.last() + silence;
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended with an error");
+                }
+                return;
+            }
+            () = sleep_until(deadline) => {
+                if activity.in_flight.load(Ordering::Relaxed) > 0 {
+                    activity.touch();
+                } else if activity.last() + silence <= Instant::now() {
+                    if closing {
+                        return;
+                    }
+                    closing = true;
+                    activity.touch();
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            _ = shutdown.wait_for(|asked| *asked), if !closing => {
+                closing = true;
+                activity.touch();
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+fn answer(
+    request: hyper::Request<Incoming>,
+    address: SocketAddr,
+    mut router: Router,
+    activity: &Arc<Activity>,
+) -> impl Future<Output = Result<axum::response::Response, std::convert::Infallible>> + use<> {
+    let in_flight = InFlight::new(activity);
+    let mut request: Request = request.map(Body::new);
+    request.extensions_mut().insert(ClientAddress(address));
+    let answer = router.call(request);
+    async move {
+        let answer = answer.await;
+        drop(in_flight);
+        answer
+    }
+}

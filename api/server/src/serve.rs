@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! From a configuration to a running node, and its orderly end.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use cluster::{Node, NodeKeys, PeerTls, Tuning};
+use ledger::{
+    admission::LedgerInfo,
+    body::{Body, Content},
+    entry::SubmittedEntry,
+    id::NodeNumber,
+    refusal::Refused,
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{app::App, config::ServeConfig, listener, routes, tls};
+
+/// Why a node did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("{}: {cause}", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A key file cannot be used.
+    #[error("{}: {cause}", file.display())]
+    Key {
+        /// Which.
+        file: PathBuf,
+        /// Why; never its content.
+        cause: String,
+    },
+    /// The genesis file holds no genesis entry.
+    #[error("{}: {refused}", file.display())]
+    Genesis {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong with it.
+        refused: Refused,
+    },
+    /// A listener cannot be bound.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Certificate or key of the public listener.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// The node did not open, or had to stop.
+    #[error(transparent)]
+    Node(#[from] cluster::Error),
+    /// The description of the API cannot be written.
+    #[error("the description of the API cannot be written")]
+    Description,
+}
+
+/// Runs a node until `shutdown` resolves or the node must stop.
+///
+/// # Errors
+/// Why it did not start, or why it had to stop: the process ends with it and names the cause.
+pub async fn serve(
+    config: ServeConfig,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    // Both listeners are bound before the database is opened: a second process of the same node fails here, at once.
+    let listener = bind(config.http.listen).await?;
+    let peer_listener =
+        std::net::TcpListener::bind(config.peer.listen).map_err(|cause| Error::Listen {
+            address: config.peer.listen,
+            cause,
+        })?;
+    let acceptor = match &config.http.tls {
+        Some((certificate, key)) => Some(tls::acceptor(certificate, key)?),
+        None => None,
+    };
+    let (genesis, info) = genesis(&config.genesis)?;
+    let node = Node::open(cluster::Config {
+        data: config.data.clone(),
+        node: NodeNumber(config.node),
+        ledger: info.name.clone(),
+        listen_peer: peer_listener,
+        peers: peers(&config),
+        tls: PeerTls {
+            ca: config.peer.ca.clone(),
+            cert: config.peer.certificate.clone(),
+            key: config.peer.key.clone(),
+        },
+        keys: NodeKeys {
+            node: key(&config.keys.node)?,
+            cosign: key(&config.keys.cosign)?,
+            log: log_keys(&config)?,
+        },
+        genesis,
+        tuning: Tuning {
+            raft_snapshot_after: config.raft.snapshot_after,
+            raft_keep: config.raft.keep,
+            ..Tuning::default()
+        },
+    })
+    .await?;
+    let app = Arc::new(App::new(
+        node.clone(),
+        info,
+        config.limits,
+        config.timeouts,
+        recorder(),
+    ));
+    let router = routes::router(app).map_err(|_| Error::Description)?;
+    let (stop, stopped) = watch::channel(false);
+    let timers = config.timers();
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, tls = acceptor.is_some(), node = config.node, "listening");
+    }
+    let serving = tokio::spawn(listener::run(listener, router, acceptor, timers, stopped));
+    let fatal = tokio::select! {
+        () = shutdown => None,
+        error = node.fatal() => Some(error),
+    };
+    stop.send_replace(true);
+    // The listener ends by itself within its drain time.
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the listener ended badly");
+    }
+    node.shutdown().await;
+    match fatal {
+        None => Ok(()),
+        Some(error) => Err(error.into()),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|cause| Error::Listen { address, cause })
+}
+
+fn peers(config: &ServeConfig) -> BTreeMap<NodeNumber, String> {
+    config
+        .peers
+        .iter()
+        .map(|(node, address)| (NodeNumber(*node), address.clone()))
+        .collect()
+}
+
+/// The log key, and the one to come while it is rotated.
+fn log_keys(config: &ServeConfig) -> Result<Vec<ledger::key::SigningKey>, Error> {
+    let next = config.keys.log_next.as_ref();
+    std::iter::once(&config.keys.log)
+        .chain(next)
+        .map(|file| key(file))
+        .collect()
+}
+
+fn key(file: &Path) -> Result<ledger::key::SigningKey, Error> {
+    client::keyfile::read(file).map_err(|cause| Error::Key {
+        file: file.to_owned(),
+        cause: cause.to_string(),
+    })
+}
+
+/// Entry 0 and what it says about the ledger.
+fn genesis(file: &Path) -> Result<(SubmittedEntry, LedgerInfo), Error> {
+    let bytes = std::fs::read(file).map_err(|cause| Error::File {
+        file: file.to_owned(),
+        cause,
+    })?;
+    let refused = |refused| Error::Genesis {
+        file: file.to_owned(),
+        refused,
+    };
+    let entry = SubmittedEntry::from_wire(bytes.trim_ascii()).map_err(refused)?;
+    let body = Body::parse(entry.payload(), entry.disclosures()).map_err(refused)?;
+    match body.content {
+        Content::Genesis(genesis) => Ok((
+            entry,
+            LedgerInfo {
+                name: body.common.ledger,
+                shard: genesis.shard,
+            },
+        )),
+        _ => Err(refused(ledger::refusal::Refusal::Genesis.into())),
+    }
+}
+
+/// The process has one recorder of metrics, also where tests run several nodes in it.
+fn recorder() -> Option<PrometheusHandle> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    const SECONDS: &[f64] = &[
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    ];
+    RECORDER
+        .get_or_init(|| {
+            PrometheusBuilder::new()
+                .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+                .and_then(PrometheusBuilder::install_recorder)
+                .inspect_err(|error| tracing::warn!(%error, "metrics are not recorded"))
+                .ok()
+        })
+        .clone()
+}
