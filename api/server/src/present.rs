@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! From stored entries to answers. What is personal is built only with a [`Recorded`] in hand.
+
+use cluster::View;
+use ledger::{
+    base64,
+    body::{Body, Content, EntryType},
+    disclosure,
+    entry::StoredEntry,
+    finding::Findings,
+    hash::Hash,
+    id::{InstitutionId, KeyId},
+    number::{EntryIndex, TreeSize},
+    state::registry,
+    time,
+};
+use serde_json::Value;
+use wire::{
+    entry::{Entry, Submission},
+    household::{Composition, HouseholdMember},
+};
+
+use crate::{
+    access::{self, Opening},
+    auth::Reader,
+    problem::Fault,
+    release::Recorded,
+};
+
+/// An entry that a reader may see, not yet shown. Made by [`Seen::look`] and [`Seen::look_public`] alone, which ask the rules of reading.
+pub struct Seen {
+    index: EntryIndex,
+    stored: StoredEntry,
+    body: Option<Body>,
+    opening: Opening,
+}
+
+impl Seen {
+    /// The entry at an index, if it is there and the reader may see it.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn look(view: &View, reader: &Reader, index: EntryIndex) -> Result<Option<Seen>, Fault> {
+        let Some((stored, body)) = read(view, index)? else {
+            return Ok(None);
+        };
+        let signers = signers(view, &stored)?;
+        let opening = access::opening(reader, stored.meta.entry_type, body.as_ref(), &signers);
+        Ok(opening.map(|opening| Seen {
+            index,
+            stored,
+            body,
+            opening,
+        }))
+    }
+
+    /// The entry at an index, if it is there and open to everybody.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn look_public(view: &View, index: EntryIndex) -> Result<Option<Seen>, Fault> {
+        let Some((stored, body)) = read(view, index)? else {
+            return Ok(None);
+        };
+        Ok(
+            access::public_opening(stored.meta.entry_type).map(|opening| Seen {
+                index,
+                stored,
+                body,
+                opening,
+            }),
+        )
+    }
+
+    /// Its place.
+    pub fn index(&self) -> EntryIndex {
+        self.index
+    }
+
+    /// Its type.
+    pub fn entry_type(&self) -> EntryType {
+        self.stored.meta.entry_type
+    }
+
+    /// When the ledger accepted it, in milliseconds since the epoch.
+    pub fn accepted_at_ms(&self) -> u64 {
+        self.stored.meta.accepted_at_ms
+    }
+
+    /// The judgement at acceptance.
+    pub fn findings(&self) -> Findings {
+        self.stored.meta.findings
+    }
+
+    /// The parsed body, to choose by, never to answer with; absent once erased.
+    pub fn body(&self) -> Option<&Body> {
+        self.body.as_ref()
+    }
+
+    /// The entry for its reader.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn show(&self, view: &View, _recorded: &Recorded) -> Result<Entry, Fault> {
+        self.build(view)
+    }
+
+    /// The entry for everybody, if its type is open to everybody; nobody is named in it, so no reading is recorded.
+    ///
+    /// # Errors
+    /// `not-found` if it is not open, or the store's own.
+    pub fn show_public(&self, view: &View) -> Result<Entry, Fault> {
+        access::public_opening(self.entry_type()).ok_or(Fault::NotFound)?;
+        self.build(view)
+    }
+
+    /// A household's composition for its reader; none if this is not one.
+    pub fn show_composition(
+        &self,
+        at_ms: u64,
+        tree_size: TreeSize,
+        checkpoint: Option<String>,
+        _recorded: &Recorded,
+    ) -> Option<Composition> {
+        let Content::Household(household) = &self.body()?.content else {
+            return None;
+        };
+        let members = household
+            .members
+            .iter()
+            .filter_map(|member| member.value.as_ref());
+        Some(Composition {
+            household: hash_text(household.household.value.as_ref()?),
+            kind: household.kind.as_str().to_owned(),
+            at: time::format_timestamp(at_ms),
+            valid_from: time::format_timestamp(household.valid_from_ms),
+            index: self.index.0,
+            members: members
+                .map(|member| HouseholdMember {
+                    person: hash_text(&member.person),
+                    relation: member.relation.clone(),
+                })
+                .collect(),
+            tree_size: tree_size.0,
+            checkpoint,
+        })
+    }
+
+    fn build(&self, view: &View) -> Result<Entry, Fault> {
+        let closed = match &self.body {
+            Some(body) => self.opening.closed(body),
+            None => Vec::new(),
+        };
+        let mut opened = self.stored.clone();
+        opened
+            .disclosures
+            .retain(|text| !closed.contains(&disclosure::digest(text)));
+        let withheld = self.stored.disclosures.len() - opened.disclosures.len();
+        let submission: Option<Submission> = match opened.submitted() {
+            Some(submitted) => {
+                Some(serde_json::from_str(&submitted.to_wire()).map_err(Fault::internal)?)
+            }
+            None => None,
+        };
+        let body = match &opened.body {
+            Some(body) => Some(readable(&body.payload, &opened.disclosures)?),
+            None => None,
+        };
+        let meta = &self.stored.meta;
+        Ok(Entry {
+            index: self.index.0,
+            leaf_hash: hash_text(&self.stored.leaf_hash()),
+            kind: meta.entry_type.as_str().to_owned(),
+            accepted_at: time::format_timestamp(meta.accepted_at_ms),
+            findings: finding_names(meta.findings),
+            rules: meta.rules,
+            first_key: key_text(&meta.first_key),
+            body,
+            submission,
+            withheld: u32::try_from(withheld).unwrap_or(u32::MAX),
+            receipt: view.receipt(self.index)?.map(|receipt| receipt.to_string()),
+        })
+    }
+}
+
+/// A hash as it stands in answers.
+pub fn hash_text(hash: &Hash) -> String {
+    base64::url_encode(hash.as_bytes())
+}
+
+/// A key id as it stands in answers.
+pub fn key_text(id: &KeyId) -> String {
+    hash_text(&id.0)
+}
+
+/// Names of findings as they stand in answers.
+pub fn finding_names(findings: Findings) -> Vec<String> {
+    findings
+        .iter()
+        .map(|finding| finding.name().to_owned())
+        .collect()
+}
+
+fn read(view: &View, index: EntryIndex) -> Result<Option<(StoredEntry, Option<Body>)>, Fault> {
+    let Some(stored) = view.entry(index)? else {
+        return Ok(None);
+    };
+    let body = stored.parse_body().map_err(|refused| {
+        Fault::internal(format_args!("entry {index} in the store: {refused}"))
+    })?;
+    Ok(Some((stored, body)))
+}
+
+/// Institutions whose keys signed; of an erased entry the first alone is known.
+fn signers(view: &View, stored: &StoredEntry) -> Result<Vec<InstitutionId>, Fault> {
+    let keys: Vec<KeyId> = match &stored.body {
+        Some(body) => body.sigs.rows().iter().map(|row| row.key_id).collect(),
+        None => vec![stored.meta.first_key],
+    };
+    let mut signers = Vec::with_capacity(keys.len());
+    for key in keys {
+        signers.extend(registry::key(view, &key)?.map(|record| record.institution));
+    }
+    Ok(signers)
+}
+
+/// The payload as JSON with the opened disclosures in place of their digests.
+fn readable(payload: &[u8], disclosures: &[String]) -> Result<Value, Fault> {
+    let mut body: Value = serde_json::from_slice(payload).map_err(Fault::internal)?;
+    let mut values = Vec::with_capacity(disclosures.len());
+    for text in disclosures {
+        let digest = hash_text(&disclosure::digest(text));
+        let decoded = base64::url_decode(text).unwrap_or_default();
+        let pair: (String, Value) = serde_json::from_slice(&decoded).map_err(Fault::internal)?;
+        values.push((digest, pair.1));
+    }
+    put_in_place(&mut body, &mut values);
+    Ok(body)
+}
+
+/// A body nests at most 16 deep, so the recursion is bounded.
+fn put_in_place(value: &mut Value, values: &mut Vec<(String, Value)>) {
+    let digest = value
+        .as_object()
+        .filter(|members| members.len() == 1)
+        .and_then(|members| members.get("..."))
+        .and_then(Value::as_str);
+    if let Some(digest) = digest {
+        if let Some(place) = values.iter().position(|(known, _)| known == digest) {
+            *value = values.swap_remove(place).1;
+        }
+        return;
+    }
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| put_in_place(item, values)),
+        Value::Object(members) => members
+            .values_mut()
+            .for_each(|member| put_in_place(member, values)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn opened_disclosures_stand_in_place_and_closed_ones_stay_digests() {
+        let text =
+            |value: &str| disclosure::make(&[7; 16], &ledger::json::Value::text(value.to_owned()));
+        let (open, closed) = (text("reason"), text("operator"));
+        let digest = |text: &str| hash_text(&disclosure::digest(text));
+        let payload = serde_json::json!({
+            "access": {"reason": [{"...": digest(&open)}], "userID": [{"...": digest(&closed)}], "action": "read"}
+        });
+        let shown = readable(&serde_json::to_vec(&payload).unwrap(), &[open]).unwrap();
+        assert_eq!(
+            shown,
+            serde_json::json!({
+                "access": {"reason": ["reason"], "userID": [{"...": digest(&closed)}], "action": "read"}
+            })
+        );
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The reader is on the record too: before personal data leaves, a `read` entry is committed.
+//!
+//! [`Recorded`] cannot be made any other way, and every function that builds a personal answer ([`crate::present`]) demands one: a route
+//! that forgets to record does not compile. An answer shows the state before its own `read` entry.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use cluster::{Failure, Node, Outcome, Until};
+use ledger::{
+    body::{Content, Disclosed, system::Read, system::Reader as ReaderValue},
+    disclosure,
+    hash::Hash,
+    json::Value,
+    number::TreeSize,
+};
+use parking_lot::Mutex;
+
+use crate::{auth::Reader, problem::Fault};
+
+/// A poll that asks the same again within this time shares the `read` entry of the first.
+const POLL: Duration = Duration::from_secs(60);
+/// Most polls remembered; beyond that every answer has a `read` entry of its own.
+const POLLS_MAX: usize = 16_384;
+
+/// Proof that a `read` entry for this answer is committed. [`Recorder::record`] alone makes one.
+#[derive(Debug)]
+pub struct Recorded(());
+
+/// What is about to be released.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Route, as a template.
+    pub route: &'static str,
+    /// What was asked: the same reader asking the same within a minute is a poll.
+    pub question: Hash,
+    /// How many entries are released.
+    pub count: u64,
+    /// Tree size that the answer reflects.
+    pub tree_size: TreeSize,
+    /// Persons that were asked for; their lists will show the reading.
+    pub subjects: Vec<Hash>,
+}
+
+/// Writes `read` entries.
+pub struct Recorder {
+    polls: Mutex<HashMap<Hash, Instant>>,
+    deadline: Duration,
+}
+
+impl Recorder {
+    /// A recorder that waits up to `deadline` for an entry to be committed.
+    pub fn new(deadline: Duration) -> Recorder {
+        Recorder {
+            polls: Mutex::new(HashMap::new()),
+            deadline,
+        }
+    }
+
+    /// Commits the `read` entry of an answer, unless the same poll did within the last minute.
+    ///
+    /// A crash after the commit and before the answer leaves a reading on record that nobody got: the safe side.
+    ///
+    /// # Errors
+    /// The entry is not committed, or that cannot be told: nothing may be released.
+    pub async fn record(
+        &self,
+        node: &Node,
+        reader: &Reader,
+        release: &Release,
+    ) -> Result<Recorded, Fault> {
+        let poll = poll(reader, release);
+        let now = Instant::now();
+        if self
+            .polls
+            .lock()
+            .get(&poll)
+            .is_some_and(|committed| now.saturating_duration_since(*committed) < POLL)
+        {
+            return Ok(Recorded(()));
+        }
+        let (content, disclosures) = content(reader, release)?;
+        match node
+            .write_own(content, disclosures, Until::Committed, self.deadline)
+            .await
+        {
+            Outcome::Accepted(_) => {
+                self.remember(poll, now);
+                Ok(Recorded(()))
+            }
+            Outcome::Refused(refused) => Err(Fault::internal(format_args!(
+                "a read entry was refused: {}",
+                refused.refusal
+            ))),
+            Outcome::Failed(failure) => Err(failure.into()),
+            // Nothing was asked to be written, so to the reader this is a failure to answer, not an unknown outcome.
+            Outcome::Unknown => Err(Fault::NoQuorum),
+        }
+    }
+
+    fn remember(&self, poll: Hash, now: Instant) {
+        let mut polls = self.polls.lock();
+        if polls.len() >= POLLS_MAX {
+            polls.retain(|_, committed| now.saturating_duration_since(*committed) < POLL);
+        }
+        if polls.len() < POLLS_MAX {
+            polls.insert(poll, now);
+        }
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Fault {
+        match failure {
+            Failure::NoQuorum => Fault::NoQuorum,
+            Failure::Overloaded => Fault::Overloaded,
+            Failure::ShuttingDown => Fault::ShuttingDown,
+        }
+    }
+}
+
+/// Who asks what: all that the `read` entry says of it but count and size.
+fn poll(reader: &Reader, release: &Release) -> Hash {
+    let texts = [
+        reader.institution().as_str(),
+        reader.person(),
+        reader.role().as_str(),
+        reader.purpose(),
+        reader.case().unwrap_or_default(),
+        release.route,
+    ];
+    let mut hashes: Vec<Hash> = texts
+        .iter()
+        .map(|text| Hash::of(&[text.as_bytes()]))
+        .collect();
+    hashes.push(release.question);
+    let parts: Vec<&[u8]> = hashes
+        .iter()
+        .map(|hash| hash.as_bytes().as_slice())
+        .collect();
+    Hash::of(&parts)
+}
+
+fn content(reader: &Reader, release: &Release) -> Result<(Content, Vec<String>), Fault> {
+    let mut disclosures = Vec::new();
+    let mut disclose = |value: &Value<'_>| -> Result<Hash, Fault> {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(Fault::internal)?;
+        let disclosure = disclosure::make(&salt, value);
+        let digest = disclosure::digest(&disclosure);
+        disclosures.push(disclosure);
+        Ok(digest)
+    };
+    let person = ReaderValue {
+        person: reader.person().to_owned(),
+        role: reader.role().as_str().to_owned(),
+    };
+    let institution = reader.institution().clone();
+    let digest = disclose(&Value::object([
+        ("person", Value::text(person.person.as_str())),
+        ("role", Value::text(person.role.as_str())),
+    ]))?;
+    let reader_disclosed = Disclosed {
+        digest,
+        value: Some(person),
+    };
+    let case_ref = match reader.case() {
+        Some(case) => Some(Disclosed {
+            digest: disclose(&Value::text(case))?,
+            value: Some(case.to_owned()),
+        }),
+        None => None,
+    };
+    let mut subjects = Vec::with_capacity(release.subjects.len());
+    for subject in &release.subjects {
+        let text = ledger::base64::url_encode(subject.as_bytes());
+        subjects.push(Disclosed {
+            digest: disclose(&Value::object([("ref", Value::text(text.as_str()))]))?,
+            value: Some(*subject),
+        });
+    }
+    let read = Read {
+        institution,
+        reader: reader_disclosed,
+        // The token would still be good for minutes in the hands of whoever reads this entry.
+        token: None,
+        purpose: reader.purpose().to_owned(),
+        case_ref,
+        route: release.route.to_owned(),
+        count: release.count,
+        tree_size: release.tree_size.0,
+        subjects,
+        export_digest: None,
+    };
+    Ok((Content::Read(read), disclosures))
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! `POST /v1/accesses/search`: who saw whose data.
+
+use std::sync::Arc;
+
+use axum::{Extension, Json, body::Body, extract::State, http::HeaderMap};
+use ledger::time;
+use wire::search::{EntryPage, Spell};
+
+use crate::{
+    app::{App, Consistency, blocking},
+    body::{self, QUERY_BYTES_MAX},
+    cursor,
+    extract::Query as UrlQuery,
+    observe::Notes,
+    present::hash_text,
+    problem::Fault,
+    release::Release,
+    search::Query,
+};
+
+/// Searches accesses.
+///
+/// By household, person, institution, or one person of an institution, newest first. Refs and operator ids stand in the body, never in a URL. A read entry is committed before the
+/// answer leaves; the answer shows the state before it.
+#[utoipa::path(
+    post,
+    path = "/v1/accesses/search",
+    tag = "accesses",
+    operation_id = "searchAccesses",
+    params(Consistency),
+    request_body = wire::search::AccessSearch,
+    security(("reader" = [])),
+    responses((status = 200, description = "A page of entries", body = EntryPage))
+)]
+pub async fn search(
+    State(app): State<Arc<App>>,
+    Extension(notes): Extension<Notes>,
+    UrlQuery(consistency): UrlQuery<Consistency>,
+    headers: HeaderMap,
+    request_body: Body,
+) -> Result<Json<EntryPage>, Fault> {
+    body::demand_json(&headers)?;
+    let view = app.view(&consistency).await?;
+    let reader = app.reader(&headers, &view, &notes)?;
+    let read = app.bodies.read(request_body, QUERY_BYTES_MAX).await?;
+    let query = Query::parse(&read.bytes, &reader)?;
+    drop(read);
+
+    let (limit, question, page_question) = (query.limit, query.question, query.page_question());
+    let (selecting_view, selecting_reader) = (view.clone(), reader.clone());
+    let selection = blocking(move || query.select(&selecting_view, &selecting_reader)).await?;
+    let release = Release {
+        route: "/v1/accesses/search",
+        question: page_question,
+        count: u64::try_from(selection.seen.len()).unwrap_or(u64::MAX),
+        tree_size: view.size(),
+        subjects: selection.subjects.clone(),
+    };
+    let recorded = app.recorder.record(&app.node, &reader, &release).await?;
+    let checkpoint = app.node.published().map(|newest| newest.note.to_string());
+    blocking(move || {
+        let items = selection
+            .seen
+            .iter()
+            .map(|seen| seen.show(&view, &recorded))
+            .collect::<Result<_, _>>()?;
+        Ok(Json(EntryPage {
+            items,
+            limit,
+            next_cursor: selection
+                .next
+                .map(|position| cursor::format(position, &question, &reader)),
+            tree_size: view.size().0,
+            checkpoint,
+            members: selection.spells.map(|spells| {
+                spells
+                    .iter()
+                    .map(|spell| Spell {
+                        person: hash_text(&spell.person),
+                        from: time::format_timestamp(spell.from_ms),
+                        until: spell.until_ms.map(time::format_timestamp),
+                    })
+                    .collect()
+            }),
+        }))
+    })
+    .await
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! `POST /v1/consents/search`: where a person's consents stand at a time.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{Extension, Json, body::Body, extract::State, http::HeaderMap};
+use cluster::View;
+use ledger::{
+    admission::{Row, RowKind},
+    body::{Content, EntryType},
+    consent::{ConsentState, ConsentStatus, counts, fold},
+    hash::Hash,
+    time,
+};
+use wire::{
+    PAGE_ITEMS_MAX,
+    consent::{ConsentEvent, ConsentPage, ConsentRecord},
+};
+
+use crate::{
+    access,
+    app::{App, Consistency, blocking, now_ms},
+    auth::Reader,
+    body::{self, QUERY_BYTES_MAX},
+    cursor,
+    extract::Query as UrlQuery,
+    form::{Form, bad},
+    observe::Notes,
+    present::Seen,
+    problem::Fault,
+    release::{Recorded, Release},
+    search::{PAGE_ITEMS_DEFAULT, rows::Rows},
+};
+
+/// Most rows of a person's list that are looked at for consents.
+const ROWS_MAX: usize = 20_000;
+
+/// Searches a person's consents.
+///
+/// Each record with its status at the time asked for. The status folds every event on record, whoever received it: a withdrawal at any desk counts. Listed are
+/// the events that the reader may see. A read entry is committed before the answer leaves.
+#[utoipa::path(
+    post,
+    path = "/v1/consents/search",
+    tag = "consents",
+    operation_id = "searchConsents",
+    params(Consistency),
+    request_body = wire::consent::ConsentSearch,
+    security(("reader" = [])),
+    responses((status = 200, description = "A page of consent records", body = ConsentPage))
+)]
+pub async fn search(
+    State(app): State<Arc<App>>,
+    Extension(notes): Extension<Notes>,
+    UrlQuery(consistency): UrlQuery<Consistency>,
+    headers: HeaderMap,
+    request_body: Body,
+) -> Result<Json<ConsentPage>, Fault> {
+    body::demand_json(&headers)?;
+    let view = app.view(&consistency).await?;
+    let reader = app.reader(&headers, &view, &notes)?;
+    access::demand_reader_of_entries(&reader)?;
+    let read = app.bodies.read(request_body, QUERY_BYTES_MAX).await?;
+    let mut form = Form::parse(&read.bytes)?;
+    let subject = form
+        .hash("subject")?
+        .ok_or_else(|| bad("subject", "the ref of a person"))?;
+    let record = form.text("record")?;
+    let at = form.time("at")?;
+    let cursor = form.text("cursor")?;
+    let limit = form
+        .number("limit", 1..=PAGE_ITEMS_MAX, "a number from 1 to 100")?
+        .unwrap_or(PAGE_ITEMS_DEFAULT);
+    form.end()?;
+    let question = Hash::of(&[
+        subject.as_bytes(),
+        &at.unwrap_or(u64::MAX).to_be_bytes(),
+        record.as_deref().unwrap_or_default().as_bytes(),
+    ]);
+    let skip = match cursor {
+        Some(cursor) => cursor::parse(&cursor, &question, &reader)?,
+        None => 0,
+    };
+    let at_ms = at.unwrap_or_else(now_ms);
+
+    let (looking_view, looking_reader) = (view.clone(), reader.clone());
+    let (skip_items, limit_items) = (
+        usize::try_from(skip).unwrap_or(usize::MAX),
+        usize::try_from(limit).unwrap_or(usize::MAX),
+    );
+    let found = blocking(move || {
+        records(
+            &looking_view,
+            &looking_reader,
+            &subject,
+            record.as_deref(),
+            at_ms,
+        )
+    })
+    .await?;
+    let more = found.len() > skip_items.saturating_add(limit_items);
+    let page: Vec<Record> = found
+        .into_iter()
+        .skip(skip_items)
+        .take(limit_items)
+        .collect();
+    let release = Release {
+        route: "/v1/consents/search",
+        question: Hash::of(&[question.as_bytes(), &skip.to_be_bytes()]),
+        count: u64::try_from(page.len()).unwrap_or(u64::MAX),
+        tree_size: view.size(),
+        subjects: vec![subject],
+    };
+    let recorded = app.recorder.record(&app.node, &reader, &release).await?;
+    Ok(Json(ConsentPage {
+        items: page
+            .iter()
+            .map(|record| record.show(at_ms, &recorded))
+            .collect(),
+        limit,
+        next_cursor: more
+            .then(|| cursor::format(skip.saturating_add(u64::from(limit)), &question, &reader)),
+        at: time::format_timestamp(at_ms),
+        tree_size: view.size().0,
+        checkpoint: app.node.published().map(|newest| newest.note.to_string()),
+    }))
+}
+
+/// A record that the reader may see, not yet shown.
+struct Record {
+    name: String,
+    /// Folded over the events accepted by the time asked for.
+    state: Option<ConsentState>,
+    /// The events that the reader may see.
+    events: Vec<Seen>,
+}
+
+impl Record {
+    fn show(&self, at_ms: u64, _recorded: &Recorded) -> ConsentRecord {
+        let state = self.state.as_ref();
+        let status = state.map_or(ConsentStatus::Unknown, |state| state.status(at_ms));
+        // A record that was only refused or withdrawn never had a scope, nor times.
+        let scoped = state.filter(|state| !state.purposes.is_empty());
+        ConsentRecord {
+            record: self.name.clone(),
+            status: status.as_str().to_owned(),
+            purposes: scoped
+                .map(|state| state.purposes.clone())
+                .unwrap_or_default(),
+            recipients: scoped
+                .map(|state| state.recipients.clone())
+                .unwrap_or_default(),
+            data_categories: scoped
+                .map(|state| state.data_categories.clone())
+                .unwrap_or_default(),
+            valid_from: scoped.map(|state| time::format_timestamp(state.valid_from_ms)),
+            valid_until: scoped
+                .and_then(|state| state.valid_until_ms)
+                .map(time::format_timestamp),
+            events: self.events.iter().filter_map(event).collect(),
+        }
+    }
+}
+
+fn event(seen: &Seen) -> Option<ConsentEvent> {
+    let body = seen.body()?;
+    let Content::Consent(consent) = &body.content else {
+        return None;
+    };
+    Some(ConsentEvent {
+        index: seen.index().0,
+        event: consent.event.as_str().to_owned(),
+        occurred_at: time::format_timestamp(body.common.occurred_at_ms),
+        accepted_at: time::format_timestamp(seen.accepted_at_ms()),
+        institution: body.common.institution.as_str().to_owned(),
+    })
+}
+
+/// The person's records of which the reader may see an event, by name. The status folds all events that were accepted by `at_ms`.
+fn records(
+    view: &View,
+    reader: &Reader,
+    subject: &Hash,
+    record: Option<&str>,
+    at_ms: u64,
+) -> Result<Vec<Record>, Fault> {
+    let list = match record {
+        Some(record) => Row::consent(subject, record),
+        None => Row {
+            kind: RowKind::Subject,
+            of: *subject,
+        },
+    };
+    let mut rows = Rows::new(view, vec![list], view.size().0);
+    let mut indexes = Vec::new();
+    for _ in 0..ROWS_MAX {
+        let Some(index) = rows.next()? else { break };
+        indexes.push(index);
+    }
+    let mut records: BTreeMap<String, Record> = BTreeMap::new();
+    for index in indexes.into_iter().rev() {
+        let Some(stored) = view.entry(index)? else {
+            continue;
+        };
+        if stored.meta.entry_type != EntryType::Consent {
+            continue;
+        }
+        let Some(body) = stored.parse_body().map_err(Fault::internal)? else {
+            continue;
+        };
+        let Content::Consent(consent) = &body.content else {
+            continue;
+        };
+        let entry = records
+            .entry(consent.record.clone())
+            .or_insert_with(|| Record {
+                name: consent.record.clone(),
+                state: None,
+                events: Vec::new(),
+            });
+        let meta = &stored.meta;
+        if counts(consent.event, meta.findings) && meta.accepted_at_ms <= at_ms {
+            entry.state = Some(fold(
+                entry.state.take(),
+                consent,
+                index,
+                meta.accepted_at_ms,
+            ));
+        }
+        entry.events.extend(Seen::look(view, reader, index)?);
+    }
+    Ok(records
+        .into_values()
+        .filter(|record| !record.events.is_empty())
+        .collect())
+}

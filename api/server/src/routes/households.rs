@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! `POST /v1/households/composition`: who belongs to a household at a time.
+
+use std::sync::Arc;
+
+use axum::{Extension, Json, body::Body, extract::State, http::HeaderMap};
+use ledger::{body::Content, hash::Hash};
+use wire::household::Composition;
+
+use crate::{
+    access,
+    app::{App, Consistency, blocking, now_ms},
+    body::{self, QUERY_BYTES_MAX},
+    extract::Query,
+    form::{Form, bad},
+    observe::Notes,
+    present::Seen,
+    problem::Fault,
+    release::Release,
+    search::{compositions, persons},
+};
+
+/// Shows who belongs to a household at a time.
+///
+/// As the registry authority of its kind said; of two compositions from the same time on, the later entry counts. A read entry is committed before the answer leaves.
+#[utoipa::path(
+    post,
+    path = "/v1/households/composition",
+    tag = "households",
+    operation_id = "showComposition",
+    params(Consistency),
+    request_body = wire::household::CompositionQuery,
+    security(("reader" = [])),
+    responses((status = 200, description = "The composition in force at that time", body = Composition))
+)]
+pub async fn composition(
+    State(app): State<Arc<App>>,
+    Extension(notes): Extension<Notes>,
+    Query(consistency): Query<Consistency>,
+    headers: HeaderMap,
+    request_body: Body,
+) -> Result<Json<Composition>, Fault> {
+    body::demand_json(&headers)?;
+    let view = app.view(&consistency).await?;
+    let reader = app.reader(&headers, &view, &notes)?;
+    access::demand_reader_of_entries(&reader)?;
+    let read = app.bodies.read(request_body, QUERY_BYTES_MAX).await?;
+    let mut form = Form::parse(&read.bytes)?;
+    let household = form
+        .hash("household")?
+        .ok_or_else(|| bad("household", "the ref of a household"))?;
+    let at = form.time("at")?;
+    form.end()?;
+    let at_ms = at.unwrap_or_else(now_ms);
+
+    let (looking_view, looking_reader) = (view.clone(), reader.clone());
+    let seen = blocking(move || {
+        in_force(
+            compositions(&looking_view, &looking_reader, &household)?,
+            at_ms,
+        )
+        .ok_or(Fault::NotFound)
+    })
+    .await?;
+    let release = Release {
+        route: "/v1/households/composition",
+        question: Hash::of(&[household.as_bytes(), &at.unwrap_or(u64::MAX).to_be_bytes()]),
+        count: 1,
+        tree_size: view.size(),
+        subjects: seen.body().map(persons).unwrap_or_default(),
+    };
+    let recorded = app.recorder.record(&app.node, &reader, &release).await?;
+    let checkpoint = app.node.published().map(|newest| newest.note.to_string());
+    seen.show_composition(at_ms, view.size(), checkpoint, &recorded)
+        .map(Json)
+        .ok_or(Fault::NotFound)
+}
+
+/// The composition in force at a time: the last to begin by then; of several that begin at once, the last of the ledger.
+fn in_force(compositions: Vec<Seen>, at_ms: u64) -> Option<Seen> {
+    let begins = |seen: &Seen| match seen.body().map(|body| &body.content) {
+        Some(Content::Household(household)) => Some(household.valid_from_ms),
+        _ => None,
+    };
+    compositions
+        .into_iter()
+        .filter(|seen| begins(seen).is_some_and(|from_ms| from_ms <= at_ms))
+        .max_by_key(|seen| (begins(seen), seen.index()))
+}

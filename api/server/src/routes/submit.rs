@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! `POST /v1/entries`: the door for entries, one or a batch.
+//!
+//! An entry proves itself by its signatures; no token is asked. It is parsed and verified here, so that a refusal costs no Raft round, and
+//! judged again by every node: verification at the door is an optimisation.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use cluster::{Outcome, Until};
+use ledger::{
+    entry::{SubmittedEntry, VerifiedEntry},
+    id::InstitutionId,
+    refusal::Refusal,
+    time,
+};
+use wire::{
+    BATCH_ENTRIES_MAX,
+    entry::{Accepted, EntryState, LineOutcome},
+};
+
+use crate::{
+    app::{App, blocking},
+    body::{self, BATCH_BYTES_MAX, ENTRY_BYTES_MAX},
+    extract::Query,
+    observe::Notes,
+    present::{finding_names, hash_text},
+    problem::{Fault, RequestFault},
+};
+
+/// How far to wait.
+#[derive(Clone, Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Wait {
+    /// `published` (the default): until a majority of nodes cosigned, with the receipt. `committed`: until it is durable on a majority.
+    /// `Prefer: return=minimal` asks the same.
+    #[param(example = "published")]
+    pub until: Option<String>,
+}
+
+impl Wait {
+    fn until(&self, headers: &HeaderMap) -> Result<Until, Fault> {
+        let minimal = headers
+            .get_all("prefer")
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|preference| preference.trim().eq_ignore_ascii_case("return=minimal"));
+        match self.until.as_deref() {
+            None if minimal => Ok(Until::Committed),
+            None | Some("published") => Ok(Until::Published),
+            Some("committed") => Ok(Until::Committed),
+            Some(_) => {
+                Err(RequestFault::Member("until".to_owned(), "published or committed").into())
+            }
+        }
+    }
+}
+
+/// Submits an entry or a batch of entries.
+///
+/// One entry as application/json, or up to 1000 as application/x-ndjson, one a line, answered by one outcome a line. 201 brings the receipt;
+/// 202 says that the entry is durable and its receipt follows; 200 that the very same entry was accepted before, with its first receipt.
+#[utoipa::path(
+    post,
+    path = "/v1/entries",
+    tag = "entries",
+    operation_id = "submitEntries",
+    params(Wait),
+    request_body(
+        description = "A signed entry, or a batch of them",
+        content((wire::entry::Submission = "application/json"), (String = "application/x-ndjson")),
+    ),
+    responses(
+        (status = 201, description = "Accepted", body = Accepted),
+        (status = 200, description = "Accepted before (application/json), or the outcomes of a batch (application/x-ndjson)",
+            content((Accepted = "application/json"), (LineOutcome = "application/x-ndjson"))),
+        (status = 202, description = "Accepted and durable; not published yet", body = Accepted),
+    )
+)]
+pub async fn submit(
+    State(app): State<Arc<App>>,
+    Extension(notes): Extension<Notes>,
+    Query(wait): Query<Wait>,
+    headers: HeaderMap,
+    request_body: Body,
+) -> Result<Response, Fault> {
+    let until = wait.until(&headers)?;
+    match body::media_type(&headers)?.as_str() {
+        wire::JSON => {
+            let read = app.bodies.read(request_body, ENTRY_BYTES_MAX).await?;
+            let outcome = submit_lines(&app, &notes, vec![read.bytes.clone()], until)
+                .await?
+                .pop();
+            let (status, accepted) = outcome.unwrap_or(Err(Fault::Internal))?;
+            Ok((status, Json(accepted)).into_response())
+        }
+        wire::NDJSON => {
+            let read = app.bodies.read(request_body, BATCH_BYTES_MAX).await?;
+            let lines = lines(&read.bytes)?;
+            let outcomes = submit_lines(&app, &notes, lines, until).await?;
+            let mut answer = Vec::new();
+            for (place, outcome) in outcomes.into_iter().enumerate() {
+                let line = line_outcome(place, outcome);
+                serde_json::to_writer(&mut answer, &line).map_err(Fault::internal)?;
+                answer.push(b'\n');
+            }
+            Ok(([(header::CONTENT_TYPE, wire::NDJSON)], answer).into_response())
+        }
+        _ => Err(RequestFault::MediaType.into()),
+    }
+}
+
+/// What became of one line: what was accepted and with which status, or why not.
+type Line = Result<(StatusCode, Accepted), Fault>;
+
+fn line_outcome(place: usize, outcome: Line) -> LineOutcome {
+    let line = u64::try_from(place).unwrap_or(u64::MAX).saturating_add(1);
+    match outcome {
+        Ok((status, accepted)) => LineOutcome {
+            line,
+            status: status.as_u16(),
+            accepted: Some(accepted),
+            problem: None,
+        },
+        Err(fault) => LineOutcome {
+            line,
+            status: fault.status().as_u16(),
+            accepted: None,
+            problem: Some(fault.problem()),
+        },
+    }
+}
+
+/// The lines of a batch, not copied. The last may end without a line feed; an empty line is an entry that cannot be read.
+fn lines(batch: &Bytes) -> Result<Vec<Bytes>, Fault> {
+    let text = batch.strip_suffix(b"\n").unwrap_or(batch);
+    if text.is_empty() {
+        return Err(RequestFault::BatchEmpty.into());
+    }
+    let lines: Vec<Bytes> = text
+        .split(|byte| *byte == b'\n')
+        .take(BATCH_ENTRIES_MAX + 1)
+        .map(|line| batch.slice_ref(line))
+        .collect();
+    if lines.len() > BATCH_ENTRIES_MAX {
+        return Err(RequestFault::BatchTooLong.into());
+    }
+    Ok(lines)
+}
+
+async fn submit_lines(
+    app: &App,
+    notes: &Notes,
+    lines: Vec<Bytes>,
+    until: Until,
+) -> Result<Vec<Line>, Fault> {
+    let verified = verify_lines(app, lines).await?;
+    charge(app, notes, &verified)?;
+    let mut outcomes: Vec<Option<Line>> = Vec::with_capacity(verified.len());
+    let mut entries = Vec::with_capacity(verified.len());
+    for entry in verified {
+        match entry {
+            Ok(entry) => {
+                entries.push(entry);
+                outcomes.push(None);
+            }
+            Err(fault) => outcomes.push(Some(Err(fault))),
+        }
+    }
+    if entries.is_empty() {
+        return Ok(outcomes.into_iter().flatten().collect());
+    }
+    let deadline = match until {
+        Until::Committed => app.timeouts.submit,
+        Until::Published => app.timeouts.submit + app.timeouts.publish,
+    };
+    let mut submitted = app.node.submit(entries, until, deadline).await.into_iter();
+    let mut lines = Vec::with_capacity(outcomes.len());
+    for outcome in outcomes {
+        lines.push(match outcome {
+            Some(line) => line,
+            None => match submitted.next() {
+                Some(outcome) => answer(app, outcome).await,
+                None => Err(Fault::OutcomeUnknown),
+            },
+        });
+    }
+    Ok(lines)
+}
+
+/// Charges the institutions that the entries name, the whole batch or nothing.
+fn charge(app: &App, notes: &Notes, entries: &[Result<VerifiedEntry, Fault>]) -> Result<(), Fault> {
+    let mut counts: Vec<(InstitutionId, u32)> = Vec::new();
+    for entry in entries.iter().flatten() {
+        let institution = &entry.body().common.institution;
+        match counts.iter_mut().find(|(known, _)| known == institution) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((institution.clone(), 1)),
+        }
+    }
+    if let Some((institution, _)) = counts.first() {
+        notes.consumer(institution.as_str());
+    }
+    counts
+        .iter()
+        .try_for_each(|(institution, count)| app.charge(institution, *count, notes))
+}
+
+/// Parses and verifies. A key that this node does not know may be registered already and not yet applied here: those lines are looked at
+/// again, once this node has caught up, before they are refused.
+async fn verify_lines(
+    app: &App,
+    lines: Vec<Bytes>,
+) -> Result<Vec<Result<VerifiedEntry, Fault>>, Fault> {
+    let parsed = blocking(move || {
+        Ok(lines
+            .iter()
+            .map(|line| SubmittedEntry::from_wire(line))
+            .collect::<Vec<_>>())
+    })
+    .await?;
+    let (places, entries): (Vec<usize>, Vec<SubmittedEntry>) = parsed
+        .iter()
+        .enumerate()
+        .filter_map(|(place, entry)| Some((place, entry.as_ref().ok()?.clone())))
+        .unzip();
+    let mut verified = app.node.verify(entries.clone()).await?;
+    let doubtful: Vec<usize> = verified
+        .iter()
+        .enumerate()
+        .filter(
+            |(_, entry)| matches!(entry, Err(refused) if refused.refusal == Refusal::KeyUnknown),
+        )
+        .map(|(place, _)| place)
+        .collect();
+    if !doubtful.is_empty() {
+        app.node.linearizable(app.timeouts.submit).await?;
+        let again = doubtful
+            .iter()
+            .filter_map(|place| entries.get(*place).cloned())
+            .collect();
+        for (place, entry) in doubtful.into_iter().zip(app.node.verify(again).await?) {
+            if let Some(slot) = verified.get_mut(place) {
+                *slot = entry;
+            }
+        }
+    }
+    let mut outcomes: Vec<Result<VerifiedEntry, Fault>> = parsed
+        .into_iter()
+        .map(|entry| Err(entry.err().map_or(Fault::Internal, Fault::Refused)))
+        .collect();
+    for (place, entry) in places.into_iter().zip(verified) {
+        if let Some(slot) = outcomes.get_mut(place) {
+            *slot = entry.map_err(Fault::Refused);
+        }
+    }
+    Ok(outcomes)
+}
+
+async fn answer(app: &App, outcome: Outcome) -> Line {
+    let accepted = match outcome {
+        Outcome::Accepted(accepted) => accepted,
+        Outcome::Refused(refused) => return Err(refused.into()),
+        Outcome::Failed(failure) => return Err(failure.into()),
+        Outcome::Unknown => return Err(Fault::OutcomeUnknown),
+    };
+    let receipt = match accepted.state {
+        Until::Committed => None,
+        Until::Published => receipt(app, accepted.index).await?,
+    };
+    let published = accepted.state == Until::Published && receipt.is_some();
+    let status = match (accepted.again, published) {
+        (true, _) => StatusCode::OK,
+        (false, true) => StatusCode::CREATED,
+        (false, false) => StatusCode::ACCEPTED,
+    };
+    Ok((
+        status,
+        Accepted {
+            index: accepted.index.0,
+            leaf_hash: hash_text(&accepted.leaf_hash),
+            accepted_at: time::format_timestamp(accepted.accepted_at_ms),
+            findings: finding_names(accepted.findings),
+            state: if published {
+                EntryState::Published
+            } else {
+                EntryState::Committed
+            },
+            again: accepted.again,
+            receipt,
+        },
+    ))
+}
+
+/// The receipt of a published entry. Where another node published, its note may be a moment away from this one.
+async fn receipt(app: &App, index: ledger::number::EntryIndex) -> Result<Option<String>, Fault> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    if app
+        .node
+        .published_at_least(index.size(), PATIENCE)
+        .await
+        .is_err()
+    {
+        return Ok(None);
+    }
+    let view = app.node.view()?;
+    blocking(move || Ok(view.receipt(index)?.map(|receipt| receipt.to_string()))).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn a_batch_is_split_into_lines_and_bounded() {
+        let split = |text: &str| {
+            lines(&Bytes::from(text.to_owned())).map(|lines| {
+                lines
+                    .iter()
+                    .map(|line| String::from_utf8(line.to_vec()).unwrap())
+                    .collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(split("a\nb\n").unwrap(), ["a", "b"]);
+        assert_eq!(split("a\n\nb").unwrap(), ["a", "", "b"]);
+        assert_eq!(split(""), Err(RequestFault::BatchEmpty.into()));
+        assert_eq!(split("\n"), Err(RequestFault::BatchEmpty.into()));
+        let full = "x\n".repeat(BATCH_ENTRIES_MAX);
+        assert_eq!(split(&full).unwrap().len(), BATCH_ENTRIES_MAX);
+        assert_eq!(
+            split(&format!("{full}x")),
+            Err(RequestFault::BatchTooLong.into())
+        );
+    }
+
+    #[test]
+    fn waiting_is_asked_by_query_or_preference() {
+        let until = |query: Option<&str>, prefer: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(prefer) = prefer {
+                headers.insert("prefer", header::HeaderValue::from_static(prefer));
+            }
+            let until = query.map(str::to_owned);
+            Wait { until }.until(&headers).map_err(|fault| fault.code())
+        };
+        assert_eq!(until(None, None), Ok(Until::Published));
+        assert_eq!(until(Some("committed"), None), Ok(Until::Committed));
+        assert_eq!(
+            until(None, Some("wait=5, return=minimal")),
+            Ok(Until::Committed)
+        );
+        assert_eq!(
+            until(Some("published"), Some("return=minimal")),
+            Ok(Until::Published)
+        );
+        assert_eq!(until(Some("soon"), None), Err("request-member"));
+    }
+}

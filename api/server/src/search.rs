@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Who saw whose data: reads a query, walks the rows of the index from the newest on, and picks what the reader may see.
+//!
+//! A household is asserted, not indexed: its answer is its spells of membership, as the household entries that the reader may see say, and
+//! each member's list cut to the spells by the time when an access occurred.
+
+use cluster::View;
+use ledger::{
+    admission::{Row, RowKind},
+    body::{Body, Content, EntryType},
+    finding::{Finding, Findings},
+    hash::Hash,
+    household::{Composition, Spell, membership},
+    id::InstitutionId,
+    number::EntryIndex,
+    time::AHEAD_MS_MAX,
+};
+use wire::{PAGE_ITEMS_MAX, search::AccessSearch};
+
+use self::rows::Rows;
+use crate::{
+    access,
+    auth::Reader,
+    cursor,
+    form::{Form, bad},
+    present::Seen,
+    problem::{Fault, RequestFault},
+};
+
+pub mod rows;
+
+/// Items on a page when the query does not say.
+pub const PAGE_ITEMS_DEFAULT: u32 = 50;
+/// Most rows looked at for one page: a page may be short and still have a next one.
+const ROWS_PER_PAGE_MAX: usize = 4_000;
+/// Most entries about one household that are read to know its members.
+pub const COMPOSITIONS_MAX: usize = 2_000;
+
+/// Whose list is searched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The members of a household, while they were.
+    Household(Hash),
+    /// A person.
+    Subject(Hash),
+    /// What an institution signed or took part in.
+    Institution(InstitutionId),
+    /// What one person of an institution caused.
+    Operator(InstitutionId, String),
+}
+
+/// Which findings an entry must carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindingFilter {
+    /// At least one.
+    Any,
+    /// None: covered.
+    Covered,
+    /// This one.
+    One(Finding),
+}
+
+/// A query for accesses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    target: Target,
+    from_ms: Option<u64>,
+    to_ms: Option<u64>,
+    purpose: Option<String>,
+    finding: Option<FindingFilter>,
+    types: Vec<EntryType>,
+    /// Most items on the page.
+    pub limit: u32,
+    /// What is asked, without page and limit.
+    pub question: Hash,
+    before: Option<u64>,
+}
+
+impl Query {
+    /// Reads a query from the body of a request.
+    ///
+    /// # Errors
+    /// A member does not fit, the cursor belongs to another query, or the reader may not ask this.
+    pub fn parse(body: &[u8], reader: &Reader) -> Result<Query, Fault> {
+        access::demand_reader_of_entries(reader)?;
+        let mut form = Form::parse(body)?;
+        let household = form.hash("household")?;
+        let subject = form.hash("subject")?;
+        let institution = form.text("institution")?;
+        let operator = form.text("operator")?;
+        let (from_ms, to_ms) = (form.time("from")?, form.time("to")?);
+        let (purpose, finding) = (form.text("purpose")?, form.text("finding")?);
+        let types = form.texts("types")?;
+        let cursor = form.text("cursor")?;
+        let limit = form
+            .number("limit", 1..=PAGE_ITEMS_MAX, "a number from 1 to 100")?
+            .unwrap_or(PAGE_ITEMS_DEFAULT);
+        form.end()?;
+        let asked = AccessSearch {
+            household: household.as_ref().map(crate::present::hash_text),
+            subject: subject.as_ref().map(crate::present::hash_text),
+            institution: institution.clone(),
+            operator: operator.clone(),
+            from: from_ms.map(ledger::time::format_timestamp),
+            to: to_ms.map(ledger::time::format_timestamp),
+            purpose: purpose.clone(),
+            finding: finding.clone(),
+            types: types.clone(),
+            cursor: None,
+            limit: None,
+        };
+        let question = Hash::of(&[&serde_json::to_vec(&asked).map_err(Fault::internal)?]);
+        let target = match (household, subject, institution, operator) {
+            (Some(household), None, None, None) => Target::Household(household),
+            (None, Some(subject), None, None) => Target::Subject(subject),
+            (None, None, Some(institution), operator) => {
+                let institution = InstitutionId::parse(&institution)
+                    .ok_or_else(|| bad("institution", "ipa:<code> or cf:<11 digits>"))?;
+                match operator {
+                    Some(operator) => {
+                        access::demand_reader_of_operator(reader, &institution)?;
+                        Target::Operator(institution, operator)
+                    }
+                    None => Target::Institution(institution),
+                }
+            }
+            _ => {
+                return Err(RequestFault::Member(
+                    String::new(),
+                    "exactly one of household, subject, institution; operator beside institution",
+                )
+                .into());
+            }
+        };
+        Ok(Query {
+            target,
+            from_ms,
+            to_ms,
+            purpose,
+            finding: finding.as_deref().map(parse_finding).transpose()?,
+            types: parse_types(types)?,
+            limit,
+            before: cursor
+                .map(|cursor| cursor::parse(&cursor, &question, reader))
+                .transpose()?,
+            question,
+        })
+    }
+
+    /// What this page asks: the question and where it goes on.
+    pub fn page_question(&self) -> Hash {
+        let position = self.before.unwrap_or(u64::MAX).to_be_bytes();
+        Hash::of(&[self.question.as_bytes(), &position])
+    }
+
+    /// The page, picked and not yet shown.
+    ///
+    /// # Errors
+    /// `not-found` for a household that is not there or not the reader's to see; else the store's own.
+    pub fn select(&self, view: &View, reader: &Reader) -> Result<Selection, Fault> {
+        let before = self.before.unwrap_or(u64::MAX).min(view.size().0);
+        let spells = match &self.target {
+            Target::Household(household) => Some(spells_of(view, reader, household)?),
+            _ => None,
+        };
+        let lists = match (&self.target, &spells) {
+            (Target::Household(_), spells) => {
+                let mut members: Vec<Hash> =
+                    spells.iter().flatten().map(|spell| spell.person).collect();
+                members.dedup();
+                members
+                    .into_iter()
+                    .map(|person| Row {
+                        kind: RowKind::Subject,
+                        of: person,
+                    })
+                    .collect()
+            }
+            (Target::Subject(person), _) => vec![Row {
+                kind: RowKind::Subject,
+                of: *person,
+            }],
+            (Target::Institution(institution), _) => vec![Row::institution(institution)],
+            (Target::Operator(institution, operator), _) => {
+                vec![Row::operator(institution, operator)]
+            }
+        };
+        let subjects = match (&self.target, &spells) {
+            (Target::Subject(person), _) => vec![*person],
+            (Target::Household(_), Some(spells)) => {
+                let mut members: Vec<Hash> = spells.iter().map(|spell| spell.person).collect();
+                members.dedup();
+                members.truncate(RELEASED_SUBJECTS_MAX);
+                members
+            }
+            _ => Vec::new(),
+        };
+        let mut selection = Selection {
+            seen: Vec::new(),
+            next: None,
+            spells,
+            subjects,
+        };
+        let mut rows = Rows::new(view, lists, before);
+        let wanted = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        for _ in 0..ROWS_PER_PAGE_MAX {
+            let Some(index) = rows.next()? else {
+                return Ok(selection);
+            };
+            if selection.seen.len() == wanted {
+                selection.next = Some(index.0 + 1);
+                return Ok(selection);
+            }
+            let Some(seen) = Seen::look(view, reader, index)? else {
+                continue;
+            };
+            if self.too_old(&seen) {
+                return Ok(selection);
+            }
+            if self.wants(&seen, selection.spells.as_deref()) {
+                selection.seen.push(seen);
+            }
+        }
+        selection.next = rows.next()?.map(|index| index.0 + 1);
+        Ok(selection)
+    }
+
+    /// Times of acceptance fall with the index, and nothing is accepted that is dated more than five minutes ahead of it: from here on all is older.
+    fn too_old(&self, seen: &Seen) -> bool {
+        self.from_ms
+            .is_some_and(|from| seen.accepted_at_ms().saturating_add(AHEAD_MS_MAX) < from)
+    }
+
+    fn wants(&self, seen: &Seen, spells: Option<&[Spell]>) -> bool {
+        if !self.types.contains(&seen.entry_type()) || !self.wants_findings(seen.findings()) {
+            return false;
+        }
+        // Of an erased entry only the time of acceptance is left, and whose list it stands in.
+        let time = seen
+            .body()
+            .map_or(seen.accepted_at_ms(), |body| body.common.occurred_at_ms);
+        if self.from_ms.is_some_and(|from| time < from) || self.to_ms.is_some_and(|to| time >= to) {
+            return false;
+        }
+        let Some(body) = seen.body() else {
+            return self.purpose.is_none() && spells.is_none();
+        };
+        let purpose = match &body.content {
+            Content::Access(access) => Some(&access.purpose),
+            Content::Read(read) => Some(&read.purpose),
+            _ => None,
+        };
+        if self.purpose.is_some() && self.purpose.as_ref() != purpose {
+            return false;
+        }
+        spells.is_none_or(|spells| {
+            let persons = persons(body);
+            spells
+                .iter()
+                .any(|spell| spell.holds(time) && persons.contains(&spell.person))
+        })
+    }
+
+    fn wants_findings(&self, findings: Findings) -> bool {
+        match self.finding {
+            None => true,
+            Some(FindingFilter::Any) => !findings.is_covered(),
+            Some(FindingFilter::Covered) => findings.is_covered(),
+            Some(FindingFilter::One(finding)) => findings.contains(finding),
+        }
+    }
+}
+
+/// Most refs in one `read` entry.
+const RELEASED_SUBJECTS_MAX: usize = 200;
+
+/// A page, picked and not yet shown.
+pub struct Selection {
+    /// The entries, newest first.
+    pub seen: Vec<Seen>,
+    /// The next page begins below this index.
+    pub next: Option<u64>,
+    /// For a household: who was a member when.
+    pub spells: Option<Vec<Spell>>,
+    /// Whose data was asked for.
+    pub subjects: Vec<Hash>,
+}
+
+/// A household's compositions that the reader may see, each with the body that says it, in the order of the ledger.
+///
+/// # Errors
+/// `not-found` if there is none; else the store's own.
+pub fn compositions(view: &View, reader: &Reader, household: &Hash) -> Result<Vec<Seen>, Fault> {
+    let list = Row {
+        kind: RowKind::Household,
+        of: *household,
+    };
+    let mut rows = Rows::new(view, vec![list], view.size().0);
+    let mut found = Vec::new();
+    for _ in 0..COMPOSITIONS_MAX {
+        let Some(index) = rows.next()? else { break };
+        let seen = Seen::look(view, reader, index)?
+            .filter(|seen| seen.entry_type() == EntryType::Household && seen.body().is_some());
+        found.extend(seen);
+    }
+    if found.is_empty() {
+        return Err(Fault::NotFound);
+    }
+    found.reverse();
+    Ok(found)
+}
+
+fn spells_of(view: &View, reader: &Reader, household: &Hash) -> Result<Vec<Spell>, Fault> {
+    let found = compositions(view, reader, household)?;
+    let compositions: Vec<Composition> = found
+        .iter()
+        .filter_map(|seen| composition(seen.index(), seen.body()?))
+        .collect();
+    Ok(membership(&compositions))
+}
+
+/// What a household entry says, for `ledger`'s fold.
+pub fn composition(index: EntryIndex, body: &Body) -> Option<Composition> {
+    match &body.content {
+        Content::Household(household) => Some(Composition {
+            index,
+            valid_from_ms: household.valid_from_ms,
+            members: household
+                .members
+                .iter()
+                .filter_map(|member| member.value.as_ref().map(|member| member.person))
+                .collect(),
+        }),
+        _ => None,
+    }
+}
+
+/// The persons that an entry is about.
+pub fn persons(body: &Body) -> Vec<Hash> {
+    match &body.content {
+        Content::Access(access) => access
+            .subjects
+            .iter()
+            .filter_map(|subject| subject.value.as_ref().map(|subject| subject.person))
+            .collect(),
+        Content::Consent(consent) => consent.subject.value.into_iter().collect(),
+        Content::Household(household) => household
+            .members
+            .iter()
+            .filter_map(|member| member.value.as_ref().map(|member| member.person))
+            .collect(),
+        Content::Read(read) => read
+            .subjects
+            .iter()
+            .filter_map(|subject| subject.value)
+            .collect(),
+        Content::Note(note) => note
+            .subjects
+            .iter()
+            .filter_map(|subject| subject.value)
+            .collect(),
+        Content::Disclosure(disclosure) => disclosure
+            .subjects
+            .iter()
+            .filter_map(|subject| subject.value)
+            .collect(),
+        Content::Release(release) => release
+            .subjects
+            .iter()
+            .filter_map(|subject| subject.value)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn parse_finding(name: &str) -> Result<FindingFilter, Fault> {
+    match name {
+        "any" => Ok(FindingFilter::Any),
+        "none" => Ok(FindingFilter::Covered),
+        name => Finding::parse(name)
+            .map(FindingFilter::One)
+            .ok_or_else(|| bad("finding", "the name of a finding, any or none")),
+    }
+}
+
+fn parse_types(names: Option<Vec<String>>) -> Result<Vec<EntryType>, Fault> {
+    let Some(names) = names else {
+        return Ok(vec![EntryType::Access]);
+    };
+    names
+        .iter()
+        .map(|name| EntryType::parse(name).ok_or_else(|| bad("types", "names of types of entries")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Rows of several lists of the index as one list, newest first and each entry once. No list is held whole.
+
+use std::collections::VecDeque;
+
+use cluster::{Direction, View};
+use ledger::{admission::Row, number::EntryIndex};
+
+use crate::problem::Fault;
+
+/// Rows fetched at a time per list.
+const FETCHED: usize = 128;
+
+/// Where rows come from: [`View`], or a test's lists.
+pub trait Source {
+    /// Up to `limit` indexes of a list below `before`, newest first.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn rows_before(&self, row: &Row, before: u64, limit: usize) -> Result<Vec<EntryIndex>, Fault>;
+}
+
+impl Source for View {
+    fn rows_before(&self, row: &Row, before: u64, limit: usize) -> Result<Vec<EntryIndex>, Fault> {
+        Ok(self.rows(row.kind, &row.of, 0..before, Direction::Down, limit)?)
+    }
+}
+
+/// Walks lists from an index downwards.
+pub struct Rows<'s, S> {
+    source: &'s S,
+    lists: Vec<List>,
+}
+
+struct List {
+    row: Row,
+    /// What is fetched next lies below.
+    before: u64,
+    fetched: VecDeque<EntryIndex>,
+    /// Nothing lies below what was fetched.
+    ended: bool,
+}
+
+impl<'s, S: Source> Rows<'s, S> {
+    /// The lists, from below `before` on.
+    pub fn new(source: &'s S, rows: Vec<Row>, before: u64) -> Rows<'s, S> {
+        let lists = rows
+            .into_iter()
+            .map(|row| List {
+                row,
+                before,
+                fetched: VecDeque::new(),
+                ended: before == 0,
+            })
+            .collect();
+        Rows { source, lists }
+    }
+
+    /// The next entry, older than all before; none when every list has ended.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn next(&mut self) -> Result<Option<EntryIndex>, Fault> {
+        let mut newest = None;
+        for list in &mut self.lists {
+            if list.fetched.is_empty() && !list.ended {
+                let rows = self.source.rows_before(&list.row, list.before, FETCHED)?;
+                list.ended = rows.len() < FETCHED;
+                list.before = rows.last().map_or(0, |index| index.0);
+                list.fetched = rows.into();
+            }
+            newest = newest.max(list.fetched.front().copied());
+        }
+        for list in &mut self.lists {
+            if list.fetched.front().copied() == newest {
+                list.fetched.pop_front();
+            }
+        }
+        Ok(newest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use ledger::{admission::RowKind, hash::Hash};
+
+    use super::*;
+
+    struct Lists(BTreeMap<Hash, BTreeSet<u64>>);
+
+    impl Source for Lists {
+        fn rows_before(
+            &self,
+            row: &Row,
+            before: u64,
+            limit: usize,
+        ) -> Result<Vec<EntryIndex>, Fault> {
+            let list = self.0.get(&row.of).unwrap();
+            let rows = list.range(..before).rev().take(limit);
+            Ok(rows.map(|index| EntryIndex(*index)).collect())
+        }
+    }
+
+    #[test]
+    fn lists_merge_newest_first_and_each_entry_once() {
+        let row = |n: u8| Row {
+            kind: RowKind::Subject,
+            of: Hash([n; 32]),
+        };
+        let lists = Lists(BTreeMap::from([
+            (Hash([1; 32]), (0..1000).step_by(3).collect()),
+            (Hash([2; 32]), (0..1000).step_by(5).collect()),
+            (Hash([3; 32]), BTreeSet::new()),
+            (Hash([4; 32]), BTreeSet::from([999])),
+        ]));
+        let expected: Vec<u64> = (0..1000)
+            .rev()
+            .filter(|n| n % 3 == 0 || n % 5 == 0 || *n == 999)
+            .collect();
+        for before in [0, 1, 128, 500, 999, 1000, u64::MAX] {
+            let mut rows = Rows::new(&lists, vec![row(1), row(2), row(3), row(4)], before);
+            let mut walked = Vec::new();
+            while let Some(index) = rows.next().unwrap() {
+                walked.push(index.0);
+            }
+            let expected: Vec<u64> = expected.iter().copied().filter(|n| *n < before).collect();
+            assert_eq!(walked, expected, "before {before}");
+        }
+    }
+}
