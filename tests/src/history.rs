@@ -127,6 +127,7 @@ pub struct Verdict {
 
 /// One way in which the run broke a rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub enum Anomaly {
     /// Nothing was acknowledged, or no node's entries are known.
     CannotBeJudged(&'static str),

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Waiting for a condition. The only place in the tests that lets time pass.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// How long anything may take on a slow machine before a test gives up. Not a judgement of speed: it only ends what hangs.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -13,11 +10,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 ///
 /// # Panics
 /// After [`PATIENCE`], naming what was waited for.
-#[allow(clippy::panic)]
-pub async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask().await {
@@ -28,4 +21,9 @@ where
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// A pause between two attempts of a client, as a polite client makes.
+pub async fn breathe() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
 }
