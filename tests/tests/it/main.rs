@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Scenarios over real node processes. One binary, so that it links once; each test starts a cluster of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod flipped;
+mod governance;
+mod kills;
+mod matrix;
+mod membership;
+mod openapi;
+mod partition;
+mod problems;
+mod readers;
+mod readme;
+mod receipts;
+mod snapshot;
+
+use std::sync::Arc;
+
+use tests::{cluster::Cluster, history::Recorder};
+
+/// Judges a run against what the named nodes keep, and prints what it amounts to.
+async fn judge(cluster: &Cluster, recorder: Arc<Recorder>, nodes: &[u64]) {
+    let history = recorder.finish(cluster.kept(nodes).await);
+    match history.judge() {
+        Ok(verdict) => println!("{verdict}"),
+        Err(anomalies) => panic!("the history breaks promises: {anomalies:#?}"),
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Role × route: every route of the API's own description, asked as every kind of caller. A route that is not in the table fails.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{cluster::Cluster, world};
+use wire::token::Role;
+
+/// Who calls.
+const CALLERS: [(&str, Option<(&str, Role)>); 5] = [
+    ("nobody", None),
+    ("institution", Some((world::VOGHERA, Role::Institution))),
+    ("dpo", Some((world::VOGHERA, Role::Dpo))),
+    ("authority", Some((world::GARANTE, Role::Authority))),
+    ("operator", Some((world::VOGHERA, Role::Operator))),
+];
+const EVERYBODY: &[&str] = &["nobody", "institution", "dpo", "authority", "operator"];
+const READERS: &[&str] = &["institution", "dpo", "authority"];
+const OPERATORS: &[&str] = &["operator"];
+
+/// Method, route, and who may call it. Whoever may not is told 401 without a token, and 403 with one.
+const TABLE: &[(&str, &str, &[&str])] = &[
+    ("post", "/v1/entries", EVERYBODY),
+    ("get", "/v1/entries/{index}", READERS),
+    ("get", "/v1/entries/{index}/receipt", READERS),
+    ("get", "/v1/entries/{index}/proof", EVERYBODY),
+    ("get", "/v1/consistency", EVERYBODY),
+    ("post", "/v1/accesses/search", READERS),
+    ("post", "/v1/consents/search", READERS),
+    ("post", "/v1/households/composition", READERS),
+    ("get", "/v1/institutions", EVERYBODY),
+    ("get", "/v1/institutions/{institution}", EVERYBODY),
+    ("get", "/v1/keys/{key_id}", EVERYBODY),
+    ("get", "/v1/nodes", EVERYBODY),
+    ("get", "/v1/policy", EVERYBODY),
+    ("get", "/v1/rules", EVERYBODY),
+    ("get", "/checkpoint", EVERYBODY),
+    ("get", "/tile/{path}", EVERYBODY),
+    ("get", "/admin/v1/cluster", OPERATORS),
+    ("get", "/admin/v1/cluster/roots", OPERATORS),
+    ("get", "/status", EVERYBODY),
+    ("get", "/livez", EVERYBODY),
+    ("get", "/readyz", EVERYBODY),
+    ("get", "/metrics", EVERYBODY),
+    ("get", "/openapi.json", EVERYBODY),
+    ("get", "/docs/api", EVERYBODY),
+];
+/// Routes that serve but are not described: C2SP describes the tiles, and the description does not describe itself.
+const UNDESCRIBED: &[&str] = &["/tile/{path}", "/openapi.json", "/docs/api"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_is_open_to_whom_the_table_says_and_to_nobody_else() {
+    let cluster = Cluster::start().await;
+    let anna = world::person("anna");
+    let rossi = world::household("rossi");
+    cluster
+        .accept(
+            1,
+            &world::family(&rossi, &[&anna], "2026-01-01T00:00:00Z").line(),
+        )
+        .await;
+    let (index, _) = cluster.accept(1, &world::access(&anna).line()).await;
+    cluster.published(1, index + 1).await;
+
+    let description = cluster
+        .http
+        .get(&cluster.url(1, "/openapi.json"), None)
+        .await
+        .unwrap()
+        .json();
+    let mut described = operations(&description);
+    described.extend(
+        UNDESCRIBED
+            .iter()
+            .map(|route| ("get".to_owned(), (*route).to_owned())),
+    );
+    let listed: BTreeSet<(String, String)> = TABLE
+        .iter()
+        .map(|(method, route, _)| ((*method).to_owned(), (*route).to_owned()))
+        .collect();
+    assert_eq!(
+        described, listed,
+        "a route without a row here, or a row without a route"
+    );
+
+    let mut wrong = Vec::new();
+    for (method, route, allowed) in TABLE {
+        let path = route
+            .replace("{index}", &index.to_string())
+            .replace("{institution}", world::VOGHERA)
+            .replace(
+                "{key_id}",
+                &world::key_id(&world::key(world::VOGHERA, "entry")),
+            )
+            .replace("{path}", &format!("0/000.p/{}", index + 1));
+        let query = match *route {
+            "/v1/entries/{index}/proof" => format!("?tree_size={}", index + 1),
+            "/v1/consistency" => format!("?from=1&to={}", index + 1),
+            "/admin/v1/cluster/roots" => format!("?size={}", index + 1),
+            _ => String::new(),
+        };
+        let body = match *route {
+            "/v1/entries" => Some(("application/json", world::access(&anna).line())),
+            "/v1/accesses/search" | "/v1/consents/search" => {
+                Some(("application/json", json!({"subject": anna}).to_string()))
+            }
+            "/v1/households/composition" => {
+                Some(("application/json", json!({"household": rossi}).to_string()))
+            }
+            _ => None,
+        };
+        for (caller, who) in CALLERS {
+            let token = who.map(|(institution, role)| world::token(institution, role));
+            let verb = if *method == "post" {
+                Method::POST
+            } else {
+                Method::GET
+            };
+            let url = cluster.url(1, &format!("{path}{query}"));
+            let answer = cluster
+                .http
+                .send(verb, &url, token.as_deref(), body.clone())
+                .await
+                .unwrap();
+            let may = allowed.contains(&caller);
+            let fits = match answer.status {
+                200..=299 => may,
+                401 => !may && who.is_none(),
+                403 => !may && who.is_some(),
+                _ => false,
+            };
+            if !fits {
+                wrong.push(format!(
+                    "{caller}, {method} {route}: {} {}",
+                    answer.status,
+                    answer.text.chars().take(120).collect::<String>()
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    cluster.finish().await;
+}
+
+fn operations(description: &Value) -> BTreeSet<(String, String)> {
+    let paths = description["paths"].as_object().expect("paths");
+    let methods = [
+        "get", "put", "post", "delete", "patch", "head", "options", "trace",
+    ];
+    paths
+        .iter()
+        .flat_map(|(route, item)| {
+            let item = item.as_object().expect("an item");
+            let found: Vec<(String, String)> = item
+                .keys()
+                .filter(|key| methods.contains(&key.as_str()))
+                .map(|method| (method.clone(), route.clone()))
+                .collect();
+            found
+        })
+        .collect()
+}
