@@ -378,13 +378,16 @@ impl SequencedEntry {
     /// What a node keeps of it.
     pub fn into_stored(self) -> StoredEntry {
         let entry = self.entry.into_submitted();
+        // The payload is the end of the PAE: no second copy of a body is made.
+        let mut payload = entry.pae;
+        payload.drain(..entry.payload_at.min(payload.len()));
         StoredEntry {
             meta: self.meta,
             meta_salt: bytes::meta_salt(&self.body_salt),
             body_commit: self.body_commit,
             body: Some(StoredBody {
                 body_salt: self.body_salt,
-                payload: entry.payload().to_vec(),
+                payload,
                 sigs: entry.sigs,
             }),
             disclosures: entry.disclosures,

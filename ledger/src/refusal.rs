@@ -158,7 +158,7 @@ impl Refused {
         }
     }
 
-    /// The same refusal, seen from the object that holds `member`. Names that no type has are cut short.
+    /// The same refusal, seen from the object that holds `member`. A name longer than any type has is left out: the sender chose it.
     #[must_use]
     pub fn at(mut self, member: &str) -> Self {
         if member.len() <= 64 {
