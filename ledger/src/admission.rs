@@ -18,7 +18,7 @@ use crate::{
     number::EntryIndex,
     refusal::{Refusal, Refused},
     rules::rule_set,
-    state::{Draft, KeyRecord, State, Writes},
+    state::{Draft, KeyTerms, State, Writes},
 };
 
 mod effects;
@@ -350,7 +350,7 @@ fn govern<S: State>(
 #[derive(Clone, Debug)]
 pub(crate) struct Signer {
     pub(crate) id: KeyId,
-    pub(crate) record: KeyRecord,
+    pub(crate) terms: KeyTerms,
 }
 
 /// Refuses at a member.

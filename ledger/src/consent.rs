@@ -8,7 +8,7 @@ use alloc::{string::String, vec::Vec};
 
 use crate::{
     body::consent::{Consent, ConsentEntity, ConsentEvent},
-    bytes::state::{Reader, Writer},
+    bytes::{state::Writer, stored::Reader},
     finding::{Finding, Findings},
     number::EntryIndex,
 };
@@ -195,7 +195,7 @@ impl ConsentState {
 
     /// The state that [`ConsentState::encode`] laid out.
     pub fn decode(value: &[u8]) -> Option<ConsentState> {
-        Reader(value).all(|from| {
+        Reader::all(value, |from| {
             let event = *EVENTS.get(usize::from(from.u8()?))?;
             let (index, accepted_at_ms) = (EntryIndex(from.u64()?), from.u64()?);
             let entity = *ENTITIES.get(usize::from(from.u8()?))?;

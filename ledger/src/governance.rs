@@ -29,7 +29,7 @@ use crate::{
     refusal::Refusal,
     rules::rule_set,
     state::{
-        Draft, KeyRecord, State, StateError,
+        Draft, KeyRecord, KeyTerms, State, StateError,
         registry::{self, Governance, InstitutionRecord, NodeRecord},
     },
 };
@@ -47,12 +47,12 @@ pub(crate) fn genesis_signers<E>(genesis: &Genesis, ids: &[KeyId]) -> Result<Vec
             .keys
             .iter()
             .find(|key| key.public_key.key_id() == *id)
-            .map(|key| record(key, 0))
+            .map(terms)
     };
     ids.iter()
         .enumerate()
         .map(|(place, id)| match own(id) {
-            Some(record) => Ok(Signer { id: *id, record }),
+            Some(terms) => Ok(Signer { id: *id, terms }),
             None => refuse(
                 Refusal::KeyUnknown,
                 &[
@@ -196,7 +196,7 @@ fn found_nodes<S: State>(
 pub(crate) fn threshold<E>(signers: &[Signer], k: u64) -> Result<(), Stop<E>> {
     let institutions: BTreeSet<_> = signers
         .iter()
-        .map(|signer| &signer.record.institution)
+        .map(|signer| &signer.terms.institution)
         .collect();
     if u64::try_from(institutions.len()).unwrap_or(u64::MAX) < k {
         return refuse(Refusal::GovernanceThreshold, &["envelope", "signatures"]);
@@ -213,6 +213,16 @@ fn participant<S: State>(
         Ok(())
     } else {
         refuse(Refusal::InstitutionUnknown, pointer)
+    }
+}
+
+/// What a key of a genesis may sign, from entry 0 on.
+fn terms(key: &NewKey) -> KeyTerms {
+    KeyTerms {
+        key_use: key.key_use,
+        first: 0,
+        until: u64::MAX,
+        institution: key.institution.clone(),
     }
 }
 

@@ -8,7 +8,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::fmt;
 
-pub use crate::bytes::state::{KeyRecord, StateKey, kind};
+pub use crate::bytes::state::{KeyRecord, KeyTerms, StateKey, kind};
 use crate::entry::Stop;
 
 pub mod registry;

@@ -154,7 +154,7 @@ pub(super) fn rows(entry: &SequencedEntry, judged: &Judged) -> Vec<Row> {
         judged
             .signers
             .iter()
-            .map(|signer| Row::institution(&signer.record.institution)),
+            .map(|signer| Row::institution(&signer.terms.institution)),
     );
     rows.extend(entry.meta().findings.iter().map(Row::finding));
     if !entry.meta().findings.is_covered() {

@@ -145,8 +145,8 @@ fn find_signers<S: State>(
     }
     let mut signers = Vec::with_capacity(ids.len());
     for (place, id) in ids.iter().enumerate() {
-        match registry::key(state, id)? {
-            Some(record) => signers.push(Signer { id: *id, record }),
+        match registry::key_terms(state, id)? {
+            Some(terms) => signers.push(Signer { id: *id, terms }),
             None => return refuse(Refusal::KeyUnknown, &signer_pointer(&format!("{place}"))),
         }
     }
@@ -170,12 +170,12 @@ fn judge_keys<E>(
     index: EntryIndex,
 ) -> Result<(), Stop<E>> {
     for (place, signer) in signers.iter().enumerate() {
-        if !signer.record.in_force_at(index) {
+        if !signer.terms.in_force_at(index) {
             return refuse(Refusal::KeyNotInForce, &signer_pointer(&format!("{place}")));
         }
     }
     for (place, signer) in signers.iter().enumerate() {
-        if !alone && signer.record.key_use != use_of(entry_type) {
+        if !alone && signer.terms.key_use != use_of(entry_type) {
             return refuse(Refusal::KeyUse, &signer_pointer(&format!("{place}")));
         }
     }
@@ -193,7 +193,7 @@ fn judge_institutions<S: State>(
     }
     let mut vouched = false;
     for (place, signer) in signers.iter().enumerate() {
-        let institution = &signer.record.institution;
+        let institution = &signer.terms.institution;
         if *institution == common.institution {
             vouched = true;
             continue;
@@ -211,7 +211,7 @@ fn judge_institutions<S: State>(
 }
 
 fn use_is_entry(signer: &Signer) -> bool {
-    signer.record.key_use == KeyUse::Entry
+    signer.terms.key_use == KeyUse::Entry
 }
 
 /// Who may write entries of this type.

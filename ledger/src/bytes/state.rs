@@ -4,6 +4,7 @@
 
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
+use super::stored::Reader;
 use crate::{
     body::{Reference, consent::ConsentEvent},
     hash::Hash,
@@ -202,7 +203,7 @@ impl StateKey {
         )
     }
 
-    /// 0x81: `exchange ‖ u8(side) ‖ u32(part, 0 if whole) ‖ institution`.
+    /// 0x81: `exchange ‖ u8(side) ‖ u64(part, 0 if whole) ‖ institution`.
     pub fn exchange(
         exchange: &[u8; 16],
         side: u8,
@@ -307,20 +308,59 @@ impl KeyRecord {
 
     /// The record that [`KeyRecord::encode`] laid out.
     pub fn decode(value: &[u8]) -> Option<KeyRecord> {
-        let mut from = Reader(value);
-        let alg = from.u8()?;
-        let public_key = PublicKey::from_bytes(from.array()?).ok()?;
-        let key_use = KeyUse::from_code(from.u8()?)?;
-        let (first, until) = (from.u64()?, from.u64()?);
-        let institution = InstitutionId::parse(from.rest_text()?)?;
-        (alg == ALG_ED25519).then_some(KeyRecord {
-            public_key,
+        let (bytes, terms) = decode_key(value)?;
+        let KeyTerms {
+            key_use,
+            first,
+            until,
+            institution,
+        } = terms;
+        Some(KeyRecord {
+            public_key: PublicKey::from_bytes(*bytes).ok()?,
             key_use,
             first,
             until,
             institution,
         })
     }
+}
+
+/// A [`KeyRecord`] without the key itself: whoever only asks what a key may sign is spared the decoding of its point, which costs more
+/// than all the rest of judging an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyTerms {
+    /// Its one use.
+    pub key_use: KeyUse,
+    /// First index at which it is in force.
+    pub first: u64,
+    /// First index at which it is no longer in force; `u64::MAX` while no end is set.
+    pub until: u64,
+    /// Its one institution.
+    pub institution: InstitutionId,
+}
+
+impl KeyTerms {
+    /// Whether an entry at this index may be signed with it.
+    pub fn in_force_at(&self, index: EntryIndex) -> bool {
+        self.first <= index.0 && index.0 < self.until
+    }
+
+    /// The terms of the record that [`KeyRecord::encode`] laid out.
+    pub fn decode(value: &[u8]) -> Option<KeyTerms> {
+        decode_key(value).map(|(_, terms)| terms)
+    }
+}
+
+fn decode_key(value: &[u8]) -> Option<(&[u8; 32], KeyTerms)> {
+    let mut from = Reader::new(value);
+    let (alg, bytes) = (from.u8()?, from.array()?);
+    let terms = KeyTerms {
+        key_use: KeyUse::from_code(from.u8()?)?,
+        first: from.u64()?,
+        until: from.u64()?,
+        institution: InstitutionId::parse(from.rest_text()?)?,
+    };
+    (alg == ALG_ED25519).then_some((bytes, terms))
 }
 
 const ALG_ED25519: u8 = 1;
@@ -332,7 +372,7 @@ pub fn at(reference: &Reference) -> Vec<u8> {
 
 /// What [`at`] laid out; `rest` bytes may follow.
 pub fn decode_at(value: &[u8]) -> Option<Reference> {
-    Reader(value).reference()
+    Reader::new(value).reference()
 }
 
 /// Value under [`kind::CONSENT`]: `at ‖ event`.
@@ -359,7 +399,7 @@ pub fn stream(n: u64, prev: &Hash) -> Vec<u8> {
 
 /// What [`stream`] laid out.
 pub fn decode_stream(value: &[u8]) -> Option<(u64, Hash)> {
-    Reader(value).all(|from| Some((from.u64()?, from.hash()?)))
+    Reader::all(value, |from| Some((from.u64()?, from.hash()?)))
 }
 
 /// Value under [`kind::RULES`]: `at ‖ u16(rules)`.
@@ -369,7 +409,7 @@ pub fn rules(reference: &Reference, number: u16) -> Vec<u8> {
 
 /// The number that [`rules`] laid out.
 pub fn decode_rules(value: &[u8]) -> Option<u16> {
-    Reader(value).all(|from| {
+    Reader::all(value, |from| {
         from.reference()?;
         from.u16()
     })
@@ -390,7 +430,7 @@ pub fn entry_id(index: EntryIndex, digest: &Hash) -> Vec<u8> {
 
 /// What [`entry_id`] laid out.
 pub fn decode_entry_id(value: &[u8]) -> Option<(EntryIndex, Hash)> {
-    Reader(value).all(|from| Some((EntryIndex(from.u64()?), from.hash()?)))
+    Reader::all(value, |from| Some((EntryIndex(from.u64()?), from.hash()?)))
 }
 
 /// Value under [`kind::EXCHANGE`]: `u64(index) ‖ u64(number of parts, 0 if whole)`.
@@ -400,7 +440,7 @@ pub fn exchange(index: EntryIndex, parts: u64) -> Vec<u8> {
 
 /// What [`exchange`] laid out.
 pub fn decode_exchange(value: &[u8]) -> Option<(EntryIndex, u64)> {
-    Reader(value).all(|from| Some((EntryIndex(from.u64()?), from.u64()?)))
+    Reader::all(value, |from| Some((EntryIndex(from.u64()?), from.u64()?)))
 }
 
 /// What identifies an entry beside its id, so that the same entry sent again is known: its PAE and who signed it, not with which
@@ -467,39 +507,12 @@ impl Writer {
 }
 
 /// Reads what [`Writer`] wrote; `None` where the bytes are not that.
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
-
 impl<'a> Reader<'a> {
-    /// Reads all of the value: nothing may be left.
-    pub(crate) fn all<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        let value = read(self)?;
-        self.0.is_empty().then_some(value)
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(length)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    pub(crate) fn u8(&mut self) -> Option<u8> {
-        self.array().map(u8::from_be_bytes)
-    }
-
-    pub(crate) fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    pub(crate) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    pub(crate) fn hash(&mut self) -> Option<Hash> {
-        self.array().map(Hash)
+    /// Reads all of a value: nothing may be left.
+    pub(crate) fn all<T>(value: &'a [u8], read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let mut from = Self::new(value);
+        let read = read(&mut from)?;
+        from.is_empty().then_some(read)
     }
 
     pub(crate) fn reference(&mut self) -> Option<Reference> {
@@ -510,18 +523,17 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn text(&mut self) -> Option<String> {
-        let length = usize::try_from(u32::from_be_bytes(self.array()?)).ok()?;
-        core::str::from_utf8(self.take(length)?)
+        core::str::from_utf8(self.field(usize::MAX)?)
             .ok()
             .map(ToOwned::to_owned)
     }
 
     pub(crate) fn texts(&mut self) -> Option<Vec<String>> {
-        let count = u32::from_be_bytes(self.array()?);
+        let count = self.u32()?;
         (0..count).map(|_| self.text()).collect()
     }
 
     pub(crate) fn rest_text(&mut self) -> Option<&'a str> {
-        core::str::from_utf8(core::mem::take(&mut self.0)).ok()
+        core::str::from_utf8(self.rest()).ok()
     }
 }

@@ -3,10 +3,13 @@
 
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
-use super::{KeyRecord, State, StateError, StateKey, read};
+use super::{KeyRecord, KeyTerms, State, StateError, StateKey, read};
 use crate::{
     body::Reference,
-    bytes::state::{self, Reader, Writer},
+    bytes::{
+        state::{self, Writer},
+        stored::Reader,
+    },
     consent::ConsentState,
     entry::KeySource,
     hash::Hash,
@@ -64,7 +67,7 @@ impl InstitutionRecord {
     }
 
     fn decode(value: &[u8]) -> Option<InstitutionRecord> {
-        Reader(value).all(|from| {
+        Reader::all(value, |from| {
             let (institution, name, ended, successor) = (
                 InstitutionId::parse(&from.text()?)?,
                 from.text()?,
@@ -124,7 +127,7 @@ impl NodeRecord {
     }
 
     fn decode(value: &[u8]) -> Option<NodeRecord> {
-        Reader(value).all(|from| {
+        Reader::all(value, |from| {
             Some(NodeRecord {
                 node: NodeNumber(from.u64()?),
                 institution: InstitutionId::parse(&from.text()?)?,
@@ -164,7 +167,7 @@ impl Governance {
     }
 
     fn decode(value: &[u8]) -> Option<Governance> {
-        Reader(value).all(|from| {
+        Reader::all(value, |from| {
             Some(Governance {
                 last: from.reference()?,
                 k: from.u64()?,
@@ -199,7 +202,7 @@ impl LastStateRoot {
     }
 
     fn decode(value: &[u8]) -> Option<LastStateRoot> {
-        Reader(value).all(|from| {
+        Reader::all(value, |from| {
             Some(LastStateRoot {
                 index: EntryIndex(from.u64()?),
                 size: TreeSize(from.u64()?),
@@ -216,6 +219,11 @@ impl LastStateRoot {
 /// As every reader here: the state's own failures, and a value that cannot be read.
 pub fn key<S: State>(state: &S, id: &KeyId) -> Result<Option<KeyRecord>, S::Error> {
     read(state, &StateKey::key(id), KeyRecord::decode)
+}
+
+/// What a key may sign, without the key: cheap.
+pub fn key_terms<S: State>(state: &S, id: &KeyId) -> Result<Option<KeyTerms>, S::Error> {
+    read(state, &StateKey::key(id), KeyTerms::decode)
 }
 
 /// The registry as a source of keys, to verify entries with.
@@ -261,8 +269,8 @@ pub fn current_key<S: State>(state: &S, id: &KeyId, index: EntryIndex) -> Result
     while let Some(next) = read(state, &StateKey::successor(&current), |value| {
         Hash::from_slice(value).map(KeyId)
     })? {
-        match key(state, &next)? {
-            Some(record) if record.first <= index.0 => current = next,
+        match key_terms(state, &next)? {
+            Some(terms) if terms.first <= index.0 => current = next,
             _ => break,
         }
     }
@@ -404,7 +412,7 @@ pub fn node_of_key<S: State>(
 /// The log key that signs trees of this size. The state may be newer than the tree.
 pub fn log_key_at<S: State>(state: &S, size: TreeSize) -> Result<Option<KeyId>, S::Error> {
     let keys = items(state, LOG_KEYS, |item| {
-        Reader(item).all(|from| Some((from.u64()?, KeyId(from.hash()?))))
+        Reader::all(item, |from| Some((from.u64()?, KeyId(from.hash()?))))
     })?;
     Ok(keys
         .into_iter()
@@ -421,7 +429,7 @@ pub fn rules<S: State>(state: &S) -> Result<Option<u16>, S::Error> {
 /// The trust policy's text and the entry that set it.
 pub fn policy<S: State>(state: &S) -> Result<Option<(Reference, String)>, S::Error> {
     read(state, &StateKey::detail(&StateKey::policy()), |value| {
-        Reader(value).all(|from| Some((from.reference()?, from.text()?)))
+        Reader::all(value, |from| Some((from.reference()?, from.text()?)))
     })
 }
 
@@ -465,7 +473,7 @@ pub fn sealed_entry<S: State>(
     index: EntryIndex,
 ) -> Result<Option<(Hash, InstitutionId)>, S::Error> {
     read(state, &StateKey::sealed_entry(index), |value| {
-        let mut from = Reader(value);
+        let mut from = Reader::new(value);
         Some((from.hash()?, InstitutionId::parse(from.rest_text()?)?))
     })
 }
