@@ -216,12 +216,13 @@ impl Client {
         .await
     }
 
-    /// The receipt of an entry, as text; verify it before believing it (`ledger::receipt`).
+    /// The receipt of an entry, as text; verify it before believing it ([`crate::receipt`]). The token is that of a reader who may see
+    /// the entry; what the governance and the nodes wrote needs none.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn receipt(&self, index: u64) -> Result<String, Error> {
-        self.text(&format!("/v1/entries/{index}/receipt"), None)
+    pub async fn receipt(&self, index: u64, token: Option<&str>) -> Result<String, Error> {
+        self.text(&format!("/v1/entries/{index}/receipt"), token)
             .await
     }
 

@@ -3,6 +3,7 @@
 
 pub use ledger::receipt::VerifiedReceipt;
 use ledger::{
+    body::Body,
     entry::SubmittedEntry,
     policy::PolicySet,
     receipt::{self, Receipt},
@@ -16,6 +17,9 @@ pub enum ReceiptError {
     /// It could not be had.
     #[error(transparent)]
     Fetch(#[from] Error),
+    /// The entry's body cannot be read.
+    #[error("the entry is malformed: {0}")]
+    Entry(#[from] ledger::refusal::Refused),
     /// It proves nothing about this entry under this policy.
     #[error("the receipt does not hold: {0}")]
     Verify(#[from] receipt::ReceiptError),
@@ -31,7 +35,10 @@ pub fn verify(
     policies: &PolicySet,
 ) -> Result<VerifiedReceipt, ReceiptError> {
     let receipt = Receipt::parse(receipt.as_bytes())?;
-    Ok(receipt::verify(entry, &receipt, policies)?)
+    let verified = receipt::verify(entry, &receipt, policies)?;
+    // A log could sign what belongs to another ledger, or under another type.
+    verified.agree_with(&Body::parse_partial(entry.payload(), entry.disclosures())?)?;
+    Ok(verified)
 }
 
 /// Fetches the receipt of the entry at an index and verifies that it is this entry's.
@@ -42,8 +49,9 @@ pub async fn fetch(
     client: &Client,
     entry: &SubmittedEntry,
     index: u64,
+    token: Option<&str>,
     policies: &PolicySet,
 ) -> Result<VerifiedReceipt, ReceiptError> {
-    let text = client.receipt(index).await?;
+    let text = client.receipt(index, token).await?;
     verify(entry, &text, policies)
 }

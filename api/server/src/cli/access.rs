@@ -103,15 +103,15 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<Exit, Failur
     items.truncate(wanted);
     output::many(output, &items, |items| {
         let rows: Vec<Vec<String>> = items.iter().map(row).collect();
-        output::table(
-            &[
-                "index", "occurred", "consumer", "provider", "side", "purpose", "basis", "findings",
-            ],
-            &rows,
-        )
+        output::table(&COLUMNS, &rows)
     })?;
     Ok(Exit::Ok)
 }
+
+/// What [`row`] shows of an access.
+pub(crate) const COLUMNS: [&str; 8] = [
+    "index", "occurred", "consumer", "provider", "side", "purpose", "basis", "findings",
+];
 
 /// The columns of one access.
 pub(crate) fn row(entry: &Entry) -> Vec<String> {

@@ -36,8 +36,11 @@ pub(crate) struct Submit {
     /// File of entries as they travel (`{"envelope": …, "disclosures": […]}`), one a line; `-` = stdin.
     file: PathBuf,
     /// Answer as soon as a majority of the nodes has the entry on disk, without a receipt.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "receipt")]
     committed: bool,
+    /// Write the receipt (tlog-proof) to this file; for a single entry.
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -72,6 +75,12 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<Exit, Failur
                 refused.refusal.remedy()
             ))
         })?;
+    }
+    if submit.receipt.is_some() && lines.len() != 1 {
+        return Err(Failure::usage(format!(
+            "--receipt is for one entry, and {name} has {}",
+            lines.len()
+        )));
     }
     let until = if submit.committed {
         Until::Committed
@@ -109,6 +118,15 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<Exit, Failur
                 }
             });
         }
+    }
+    if let Some(file) = &submit.receipt
+        && let Some(accepted) = answers.first().and_then(|answer| answer.accepted.as_ref())
+    {
+        let receipt = accepted.receipt.as_ref().ok_or_else(|| {
+            Failure::cannot_check(format!("entry {} is committed and not published yet; submit the same file again for its receipt", accepted.index))
+        })?;
+        fs::write(file, receipt)
+            .map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
     }
     output::many(output, &answers, |answers| {
         answers.iter().map(describe).collect::<Vec<_>>().join("\n")

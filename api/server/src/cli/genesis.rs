@@ -41,13 +41,13 @@ pub(crate) enum Command {
 pub(crate) struct New {
     /// TOML description: ledger, threshold, institutions with keys and roles, nodes, log. Paths in it are relative to it.
     #[arg(long, value_name = "FILE")]
-    from: PathBuf,
+    pub(crate) from: PathBuf,
     /// File to write the genesis entry to: one line, as every node reads it.
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    pub(crate) out: PathBuf,
     /// File to write the trust policy to.
     #[arg(long, value_name = "FILE")]
-    policy: PathBuf,
+    pub(crate) policy: PathBuf,
 }
 
 /// What a description holds.
@@ -398,3 +398,6 @@ const EXAMPLE: &str = r#"A description:
   [log]
   institution = "ipa:c_m109"
   key = "keys/log.pem""#;
+
+#[cfg(test)]
+mod tests;

@@ -13,12 +13,14 @@ mod access;
 mod certs;
 mod cluster;
 mod consent;
+mod demo;
 mod entry;
 mod exit;
 mod genesis;
 mod key;
 mod output;
 mod profile;
+mod serve;
 mod token;
 mod verify;
 
@@ -38,6 +40,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run a node: ledger, cluster and HTTP API in one process.
+    Serve(serve::Arguments),
+    /// Start three nodes on this machine and show the whole job on a generated town.
+    Demo(demo::Arguments),
     /// Make a cluster's peer CA and its nodes' certificates.
     Certs(certs::Arguments),
     /// Private keys in files.
@@ -139,6 +145,8 @@ pub(crate) fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let output = arguments.output;
     match arguments.command {
+        Command::Serve(arguments) => wait_for(serve::run(arguments)),
+        Command::Demo(arguments) => wait_for(demo::run(arguments)),
         Command::Certs(arguments) => certs::run(&arguments, output),
         Command::Key(command) => key::run(command, output),
         Command::Genesis(command) => genesis::run(command, output),

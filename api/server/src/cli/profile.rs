@@ -109,19 +109,14 @@ impl Connection {
                 .person
                 .clone()
                 .ok_or_else(|| missing("--person", "VISTO_PERSON", "person"))?,
-            role: [
-                Role::Institution,
-                Role::Dpo,
-                Role::Authority,
-                Role::Operator,
-            ]
-            .into_iter()
-            .find(|known| known.as_str() == role)
-            .ok_or_else(|| {
-                Failure::usage(format!(
-                    "role {role:?}: not institution, dpo, authority or operator"
-                ))
-            })?,
+            role: ROLES
+                .into_iter()
+                .find(|known| known.as_str() == role)
+                .ok_or_else(|| {
+                    Failure::usage(format!(
+                        "role {role:?}: not institution, dpo, authority or operator"
+                    ))
+                })?,
             purpose: flags
                 .purpose
                 .clone()
@@ -137,5 +132,12 @@ fn missing(flag: &str, variable: &str, member: &str) -> Failure {
     ))
 }
 
+/// All roles that a reader can have.
+pub(crate) const ROLES: [Role; 4] = [
+    Role::Institution,
+    Role::Dpo,
+    Role::Authority,
+    Role::Operator,
+];
 /// How long a command waits for the ledger, all attempts together.
 const PATIENCE: Duration = Duration::from_secs(30);

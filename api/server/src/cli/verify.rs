@@ -71,13 +71,20 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let verified = match (arguments.receipt.receipt, arguments.receipt.index) {
         (Some(file), _) => receipt::verify(&entry, &read(&file)?, &policies),
         (None, Some(index)) => {
-            receipt::fetch(&connection.client()?, &entry, index, &policies).await
+            receipt::fetch(
+                &connection.client()?,
+                &entry,
+                index,
+                connection.token().ok().as_deref(),
+                &policies,
+            )
+            .await
         }
         (None, None) => return Err(Failure::usage("give --receipt or --index")),
     };
     let verified = verified.map_err(|error| match error {
         ReceiptError::Fetch(error) => Failure::of_client(error),
-        ReceiptError::Verify(_) => Failure::failed(error),
+        ReceiptError::Entry(_) | ReceiptError::Verify(_) => Failure::failed(error),
     })?;
     output::one(output, &describe(&verified), human)?;
     Ok(Exit::Ok)
