@@ -22,6 +22,7 @@ use crate::{
     refusal::Refusal,
     rules::rule_set,
     state::{Draft, State, StateError, read, registry},
+    state_map,
     time::refuse_ahead,
 };
 
@@ -82,6 +83,7 @@ pub(super) fn judge<S: State>(
     accepted_at_ms: u64,
 ) -> Result<Judgement, Stop<S::Error>> {
     let body = entry.body();
+    judge_bounds(&body.content)?;
     let ids: Vec<KeyId> = entry.signers().collect();
     let signers = find_signers(state, &body.content, &ids)?;
     // The window before the ids: whether an id that left the window was deleted yet must not change an answer.
@@ -281,7 +283,7 @@ fn judge_right<S: State>(
     match &body.content {
         Content::StateRoot(root) => {
             let last = registry::state_root(state)?;
-            let (size, version, previous) = last.map_or((0, 0, EMPTY_MAP), |last| {
+            let (size, version, previous) = last.map_or((0, 0, state_map::EMPTY), |last| {
                 (last.size.0, last.version, last.root)
             });
             let due = root.size > size
@@ -298,18 +300,11 @@ fn judge_right<S: State>(
     }
 }
 
-/// The side that an access speaks for is the institution that it names.
-fn judge_sides<E>(access: &Access, common: &Common) -> Result<(), Stop<E>> {
-    let (side, name) = match access.side {
-        Side::Consumer => (&access.consumer, "consumer"),
-        Side::Provider => (&access.provider, "provider"),
+/// Bounds that hold whatever the state is.
+fn judge_bounds<E>(content: &Content) -> Result<(), Stop<E>> {
+    let Content::Access(access) = content else {
+        return Ok(());
     };
-    if *side != common.institution {
-        return refuse(
-            Refusal::InstitutionMismatch,
-            &["envelope", "payload", "access", name, "institution"],
-        );
-    }
     let targets = access
         .subjects
         .iter()
@@ -326,6 +321,21 @@ fn judge_sides<E>(access: &Access, common: &Common) -> Result<(), Stop<E>> {
         .is_some_and(|part| part.k == 0 || part.k > part.n)
     {
         return refuse(Refusal::Members, &["envelope", "payload", "access", "part"]);
+    }
+    Ok(())
+}
+
+/// The side that an access speaks for is the institution that it names.
+fn judge_sides<E>(access: &Access, common: &Common) -> Result<(), Stop<E>> {
+    let (side, name) = match access.side {
+        Side::Consumer => (&access.consumer, "consumer"),
+        Side::Provider => (&access.provider, "provider"),
+    };
+    if *side != common.institution {
+        return refuse(
+            Refusal::InstitutionMismatch,
+            &["envelope", "payload", "access", name, "institution"],
+        );
     }
     Ok(())
 }
@@ -422,9 +432,6 @@ pub(super) fn registry_role(kind: HouseholdKind) -> &'static str {
 fn is_target(subject: Option<&crate::body::access::AccessSubject>) -> bool {
     subject.is_some_and(|subject| subject.role == SubjectRole::Target)
 }
-
-/// Root of the empty state map, as bytes.
-const EMPTY_MAP: Hash = Hash(*b"SPARSE_MERKLE_PLACEHOLDER_HASH__");
 
 fn common_pointer(member: &str) -> [&str; 3] {
     ["envelope", "payload", member]
