@@ -80,8 +80,8 @@ refusals! {
     Ledger "ledger" "Send the entry to the ledger that it names, or sign it for this one."
     /// Not a lower-case UUIDv7.
     IdForm "id-form" "Give a lower-case UUIDv7 as `id`."
-    /// Not a time, not real, or before 1970.
-    Time "time" "Write times as YYYY-MM-DDTHH:MM:SS[.sss]Z, real and from 1970 on."
+    /// Not a time, or not real.
+    Time "time" "Write times as YYYY-MM-DDTHH:MM:SS[.sss]Z, and real."
     /// Not a point of the curve, not canonical, or of small order.
     KeyWeak "key-weak" "Make a new key pair."
     /// `...` stands where no digest belongs.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Timestamps and dates as the bodies have them. Nothing here knows what time it is.
 //!
-//! All times are milliseconds since 1970-01-01T00:00:00Z. Earlier ones are refused: Visto records nothing that happened before it was
-//! there, and a household's composition from before then is given with a later `validFrom`.
+//! All times are milliseconds since 1970-01-01T00:00:00Z. Earlier ones are real (a household's composition may hold since 1965) and are
+//! read as that moment: the bytes stay as they were signed, and nothing that Visto judges by time lies before it.
 
 use alloc::{format, string::String};
 
@@ -17,7 +17,7 @@ pub const AHEAD_MS_MAX: u64 = 300_000;
 /// 9999-12-31T23:59:59.999Z, the last moment that has a text.
 pub const MS_MAX: u64 = 253_402_300_799_999;
 
-/// Parses `YYYY-MM-DDTHH:MM:SS[.sss]Z`, a real moment from 1970 on, no leap second. Returns milliseconds since the epoch.
+/// Parses `YYYY-MM-DDTHH:MM:SS[.sss]Z`, a real moment, no leap second. Returns milliseconds since the epoch, 0 for what was before.
 pub fn parse_timestamp(text: &str) -> Option<u64> {
     let (date, clock) = text.split_at_checked(10)?;
     let clock = clock.strip_prefix('T')?.strip_suffix('Z')?.as_bytes();
@@ -34,7 +34,8 @@ pub fn parse_timestamp(text: &str) -> Option<u64> {
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    Some(parse_date(date)? + ((hour * 60 + minute) * 60 + second) * 1000 + ms)
+    let in_day = ((hour * 60 + minute) * 60 + second) * 1000 + ms;
+    Some((days_since_year_1(date)? * DAY_MS + in_day).saturating_sub(EPOCH_DAYS * DAY_MS))
 }
 
 /// Writes `YYYY-MM-DDTHH:MM:SS.mmmZ`; times past the year 9999 are written as its last moment.
@@ -48,8 +49,15 @@ pub fn format_timestamp(ms: u64) -> String {
     )
 }
 
-/// Parses a real date `YYYY-MM-DD` from 1970 on. Returns its first millisecond.
+/// Parses a real date `YYYY-MM-DD`. Returns its first millisecond, 0 for what was before the epoch.
 pub fn parse_date(text: &str) -> Option<u64> {
+    Some(days_since_year_1(text)?.saturating_sub(EPOCH_DAYS) * DAY_MS)
+}
+
+/// Days from 0001-01-01 to 1970-01-01.
+const EPOCH_DAYS: u64 = 719_162;
+
+fn days_since_year_1(text: &str) -> Option<u64> {
     let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.as_bytes() else {
         return None;
     };
@@ -58,16 +66,16 @@ pub fn parse_date(text: &str) -> Option<u64> {
         digits(&[m1, m2])?,
         digits(&[d1, d2])?,
     );
-    if year < 1970 || !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
+    if year < 1 || !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
         return None;
     }
-    // Days before the year, then before the month. 719_162 days lie between 0001-01-01 and 1970-01-01.
+    // Days before the year, then before the month.
     let before = year - 1;
-    let mut days = before * 365 + before / 4 - before / 100 + before / 400 - 719_162;
+    let mut days = before * 365 + before / 4 - before / 100 + before / 400;
     days += (1..month)
         .map(|earlier| days_in(year, earlier))
         .sum::<u64>();
-    Some((days + day - 1) * DAY_MS)
+    Some(days + day - 1)
 }
 
 /// Writes the date of a moment, `YYYY-MM-DD` (UTC).
@@ -165,6 +173,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_before_the_epoch_is_real() {
+        for text in ["0001-01-01", "1900-02-28", "1965-06-30", "1969-12-31"] {
+            assert_eq!(parse_date(text), Some(0), "{text}");
+        }
+        assert_eq!(parse_timestamp("1969-12-31T23:59:59.999Z"), Some(0));
+        assert_eq!(parse_timestamp("1970-01-01T00:00:00.001Z"), Some(1));
+        assert_eq!(parse_timestamp("1965-02-29T00:00:00Z"), None);
+    }
+
+    #[test]
     fn unreal_or_other_texts_are_none() {
         for text in [
             "2026-02-30T10:00:00Z",
@@ -182,7 +200,6 @@ mod tests {
             "2026-01-01T10:00:00.1Z",
             "2026-01-01T10:00:00.1234Z",
             "2026-01-01T10:00:00+00:00",
-            "1969-12-31T23:59:59Z",
             "0000-01-01T00:00:00Z",
             "+026-01-01T10:00:00Z",
             "2026-01-01T10:00:00.è Z",
