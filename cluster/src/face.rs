@@ -74,6 +74,8 @@ pub struct Tuning {
     pub write_buffer_bytes: usize,
     /// Memory for the newest raft_entries.
     pub tail_bytes: usize,
+    /// A store of at most so many bytes is read whole, every checksum and hash, before the node starts; a larger one while it runs.
+    pub scrub_bytes: u64,
     /// Least time between two rounds of publishing.
     pub publish_interval: Duration,
     /// Where the time comes from.
@@ -94,6 +96,7 @@ impl Default for Tuning {
             cache_bytes: 128 * MIB,
             write_buffer_bytes: 32 * MIB,
             tail_bytes: 32 * MIB,
+            scrub_bytes: 1 << 30,
             publish_interval: Duration::from_millis(5),
             clock: Clock::system(),
         }

@@ -2,7 +2,6 @@
 //! Puts a node together.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ledger::body::Content;
@@ -14,13 +13,8 @@ use openraft::{EmptyNode, SnapshotPolicy};
 use tokio::time::sleep;
 
 use super::*;
-use crate::face::Tuning;
 use crate::net::{Dialing, Ground, Own};
-use crate::store::check;
-use crate::store::db::Memory;
-use crate::store::log::{Identity, Log};
-use crate::store::snapshot::Snapshots;
-use crate::store::state_dir::{StateDir, read_applied};
+use crate::store::{self, db::Memory, log::Log, view::read_entry};
 
 pub(super) async fn open(config: Config) -> Result<Inner, Error> {
     let genesis = Founding::read(&config)?;
@@ -156,25 +150,29 @@ async fn open_store(
     fatal: &Fatal,
     verifier: &VerifyPool,
 ) -> Result<(Log, Machine), Error> {
-    let (dir, tuning, ledger) = (config.data.clone(), config.tuning.clone(), ledger.clone());
-    let identity = Identity {
-        ledger: format!("{}/{}", ledger.name, ledger.shard),
-        node: config.node.0,
+    let tuning = &config.tuning;
+    let options = store::Options {
+        memory: Memory {
+            cache_bytes: tuning.cache_bytes,
+            write_buffer_bytes: tuning.write_buffer_bytes,
+        },
+        tail_bytes: tuning.tail_bytes,
+        scrub_bytes: tuning.scrub_bytes,
     };
+    let (dir, node, ledger) = (config.data.clone(), config.node.0, ledger.clone());
     let pae = Hash::of(&[genesis.entry.pae()]);
     let (fatal, verifier) = (fatal.clone(), verifier.clone());
     let opened = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&dir)
-            .map_err(|error| Error::io(format!("create {}", dir.display()), error))?;
-        let log = Log::open(
-            &dir,
-            &identity,
-            memory(&tuning),
-            tuning.tail_bytes,
-            fatal.clone(),
-            verifier.clone(),
-        )?;
-        let machine = open_machine(&dir, &tuning, ledger, pae, fatal, verifier)?;
+        let (log, machine) = store::open(&dir, node, ledger, &options, &fatal, &verifier)?;
+        if let Some(first) = read_entry(&machine.state(), EntryIndex(0))?
+            && let Some(submitted) = first.submitted()
+            && Hash::of(&[submitted.pae()]) != pae
+        {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("{} holds a ledger of another genesis", dir.display()),
+            ));
+        }
         Ok((log, machine))
     });
     opened.await.unwrap_or_else(|error| {
@@ -184,37 +182,6 @@ async fn open_store(
             error,
         ))
     })
-}
-
-fn open_machine(
-    dir: &Path,
-    tuning: &Tuning,
-    ledger: LedgerInfo,
-    genesis_pae: Hash,
-    fatal: Fatal,
-    verifier: VerifyPool,
-) -> Result<Machine, Error> {
-    let (state_dir, db) = StateDir::open(dir, memory(tuning))?;
-    let applied = read_applied(&db)?;
-    check::state(&db, &applied)?;
-    if let Some(first) = crate::store::view::read_entry(&db, EntryIndex(0))?
-        && let Some(submitted) = first.submitted()
-        && Hash::of(&[submitted.pae()]) != genesis_pae
-    {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!("{} holds a ledger of another genesis", dir.display()),
-        ));
-    }
-    let snapshots = Snapshots::open(dir.join("snapshots"))?;
-    Machine::new(state_dir, db, snapshots, ledger, verifier, fatal)
-}
-
-fn memory(tuning: &Tuning) -> Memory {
-    Memory {
-        cache_bytes: tuning.cache_bytes,
-        write_buffer_bytes: tuning.write_buffer_bytes,
-    }
 }
 
 async fn raft(

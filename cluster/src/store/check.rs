@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Does what is stored agree with itself? A short check at each start, and a scrub that reads everything.
 
-use ledger::merkle;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use ledger::merkle::{self, NodeReader};
 use ledger::number::{EntryIndex, TreeSize};
 
 use super::applied::Applied;
 use super::db::Db;
+use super::keys::state_cf;
+use super::state_dir::read_applied;
 use super::view::{DbNodes, newest_published, read_entry};
 use crate::error::Error;
-use ledger::merkle::NodeReader;
 
 /// Entries at the end that are read at each start: enough to notice a state that lost its end or was mixed with another.
 const LAST_ENTRIES: u64 = 256;
@@ -73,29 +78,81 @@ pub(crate) fn entries(db: &Db, from: u64, to: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every node of the tree of `size` is the hash of its children.
+/// Nodes `[from, to)` of a level are the hashes of their children.
 ///
 /// # Errors
 /// `Corrupt`, naming the node.
-pub(crate) fn tree(db: &Db, size: u64) -> Result<(), Error> {
+fn nodes(db: &Db, level: u8, from: u64, to: u64) -> Result<(), Error> {
     let nodes = DbNodes::new(db);
-    for level in 1..64u8 {
-        let count = size >> level;
-        if count == 0 {
-            break;
-        }
-        for index in 0..count {
-            let (left, right) = (
-                nodes.node(level - 1, 2 * index)?,
-                nodes.node(level - 1, 2 * index + 1)?,
-            );
-            if merkle::node_hash(&left, &right) != nodes.node(level, index)? {
-                return Err(Error::corrupt(format!(
-                    "{}: tree node {level}/{index} is not the hash of its children",
-                    db.path().display()
-                )));
-            }
+    for index in from..to {
+        let (left, right) = (
+            nodes.node(level - 1, 2 * index)?,
+            nodes.node(level - 1, 2 * index + 1)?,
+        );
+        if merkle::node_hash(&left, &right) != nodes.node(level, index)? {
+            return Err(Error::corrupt(format!(
+                "{}: tree node {level}/{index} is not the hash of its children",
+                db.path().display()
+            )));
         }
     }
     Ok(())
+}
+
+/// Keys, entries or nodes read between two pauses.
+const STEP: u64 = 1024;
+
+/// Reads everything in a state, checking RocksDB's checksums and the ledger's hashes. Asks for the database before each step, so that it can be
+/// closed meanwhile, and calls `pause` after each.
+///
+/// # Errors
+/// `Corrupt`, naming what is damaged.
+pub(crate) fn scrub(state: impl Fn() -> Option<Arc<Db>>, pause: impl Fn()) -> Result<(), Error> {
+    let Some(size) = state()
+        .map(|db| read_applied(&db))
+        .transpose()?
+        .map(|applied| applied.tree_size)
+    else {
+        return Ok(());
+    };
+    for family in state_cf::ALL {
+        let mut from = Some(Vec::new());
+        while let Some(start) = from {
+            let Some(db) = state() else { return Ok(()) };
+            from = db.read_through(family, &start, STEP)?;
+            drop(db);
+            pause();
+        }
+    }
+    for from in (0..size).step_by(STEP as usize) {
+        let Some(db) = state() else { return Ok(()) };
+        entries(&db, from, size.min(from + STEP))?;
+        drop(db);
+        pause();
+    }
+    for level in 1..64u8 {
+        for from in (0..size >> level).step_by(STEP as usize) {
+            let Some(db) = state() else { return Ok(()) };
+            nodes(&db, level, from, (size >> level).min(from + STEP))?;
+            drop(db);
+            pause();
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of all files below a folder.
+pub(crate) fn bytes_in(dir: &Path) -> Result<u64, Error> {
+    let failed = |error| Error::io(format!("read {}", dir.display()), error);
+    let mut bytes = 0;
+    for item in fs::read_dir(dir).map_err(failed)? {
+        let item = item.map_err(failed)?;
+        let metadata = item.metadata().map_err(failed)?;
+        bytes += if metadata.is_dir() {
+            bytes_in(&item.path())?
+        } else {
+            metadata.len()
+        };
+    }
+    Ok(bytes)
 }

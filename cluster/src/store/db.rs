@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRecoveryMode, Options, SliceTransform, WriteBatch, WriteOptions,
+    DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options, ReadOptions, SliceTransform,
+    WriteBatch, WriteOptions,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -166,6 +167,29 @@ impl Db {
         }
     }
 
+    /// Reads `count` values from a key on, past the cache and with their checksums, and tells where to go on; none at the end.
+    pub(crate) fn read_through(
+        &self,
+        family: &str,
+        from: &[u8],
+        count: u64,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let mut options = ReadOptions::default();
+        options.set_verify_checksums(true);
+        options.fill_cache(false);
+        options.set_total_order_seek(true);
+        let mode = IteratorMode::From(from, Direction::Forward);
+        let mut last = from.to_vec();
+        for (read, item) in (0u64..).zip(self.db.iterator_cf_opt(self.cf(family)?, options, mode)) {
+            let (key, _) = item.map_err(|error| self.read_error(family, &last, error))?;
+            if read == count {
+                return Ok(Some(key.into()));
+            }
+            last = key.into();
+        }
+        Ok(None)
+    }
+
     /// Writes; with `sync` the bytes are on disk when this returns.
     pub(crate) fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), Error> {
         let mut options = WriteOptions::default();
@@ -173,6 +197,20 @@ impl Db {
         self.db
             .write_opt(batch, &options)
             .map_err(|error| Error::io(format!("write to {}", self.dir.path.display()), error))
+    }
+
+    /// Brings what is in memory into fsynced table files: all families in one step, or a crash could leave some ahead of others.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let mut names = [raft_cf::ALL.as_slice(), state_cf::ALL.as_slice()].concat();
+        names.sort_unstable();
+        names.dedup();
+        let mut families = Vec::with_capacity(names.len());
+        for name in names {
+            families.extend(self.db.cf_handle(name));
+        }
+        self.db
+            .flush_cfs_opt(&families, &FlushOptions::default())
+            .map_err(|error| Error::io(format!("flush {}", self.dir.path.display()), error))
     }
 
     pub(crate) fn read_error(&self, family: &str, key: &[u8], error: rocksdb::Error) -> Error {

@@ -120,6 +120,12 @@ impl Log {
         };
         let bounds = read_bounds(&db)?;
         check_against_mark(dir, &bounds, &high_water)?;
+        // What a killed process had written but not fsynced may be here too. From now on it counts, so it is brought to disk; and both slots
+        // of the mark are written, in case one was found damaged.
+        let mut high_water = high_water;
+        db.flush()?;
+        high_water.raise(bounds.vote, bounds.end())?;
+        high_water.raise(bounds.vote, bounds.end())?;
         let shared = Arc::new_cyclic(|weak| Shared {
             db,
             bounds: Mutex::new(bounds),
@@ -157,14 +163,20 @@ impl Log {
     }
 
     /// Reads every raft_entry once, checking RocksDB's checksums and this crate's encoding.
-    pub(crate) fn scrub(&self) -> Result<u64, Error> {
+    ///
+    /// # Errors
+    /// `Corrupt`, naming the raft_entry.
+    pub(crate) fn scrub(&self) -> Result<(), Error> {
         let bounds = self.0.bounds.lock().clone();
         let Some(last) = bounds.last else {
-            return Ok(0);
+            return Ok(());
         };
-        self.0
-            .read_stored(bounds.first, last.index + 1, usize::MAX)
-            .map(|entries| entries.len() as u64)
+        let mut next = bounds.first;
+        while next <= last.index {
+            let read = self.0.read_stored(next, last.index + 1, READ_BYTES_MAX)?;
+            next += read.len() as u64;
+        }
+        Ok(())
     }
 }
 

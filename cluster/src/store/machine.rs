@@ -86,10 +86,7 @@ impl Machine {
 
     /// Writes what is applied into table files.
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        let db = self.state();
-        db.raw()
-            .flush()
-            .map_err(|error| Error::io(format!("flush {}", db.path().display()), error))
+        self.state().flush()
     }
 
     /// Keeps published checkpoints. Not fsynced: after a power cut peers still have them.

@@ -1,6 +1,21 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What a node keeps on disk: the Raft log and vote (`log`), the state that follows from it (`machine`), and how they are opened and checked.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::admission::LedgerInfo;
+
+use self::db::Memory;
+use self::fatal::Fatal;
+use self::log::{Identity, Log};
+use self::machine::Machine;
+use self::snapshot::Snapshots;
+use self::state_dir::{StateDir, read_applied};
+use self::verify::VerifyPool;
+use crate::error::Error;
+
 pub(crate) mod applied;
 pub(crate) mod apply;
 pub(crate) mod check;
@@ -19,3 +34,73 @@ pub(crate) mod view;
 
 #[cfg(test)]
 mod tests;
+
+/// How a store is opened.
+pub(crate) struct Options {
+    pub(crate) memory: Memory,
+    /// Memory for the newest raft_entries.
+    pub(crate) tail_bytes: usize,
+    /// A store of at most so many bytes is read whole before the node starts; a larger one while it runs.
+    pub(crate) scrub_bytes: u64,
+}
+
+/// Pause after each step of a scrub beside a running node: it must not take the disk from it.
+const SCRUB_PAUSE: Duration = Duration::from_millis(20);
+
+/// Opens or creates what a node keeps in `dir`, and checks it.
+///
+/// # Errors
+/// It belongs to another node, lost its end, or is damaged: the error names the file or key.
+pub(crate) fn open(
+    dir: &Path,
+    node: u64,
+    ledger: LedgerInfo,
+    options: &Options,
+    fatal: &Fatal,
+    verifier: &VerifyPool,
+) -> Result<(Log, Machine), Error> {
+    std::fs::create_dir_all(dir)
+        .map_err(|error| Error::io(format!("create {}", dir.display()), error))?;
+    let identity = Identity {
+        ledger: format!("{}/{}", ledger.name, ledger.shard),
+        node,
+    };
+    let scrub_first = check::bytes_in(dir)? <= options.scrub_bytes;
+    let memory = options.memory;
+    let log = Log::open(
+        dir,
+        &identity,
+        memory,
+        options.tail_bytes,
+        fatal.clone(),
+        verifier.clone(),
+    )?;
+    let (state_dir, db) = StateDir::open(dir, memory)?;
+    check::state(&db, &read_applied(&db)?)?;
+    let snapshots = Snapshots::open(dir.join("snapshots"))?;
+    if scrub_first {
+        log.scrub()?;
+        check::scrub(|| Some(db.clone()), || ())?;
+        snapshots.verify()?;
+    } else {
+        scrub_beside(Arc::downgrade(&db), fatal.clone());
+    }
+    let machine = Machine::new(
+        state_dir,
+        db,
+        snapshots,
+        ledger,
+        verifier.clone(),
+        fatal.clone(),
+    )?;
+    Ok((log, machine))
+}
+
+/// Reads a large state through while the node runs. What is damaged is never served meanwhile either: every read checks.
+fn scrub_beside(state: std::sync::Weak<db::Db>, fatal: Fatal) {
+    std::thread::spawn(move || {
+        if let Err(error) = check::scrub(|| state.upgrade(), || std::thread::sleep(SCRUB_PAUSE)) {
+            fatal.latch(error);
+        }
+    });
+}

@@ -163,6 +163,21 @@ impl Snapshots {
         Ok(snapshots)
     }
 
+    /// Reads the current snapshot through.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming the file.
+    pub(crate) fn verify(&self) -> Result<(), Error> {
+        match self
+            .current
+            .as_ref()
+            .and_then(|dir| Some((dir, dir.manifest()?)))
+        {
+            Some((dir, manifest)) => verify_files(dir.path(), &manifest),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn current(&self) -> Option<SnapshotDir> {
         self.current.clone()
     }

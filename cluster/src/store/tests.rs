@@ -7,47 +7,53 @@
     clippy::indexing_slicing
 )]
 
+use std::path::Path;
+
 use ledger::admission::LedgerInfo;
+use ledger::entry::SubmittedEntry;
+use ledger::hash::Hash;
+use ledger::number::EntryIndex;
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite};
+use openraft::{CommittedLeaderId, EntryPayload, RaftSnapshotBuilder, Vote};
 
 use super::db::Memory;
 use super::fatal::Fatal;
-use super::log::{Identity, Log};
+use super::log::Log;
 use super::machine::Machine;
-use super::snapshot::Snapshots;
-use super::state_dir::StateDir;
 use super::verify::VerifyPool;
+use super::{Options, open};
+use crate::Clock;
 use crate::error::Error;
-use crate::raft_types::{StorageError, TypeConfig};
-
-const MEMORY: Memory = Memory {
-    cache_bytes: 1 << 20,
-    write_buffer_bytes: 1 << 20,
+use crate::raft_types::{
+    Batch, BatchItem, ItemResult, RaftEntry, RaftLogId, StorageError, TypeConfig,
 };
+use crate::testbed::{LEDGER, consent, genesis};
 
-fn open(dir: &std::path::Path) -> Result<(Log, Machine), Error> {
-    let fatal = Fatal::new();
-    let verifier = VerifyPool::new("ledger.test.example");
-    let identity = Identity {
-        ledger: "ledger.test.example/1".into(),
-        node: 1,
+mod damage;
+mod snapshots;
+
+fn open_in(dir: &Path) -> Result<(Log, Machine), Error> {
+    let options = Options {
+        memory: Memory {
+            cache_bytes: 1 << 20,
+            write_buffer_bytes: 1 << 20,
+        },
+        tail_bytes: 64 * 1024,
+        scrub_bytes: u64::MAX,
     };
-    let log = Log::open(
-        dir,
-        &identity,
-        MEMORY,
-        64 * 1024,
-        fatal.clone(),
-        verifier.clone(),
-    )?;
-    let (state_dir, db) = StateDir::open(dir, MEMORY)?;
-    let snapshots = Snapshots::open(dir.join("snapshots"))?;
     let ledger = LedgerInfo {
-        name: "ledger.test.example".into(),
+        name: LEDGER.into(),
         shard: 1,
     };
-    let machine = Machine::new(state_dir, db, snapshots, ledger, verifier, fatal)?;
-    Ok((log, machine))
+    open(
+        dir,
+        1,
+        ledger,
+        &options,
+        &Fatal::new(),
+        &VerifyPool::new(LEDGER),
+    )
 }
 
 struct Builder;
@@ -55,7 +61,7 @@ struct Builder;
 impl StoreBuilder<TypeConfig, Log, Machine, tempfile::TempDir> for Builder {
     async fn build(&self) -> Result<(tempfile::TempDir, Log, Machine), StorageError> {
         let dir = tempfile::tempdir().unwrap();
-        let (log, machine) = open(dir.path()).unwrap();
+        let (log, machine) = open_in(dir.path()).unwrap();
         Ok((dir, log, machine))
     }
 }
@@ -63,4 +69,96 @@ impl StoreBuilder<TypeConfig, Log, Machine, tempfile::TempDir> for Builder {
 #[test]
 fn openraft_accepts_the_store() {
     Suite::test_all(Builder).unwrap();
+}
+
+/// What a filled store must show again after it is reopened.
+#[derive(Clone, Debug, PartialEq)]
+struct Shown {
+    size: u64,
+    root: [u8; 32],
+    raft_last: Option<RaftLogId>,
+    leaf_hashes: Vec<Hash>,
+}
+
+fn shown(log: &Log, machine: &Machine) -> Result<Shown, Error> {
+    let view = machine.view()?;
+    let leaf_hash = |index| Ok(view.entry(EntryIndex(index))?.unwrap().leaf_hash());
+    let size = view.size().0;
+    Ok(Shown {
+        size,
+        root: view.root().0,
+        raft_last: log.fsynced(),
+        leaf_hashes: (0..size).map(leaf_hash).collect::<Result<_, Error>>()?,
+    })
+}
+
+fn log_id(index: u64) -> RaftLogId {
+    RaftLogId::new(CommittedLeaderId::new(1, 1), index)
+}
+
+/// raft_entries with the genesis and then `count` batches of four consents each.
+fn raft_entries(count: u64) -> Vec<RaftEntry> {
+    let normal = |index: u64, stamp_ms, entries: Vec<SubmittedEntry>| {
+        let items = entries
+            .iter()
+            .map(|entry| BatchItem::new(entry.encode().into(), [index as u8; 32], None));
+        RaftEntry {
+            log_id: log_id(index),
+            payload: EntryPayload::Normal(Batch::new(stamp_ms, items.collect())),
+        }
+    };
+    let now_ms = Clock::system().now_ms();
+    let genesis = genesis(&[(1, "127.0.0.1:1".parse().unwrap())].into());
+    let mut entries = vec![normal(0, now_ms, vec![genesis])];
+    for index in 1..=count {
+        entries.push(normal(
+            index,
+            now_ms,
+            (0..4).map(|item| consent(4 * index + item)).collect(),
+        ));
+    }
+    entries
+}
+
+async fn fill(log: &mut Log, machine: &mut Machine, entries: Vec<RaftEntry>) {
+    log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
+    log.blocking_append(entries.clone()).await.unwrap();
+    let results = machine.apply(entries).await.unwrap();
+    assert!(
+        results
+            .iter()
+            .flat_map(|result| &result.0)
+            .all(|item| matches!(item, ItemResult::Accepted { again: false, .. })),
+        "{results:?}"
+    );
+}
+
+/// A folder with a log, a state, a snapshot and more after it, closed in good order.
+async fn filled(dir: &Path) -> Shown {
+    let (mut log, mut machine) = open_in(dir).unwrap();
+    let mut entries = raft_entries(40);
+    let later = entries.split_off(30);
+    fill(&mut log, &mut machine, entries).await;
+    machine
+        .get_snapshot_builder()
+        .await
+        .build_snapshot()
+        .await
+        .unwrap();
+    log.purge(log_id(9)).await.unwrap();
+    fill(&mut log, &mut machine, later).await;
+    shown(&log, &machine).unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for item in std::fs::read_dir(from).unwrap() {
+        let item = item.unwrap();
+        let target = to.join(item.file_name());
+        if item.path().is_dir() {
+            copy(&item.path(), &target);
+        } else {
+            std::fs::copy(item.path(), target).unwrap();
+        }
+    }
 }
