@@ -226,3 +226,6 @@ fn answer(
         answer
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,7 +204,7 @@ impl Query {
         let mut rows = Rows::new(view, lists, before);
         let wanted = usize::try_from(self.limit).unwrap_or(usize::MAX);
         for _ in 0..ROWS_PER_PAGE_MAX {
-            let Some(index) = rows.next()? else {
+            let Some(index) = rows.take_newest()? else {
                 return Ok(selection);
             };
             if selection.seen.len() == wanted {
@@ -221,7 +221,7 @@ impl Query {
                 selection.seen.push(seen);
             }
         }
-        selection.next = rows.next()?.map(|index| index.0 + 1);
+        selection.next = rows.take_newest()?.map(|index| index.0 + 1);
         Ok(selection)
     }
 
@@ -298,7 +298,9 @@ pub fn compositions(view: &View, reader: &Reader, household: &Hash) -> Result<Ve
     let mut rows = Rows::new(view, vec![list], view.size().0);
     let mut found = Vec::new();
     for _ in 0..COMPOSITIONS_MAX {
-        let Some(index) = rows.next()? else { break };
+        let Some(index) = rows.take_newest()? else {
+            break;
+        };
         let seen = Seen::look(view, reader, index)?
             .filter(|seen| seen.entry_type() == EntryType::Household && seen.body().is_some());
         found.extend(seen);

@@ -194,3 +194,5 @@ pub(crate) fn good_token(id: &str, role: ReaderRole) -> String {
     let claims = serde_json::to_value(claims(id, role)).unwrap();
     token(&header(&key), &claims, &key)
 }
+
+pub(crate) mod running;

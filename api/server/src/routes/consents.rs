@@ -194,7 +194,9 @@ fn records(
     let mut rows = Rows::new(view, vec![list], view.size().0);
     let mut indexes = Vec::new();
     for _ in 0..ROWS_MAX {
-        let Some(index) = rows.next()? else { break };
+        let Some(index) = rows.take_newest()? else {
+            break;
+        };
         indexes.push(index);
     }
     let mut records: BTreeMap<String, Record> = BTreeMap::new();

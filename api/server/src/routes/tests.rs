@@ -1,1 +1,12 @@
-//!
+// SPDX-License-Identifier: EUPL-1.2
+//! The routes over a real node.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod doors;
+mod reading;
+mod refusals;

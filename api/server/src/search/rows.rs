@@ -60,7 +60,7 @@ impl<'s, S: Source> Rows<'s, S> {
     ///
     /// # Errors
     /// The store's own.
-    pub fn next(&mut self) -> Result<Option<EntryIndex>, Fault> {
+    pub fn take_newest(&mut self) -> Result<Option<EntryIndex>, Fault> {
         let mut newest = None;
         for list in &mut self.lists {
             if list.fetched.is_empty() && !list.ended {
@@ -123,7 +123,7 @@ mod tests {
         for before in [0, 1, 128, 500, 999, 1000, u64::MAX] {
             let mut rows = Rows::new(&lists, vec![row(1), row(2), row(3), row(4)], before);
             let mut walked = Vec::new();
-            while let Some(index) = rows.next().unwrap() {
+            while let Some(index) = rows.take_newest().unwrap() {
                 walked.push(index.0);
             }
             let expected: Vec<u64> = expected.iter().copied().filter(|n| *n < before).collect();

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: EUPL-1.2
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use axum::{Extension, routing::get};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Notify,
+    task::JoinHandle,
+};
+
+use super::*;
+
+struct Bench {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    running: JoinHandle<()>,
+    /// `/slow` answers when it is told to.
+    go_on: Arc<Notify>,
+    /// `/slow` tells that it has begun.
+    begun: Arc<Notify>,
+}
+
+impl Bench {
+    async fn start(connections_max: usize) -> Bench {
+        let (go_on, begun) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (waits, tells) = (Arc::clone(&go_on), Arc::clone(&begun));
+        let router = Router::new()
+            .route(
+                "/who",
+                get(
+                    |Extension(ClientAddress(address)): Extension<ClientAddress>| async move {
+                        address.ip().to_string()
+                    },
+                ),
+            )
+            .route(
+                "/slow",
+                get(move || async move {
+                    tells.notify_one();
+                    waits.notified().await;
+                    "done"
+                }),
+            );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let timers = Timers {
+            connections_max,
+            head: Duration::from_millis(200),
+            idle: Duration::from_millis(400),
+            drain: Duration::from_secs(20),
+        };
+        let running = tokio::spawn(run(listener, router, None, timers, stopped));
+        Bench {
+            address,
+            stop,
+            running,
+            go_on,
+            begun,
+        }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+}
+
+/// Everything that the server sends until it closes; a server that never does fails the test.
+async fn until_closed(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let read = timeout(Duration::from_secs(30), stream.read_to_end(&mut text)).await;
+    // A reset is a way to close, too.
+    let _closed = read.expect("the connection stays open");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// One answer of the keep-alive connection.
+async fn answer(stream: &mut TcpStream, ends_with: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(ends_with) {
+        let mut piece = [0; 1024];
+        let read = timeout(Duration::from_secs(30), stream.read(&mut piece));
+        let length = read.await.expect("no answer").unwrap();
+        assert!(length > 0, "closed after {text:?}");
+        text.push_str(&String::from_utf8_lossy(piece.get(..length).unwrap()));
+    }
+    text
+}
+
+const WHO: &[u8] = b"GET /who HTTP/1.1\r\nHost: x\r\n\r\n";
+const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[tokio::test]
+async fn clients_are_known_by_address_and_kept_alive() {
+    let bench = Bench::start(8).await;
+    let mut stream = bench.connect().await;
+    for _ in 0..3 {
+        stream.write_all(WHO).await.unwrap();
+        let text = answer(&mut stream, "127.0.0.1").await;
+        assert!(text.starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!(until_closed(&mut stream).await, "", "idle");
+}
+
+#[tokio::test]
+async fn silence_and_half_a_head_are_cut() {
+    let bench = Bench::start(8).await;
+    let mut silent = bench.connect().await;
+    assert_eq!(until_closed(&mut silent).await, "");
+    let mut half = bench.connect().await;
+    half.write_all(b"GET /who HTT").await.unwrap();
+    let text = until_closed(&mut half).await;
+    assert!(!text.contains("200"), "{text}");
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_no_silence() {
+    let bench = Bench::start(8).await;
+    let mut slow = bench.connect().await;
+    slow.write_all(SLOW).await.unwrap();
+    bench.begun.notified().await;
+    // Another connection lives and dies of idleness while this one waits.
+    let mut other = bench.connect().await;
+    other.write_all(WHO).await.unwrap();
+    assert!(until_closed(&mut other).await.ends_with("127.0.0.1"));
+    bench.go_on.notify_one();
+    answer(&mut slow, "done").await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_cap_wait() {
+    let bench = Bench::start(1).await;
+    let mut first = bench.connect().await;
+    first.write_all(SLOW).await.unwrap();
+    bench.begun.notified().await;
+    let mut second = bench.connect().await;
+    second.write_all(WHO).await.unwrap();
+    let mut piece = [0; 16];
+    let early = timeout(Duration::from_millis(300), second.read(&mut piece)).await;
+    assert!(early.is_err(), "the second is answered beside the first");
+    bench.go_on.notify_one();
+    answer(&mut first, "done").await;
+    drop(first);
+    answer(&mut second, "127.0.0.1").await;
+}
+
+#[tokio::test]
+async fn a_stop_lets_open_requests_end() {
+    let bench = Bench::start(8).await;
+    let mut slow = bench.connect().await;
+    slow.write_all(SLOW).await.unwrap();
+    bench.begun.notified().await;
+    bench.stop.send_replace(true);
+    bench.go_on.notify_one();
+    assert!(until_closed(&mut slow).await.ends_with("done"));
+    timeout(Duration::from_secs(30), bench.running)
+        .await
+        .expect("the listener goes on")
+        .unwrap();
+    assert!(TcpStream::connect(bench.address).await.is_err());
+}
