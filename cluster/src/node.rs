@@ -14,7 +14,7 @@ use ledger::entry::{SubmittedEntry, VerifiedEntry};
 use ledger::id::{EntryId, NodeNumber};
 use ledger::key::SigningKey;
 use ledger::number::TreeSize;
-use ledger::refusal::Refused;
+use ledger::refusal::{Refusal, Refused};
 use ledger::state::registry;
 use openraft::ServerState;
 use openraft::error::{CheckIsLeaderError, RaftError};
@@ -38,6 +38,8 @@ mod tests;
 
 /// How long to wait before looking for a leader again.
 const LEADER_PAUSE: Duration = Duration::from_millis(50);
+/// How long a node that meets an unknown key tries to catch up with the leader.
+const CATCH_UP: Duration = Duration::from_secs(2);
 
 /// A running node. Clones are handles to the same one.
 #[derive(Clone)]
@@ -90,13 +92,30 @@ impl Node {
 
     /// Verifies entries on all cores: bytes, signatures, disclosures. What fails here need not be submitted.
     ///
+    /// A key that this node does not know may have been registered through another one a moment ago: then it catches up once before it says so.
+    ///
     /// # Errors
     /// The registered keys cannot be read.
     pub async fn verify(
         &self,
         entries: Vec<SubmittedEntry>,
     ) -> Result<Vec<Result<VerifiedEntry, Refused>>, Error> {
-        self.0.here.verify(entries).await
+        let mut verified = self.0.here.verify(entries.clone()).await?;
+        let unknown = |result: &Result<VerifiedEntry, Refused>| matches!(result, Err(refused) if refused.refusal == Refusal::KeyUnknown);
+        if verified.iter().any(unknown) && self.linearizable(CATCH_UP).await.is_ok() {
+            let (places, again): (Vec<_>, Vec<_>) = entries
+                .into_iter()
+                .enumerate()
+                .filter(|(place, _)| verified.get(*place).is_some_and(unknown))
+                .unzip();
+            let again = self.0.here.verify(again).await?;
+            for (place, result) in places.into_iter().zip(again) {
+                if let Some(slot) = verified.get_mut(place) {
+                    *slot = result;
+                }
+            }
+        }
+        Ok(verified)
     }
 
     /// Submits entries, through the leader wherever it is. One outcome for each, in order; entries of one call are placed in that order, unless

@@ -98,23 +98,20 @@ impl Log {
             }
             Some(_) => HighWater::open(&mark_path)?,
             None if mark_path.exists() => {
-                return Err(Error::corrupt(format!(
-                    "{} is there, but the Raft log it marks is not",
-                    mark_path.display()
-                )));
+                // A crash while the node was first set up leaves this, and then nothing was promised yet. Anything else is a lost log.
+                let high_water = HighWater::open(&mark_path)?;
+                if high_water.mark().last.is_some() || high_water.mark().vote.is_some() {
+                    return Err(Error::corrupt(format!(
+                        "{} is there, but the Raft log it marks is not",
+                        mark_path.display()
+                    )));
+                }
+                write_identity(dir, &db, identity)?;
+                high_water
             }
             None => {
-                // The mark comes first: a crash between the two leaves a mark without a log, which the arm above refuses. That is the safe
-                // side, and only a node that never voted can be caught by it.
                 let high_water = HighWater::create(&mark_path)?;
-                let mut batch = WriteBatch::default();
-                batch.put_cf(
-                    db.cf(raft_cf::META)?,
-                    raft_meta::IDENTITY,
-                    db::encode(identity)?,
-                );
-                db.write(batch, true)?;
-                sync_dir(dir)?;
+                write_identity(dir, &db, identity)?;
                 high_water
             }
         };
@@ -173,7 +170,7 @@ impl Log {
         };
         let mut next = bounds.first;
         while next <= last.index {
-            let read = self.0.read_stored(next, last.index + 1, READ_BYTES_MAX)?;
+            let read = self.0.read(next, last.index + 1, READ_BYTES_MAX)?;
             next += read.len() as u64;
         }
         Ok(())
@@ -183,7 +180,9 @@ impl Log {
 impl Shared {
     /// Entries in `[start, end)` that are present, at least one if any is, and not much more than `bytes_max`.
     fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<RaftEntry>, Error> {
-        let bounds = self.bounds.lock().clone();
+        // Held until the iterator exists, which sees the moment it was made at: a purge or truncation moves the bounds first and deletes after,
+        // so what lies within the bounds here is still there for the iterator.
+        let bounds = self.bounds.lock();
         let Some(last) = bounds.last else {
             return Ok(Vec::new());
         };
@@ -194,44 +193,42 @@ impl Shared {
         if let Some(entries) = self.tail.lock().range(start, end, bytes_max) {
             return Ok(entries);
         }
-        self.read_stored(start, end, bytes_max)
-    }
-
-    /// Reads from RocksDB. Every index asked for is present: one that is missing or unreadable is an error, never the end of the log.
-    fn read_stored(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<RaftEntry>, Error> {
-        let mut entries = Vec::new();
-        let mut bytes = 0;
         let from = keys::number(start);
-        let mut stored = self.db.raw().iterator_cf(
+        let stored = self.db.raw().iterator_cf(
             self.db.cf(raft_cf::LOG)?,
             IteratorMode::From(&from, Direction::Forward),
         );
+        drop(bounds);
+        self.collect(stored, start, end, bytes_max)
+    }
+
+    /// Every index asked for is present: one that is missing or unreadable is an error, never the end of the log.
+    fn collect(
+        &self,
+        mut stored: impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
+        start: u64,
+        end: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<RaftEntry>, Error> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
         for index in start..end {
             let key = keys::number(index);
-            let (found, value) = match stored.next() {
-                Some(next) => {
-                    next.map_err(|error| self.db.read_error(raft_cf::LOG, &key, error))?
-                }
-                None => {
-                    return Err(Error::corrupt(format!(
-                        "{} is missing",
-                        self.db.name_of(raft_cf::LOG, &key)
-                    )));
-                }
+            let name = || self.db.name_of(raft_cf::LOG, &key);
+            let item = stored
+                .next()
+                .transpose()
+                .map_err(|error| self.db.read_error(raft_cf::LOG, &key, error))?;
+            let Some((_, value)) = item.filter(|(found, _)| **found == key) else {
+                return Err(Error::corrupt(format!("{} is missing", name())));
             };
-            if *found != key {
-                return Err(Error::corrupt(format!(
-                    "{} is missing",
-                    self.db.name_of(raft_cf::LOG, &key)
-                )));
-            }
             let entry: RaftEntry = db::decode(&value)
                 .map_err(|error| self.db.decode_error(raft_cf::LOG, &key, error))?;
             if entry.log_id.index != index {
+                let found = entry.log_id.index;
                 return Err(Error::corrupt(format!(
-                    "{} holds raft_entry {}",
-                    self.db.name_of(raft_cf::LOG, &key),
-                    entry.log_id.index
+                    "{} holds raft_entry {found}",
+                    name()
                 )));
             }
             bytes += value.len();
@@ -247,6 +244,18 @@ impl Shared {
     fn fail_read(&self, error: Error) -> StorageError {
         StorageIOError::read_logs(openraft::AnyError::new(&self.fatal.latch(error))).into()
     }
+}
+
+/// Makes the log this node's, durably.
+fn write_identity(dir: &Path, db: &Db, identity: &Identity) -> Result<(), Error> {
+    let mut batch = WriteBatch::default();
+    batch.put_cf(
+        db.cf(raft_cf::META)?,
+        raft_meta::IDENTITY,
+        db::encode(identity)?,
+    );
+    db.write(batch, true)?;
+    sync_dir(dir)
 }
 
 fn read_bounds(db: &Db) -> Result<Bounds, Error> {

@@ -31,6 +31,7 @@ use crate::raft_types::{
 use crate::testbed::{LEDGER, consent, genesis};
 
 mod damage;
+mod log;
 mod snapshots;
 
 fn open_in(dir: &Path) -> Result<(Log, Machine), Error> {
