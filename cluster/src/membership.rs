@@ -66,6 +66,10 @@ impl Membership {
                 tracing::warn!(reason, "Raft's membership was not changed");
             }
             metrics::gauge!("visto_clock_offset_ms").set(self.offsets.offset_ms(self.own) as f64);
+            // A leader whose clock is off may not date entries, and would lead on, idle: it falls silent, so that another one is elected.
+            let clock_ok = self.offsets.clock_ok(self.own);
+            self.raft.runtime_config().heartbeat(clock_ok);
+            self.raft.runtime_config().elect(clock_ok);
         }
     }
 

@@ -259,3 +259,6 @@ impl Net {
         self.tasks.wait().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -214,6 +214,11 @@ impl Receiver {
         *current = None;
         let dir = self.raft.begin_receiving_snapshot().await.map_err(failed)?;
         let have = vec![0; offer.manifest.files.len()];
+        let names = offer.manifest.files.iter().map(|file| &file.name);
+        let paths: Vec<PathBuf> = names.map(|name| dir.path().join(name)).collect();
+        // All at once: an empty file has no chunk.
+        let create = move || paths.into_iter().try_for_each(|path| File::create_new(path).map(drop));
+        blocking(create).await.map_err(failed)?;
         *current = Some(Receiving {
             id,
             manifest: offer.manifest,
@@ -244,11 +249,7 @@ impl Receiver {
         }
         let path = receiving.dir.path().join(&file.name);
         blocking(move || {
-            let mut file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(path)?;
+            let mut file = OpenOptions::new().write(true).open(path)?;
             file.seek(SeekFrom::Start(chunk.offset))?;
             file.write_all(&chunk.bytes)
         })

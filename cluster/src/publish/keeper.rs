@@ -252,6 +252,6 @@ async fn blocking<T: Send + 'static>(
 }
 
 const NOTES_MAX: usize = 256;
-const FETCH_TIME: Duration = Duration::from_secs(1);
+const FETCH_TIME: Duration = Duration::from_millis(500);
 const SPREAD_TIME: Duration = Duration::from_secs(2);
 const SPREAD_PAUSE: Duration = Duration::from_millis(200);

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Several nodes in one process, over real sockets, certificates and stores.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{SocketAddr, TcpListener},
+    ops::Range,
+    time::Duration,
+};
+
+use ledger::{
+    body::{Body, Content, governance},
+    entry::SubmittedEntry,
+    id::NodeNumber,
+    key::KeyUse,
+    number::{EntryIndex, TreeSize},
+    state::registry,
+};
+use tokio::time::timeout;
+
+use crate::{
+    Accepted, Clock, Node, Outcome, Role, Status, Tuning, Until,
+    testbed::{self, consent},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_node_takes_any_entry_and_all_publish_the_same() {
+    let town = Town::new(3, testbed::tuning());
+    let nodes = town.open_all().await;
+    for (number, node) in &nodes {
+        let first = number * 100;
+        for accepted in submit(node, first..first + 10).await {
+            assert_eq!(accepted.state, Until::Published);
+            let receipt = node.view().unwrap().receipt(accepted.index).unwrap();
+            assert!(receipt.is_some(), "who was told of it can prove it");
+        }
+    }
+    let size = TreeSize(31);
+    for node in nodes.values() {
+        let view = node.linearizable(PATIENCE).await.unwrap();
+        assert_eq!(view.size(), size, "a linearizable read sees all that was acknowledged anywhere");
+        node.published_at_least(size, PATIENCE).await.unwrap();
+    }
+    assert_same(&nodes, size);
+    let roots = nodes[&1].roots(size, PATIENCE).await;
+    assert_eq!(roots.len(), 2);
+    assert!(roots.values().all(|root| *root == Ok(Some(nodes[&1].view().unwrap().root()))), "{roots:?}");
+    close(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_of_three_go_on_and_the_third_catches_up() {
+    let town = Town::new(3, testbed::tuning());
+    let mut nodes = town.open_all().await;
+    submit(&nodes[&1], 1..11).await;
+    let leader = leader(&nodes).await;
+    nodes.remove(&leader).unwrap().shutdown().await;
+    let (_, other) = nodes.first_key_value().unwrap();
+    for accepted in submit(other, 11..31).await {
+        assert_eq!(accepted.state, Until::Published, "two of three are a majority");
+    }
+    nodes.insert(leader, town.open(leader).await);
+    let size = TreeSize(31);
+    nodes[&leader].published_at_least(size, PATIENCE).await.unwrap();
+    submit(&nodes[&leader], 31..41).await;
+    let size = TreeSize(size.0 + 10);
+    for node in nodes.values() {
+        node.published_at_least(size, PATIENCE).await.unwrap();
+    }
+    assert_same(&nodes, size);
+    close(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_majority_nothing_is_accepted_and_nothing_published() {
+    let town = Town::new(3, testbed::tuning());
+    let mut nodes = town.open_all().await;
+    submit(&nodes[&1], 1..3).await;
+    let leader = leader(&nodes).await;
+    for node in [1, 2, 3].into_iter().filter(|node| *node != leader) {
+        nodes.remove(&node).unwrap().shutdown().await;
+    }
+    let alone = &nodes[&leader];
+    let entry = alone.verify(vec![consent(3)]).await.unwrap().remove(0).unwrap();
+    let outcome = alone.submit(vec![entry], Until::Published, Duration::from_secs(2)).await.remove(0);
+    assert!(matches!(outcome, Outcome::Failed(_) | Outcome::Unknown), "{outcome:?}");
+    assert_eq!(alone.published().unwrap().size, TreeSize(3));
+    assert!(alone.linearizable(Duration::from_secs(1)).await.is_err(), "no quorum confirms that it leads");
+    close(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_far_behind_is_rebuilt_from_a_snapshot() {
+    let tuning = Tuning { raft_snapshot_after: 30, raft_keep: 5, batch_entries_max: 1, ..testbed::tuning() };
+    let town = Town::new(3, tuning);
+    let mut nodes = town.open_all().await;
+    submit(&nodes[&1], 1..3).await;
+    let leader = leader(&nodes).await;
+    let away = [1, 2, 3].into_iter().find(|node| *node != leader).unwrap();
+    let stopped_at = nodes[&away].status().raft_last;
+    nodes.remove(&away).unwrap().shutdown().await;
+    // One raft_entry each, so that the log is purged far beyond what the third node has.
+    submit(&nodes[&leader], 3..203).await;
+    wait_for(&nodes[&leader], |status| status.raft_purged > stopped_at).await;
+    nodes.insert(away, town.open(away).await);
+    let size = TreeSize(203);
+    nodes[&away].published_at_least(size, PATIENCE).await.unwrap();
+    assert!(nodes[&away].status().raft_snapshot > stopped_at, "it got a snapshot");
+    assert_same(&nodes, size);
+    // It takes part again: with the leader alone it is a majority.
+    let third = [1, 2, 3].into_iter().find(|node| *node != leader && *node != away).unwrap();
+    nodes.remove(&third).unwrap().shutdown().await;
+    submit(&nodes[&away], 203..213).await;
+    close(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_come_and_go_as_the_registry_says() {
+    let mut town = Town::new(3, testbed::tuning());
+    let mut nodes = town.open_all().await;
+    submit(&nodes[&1], 1..11).await;
+    town.make_room(4);
+    nodes.insert(4, town.open(4).await);
+
+    govern(&nodes[&1], new_key("node 4", KeyUse::Node)).await;
+    govern(&nodes[&1], new_key("cosign 4", KeyUse::Cosign)).await;
+    govern(&nodes[&1], town.node_entry(4, true, None)).await;
+    wait_for(&nodes[&1], |status| voters(status) == [1, 2, 3, 4]).await;
+    submit(&nodes[&4], 11..21).await;
+
+    let leaving = leader(&nodes).await;
+    govern(&nodes[&4], new_key("log 2", KeyUse::Log)).await;
+    govern(&nodes[&4], town.node_entry(leaving, false, Some("log 2"))).await;
+    let rest: Vec<u64> = [1, 2, 3, 4].into_iter().filter(|node| *node != leaving).collect();
+    let stays = rest[0];
+    wait_for(&nodes[&stays], |status| voters(status) == rest && status.leader.is_some_and(|leader| leader.0 != leaving)).await;
+    let accepted = submit(&nodes[&stays], 21..31).await;
+    assert!(accepted.iter().all(|accepted| accepted.state == Until::Published));
+    nodes.remove(&leaving).unwrap().shutdown().await;
+    let size = accepted.last().unwrap().index.size();
+    for node in nodes.values() {
+        node.published_at_least(size, PATIENCE).await.unwrap();
+    }
+    assert_same(&nodes, size);
+    close(nodes).await;
+}
+
+/// Nodes that found one ledger.
+struct Town {
+    dir: tempfile::TempDir,
+    addresses: BTreeMap<u64, SocketAddr>,
+    genesis: SubmittedEntry,
+    tuning: Tuning,
+}
+
+impl Town {
+    fn new(nodes: u64, tuning: Tuning) -> Town {
+        let addresses: BTreeMap<u64, SocketAddr> = (1..=nodes).map(|node| (node, free_address())).collect();
+        let (dir, genesis) = (tempfile::tempdir().unwrap(), testbed::genesis(&addresses));
+        Town { dir, addresses, genesis, tuning }
+    }
+
+    /// An address for a node that is to come.
+    fn make_room(&mut self, node: u64) {
+        self.addresses.insert(node, free_address());
+    }
+
+    async fn open(&self, node: u64) -> Node {
+        let listener = TcpListener::bind(self.addresses[&node]).unwrap();
+        let tuning = self.tuning.clone();
+        let mut config = testbed::config(self.dir.path(), node, listener, &self.genesis, &[1, 2, 3, 4], tuning);
+        config.keys.log.push(testbed::key("log 2"));
+        Node::open(config).await.unwrap()
+    }
+
+    /// What the governance says of a node, and of the log key that follows a removal.
+    fn node_entry(&self, node: u64, added: bool, log_key: Option<&str>) -> Content {
+        let key_id = |name: String| testbed::key(&name).key_id();
+        Content::Node(governance::Node {
+            node: NodeNumber(node),
+            institution: testbed::institution(),
+            node_key: key_id(format!("node {node}")),
+            cosign_key: key_id(format!("cosign {node}")),
+            peer: self.addresses[&node].to_string(),
+            added,
+            log_key: log_key.map(|name| key_id(name.to_owned())),
+        })
+    }
+
+    async fn open_all(&self) -> BTreeMap<u64, Node> {
+        let mut nodes = BTreeMap::new();
+        for node in self.addresses.keys() {
+            nodes.insert(*node, self.open(*node).await);
+        }
+        for node in nodes.values() {
+            node.published_at_least(TreeSize(1), PATIENCE).await.unwrap();
+        }
+        nodes
+    }
+}
+
+fn free_address() -> SocketAddr {
+    testbed::listener().local_addr().unwrap()
+}
+
+async fn submit(node: &Node, numbers: Range<u64>) -> Vec<Accepted> {
+    submit_entries(node, numbers.map(consent).collect()).await
+}
+
+async fn submit_entries(node: &Node, entries: Vec<SubmittedEntry>) -> Vec<Accepted> {
+    let verified = node.verify(entries).await.unwrap();
+    let verified = verified.into_iter().map(Result::unwrap).collect();
+    let outcomes = node.submit(verified, Until::Published, PATIENCE).await;
+    let accepted = |outcome| match outcome {
+        Outcome::Accepted(accepted) => accepted,
+        other => panic!("{other:?}"),
+    };
+    outcomes.into_iter().map(accepted).collect()
+}
+
+/// Submits a governance entry, which names the one before it.
+async fn govern(node: &Node, content: Content) {
+    let last = registry::governance(&node.linearizable(PATIENCE).await.unwrap()).unwrap().unwrap().last;
+    let mut common = testbed::common(Clock::system().now_ms(), last.index.0);
+    common.refers_to = Some(last);
+    let body = Body { common, content }.to_json();
+    let entry = SubmittedEntry::sign(body.as_bytes(), &[&testbed::key("governance")], vec![]).unwrap();
+    submit_entries(node, vec![entry]).await;
+}
+
+fn new_key(name: &str, key_use: KeyUse) -> Content {
+    Content::Key(governance::Key::Registered { key: testbed::new_key(name, key_use) })
+}
+
+/// The same tree, and the same receipt for every entry, on all nodes.
+fn assert_same(nodes: &BTreeMap<u64, Node>, size: TreeSize) {
+    let views: Vec<_> = nodes.values().map(|node| node.view().unwrap()).collect();
+    let roots: BTreeSet<_> = views.iter().map(|view| view.root_at(size).unwrap().unwrap()).collect();
+    assert_eq!(roots.len(), 1);
+    for index in (0..size.0).map(EntryIndex) {
+        let receipts: BTreeSet<String> =
+            views.iter().map(|view| view.receipt(index).unwrap().unwrap().to_string()).collect();
+        assert_eq!(receipts.len(), 1, "receipts of {index} differ");
+    }
+}
+
+/// Who leads, by a majority's word.
+async fn leader(nodes: &BTreeMap<u64, Node>) -> u64 {
+    let found = async {
+        loop {
+            if let Some((number, _)) = nodes.iter().find(|(_, node)| node.status().role == Role::Leader) {
+                return *number;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, found).await.unwrap()
+}
+
+async fn wait_for(node: &Node, condition: impl Fn(&Status) -> bool) {
+    let held = async {
+        while !condition(&node.status()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, held).await.unwrap_or_else(|_| panic!("{:?}", node.status()));
+}
+
+fn voters(status: &Status) -> Vec<u64> {
+    status.voters.iter().map(|NodeNumber(node)| *node).collect()
+}
+
+async fn close(nodes: BTreeMap<u64, Node>) {
+    for node in nodes.into_values() {
+        node.shutdown().await;
+    }
+}
