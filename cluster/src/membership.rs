@@ -16,13 +16,12 @@ use ledger::{
 };
 use openraft::{ChangeMembers, EmptyNode, StoredMembership};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::{Clock, Offsets},
     error::Error,
     peer::{client::Peers, service::Roster},
-    publish::keeper::Keeper,
     raft_types::Raft,
     store::machine::Machine,
 };
@@ -32,11 +31,11 @@ pub(crate) struct Membership {
     pub(crate) own: NodeNumber,
     pub(crate) raft: Raft,
     pub(crate) machine: Machine,
+    pub(crate) tasks: TaskTracker,
     pub(crate) peers: Peers,
     pub(crate) roster: Arc<Roster>,
     pub(crate) offsets: Arc<Offsets>,
     pub(crate) clock: Clock,
-    pub(crate) keeper: Arc<Keeper>,
 }
 
 impl Membership {
@@ -44,7 +43,6 @@ impl Membership {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut spreading: BTreeMap<NodeNumber, CancellationToken> = BTreeMap::new();
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let members = self
                 .raft
@@ -56,7 +54,6 @@ impl Membership {
                 tracing::warn!(%error, "cannot read the registry's nodes");
             }
             let others = others(self.own, &members);
-            self.spread(&others, &mut spreading, &stop);
             let voters = members.membership().voter_ids().map(NodeNumber).collect();
             self.offsets.set_voters(voters);
             // A peer that hangs must not keep the rest of this from being done once a second.
@@ -96,34 +93,11 @@ impl Membership {
 
     async fn records(&self) -> Result<Vec<NodeRecord>, Error> {
         let machine = self.machine.clone();
-        let read = tokio::task::spawn_blocking(move || registry::nodes(&machine.view()?)).await;
+        let read = self
+            .tasks
+            .spawn_blocking(move || registry::nodes(&machine.view()?))
+            .await;
         read.unwrap_or_else(|error| Err(Error::io("read the registry's nodes", error)))
-    }
-
-    /// One task per peer hands on what is published.
-    fn spread(
-        &self,
-        others: &BTreeSet<NodeNumber>,
-        spreading: &mut BTreeMap<NodeNumber, CancellationToken>,
-        stop: &CancellationToken,
-    ) {
-        spreading.retain(|peer, task| {
-            let stays = others.contains(peer);
-            if !stays {
-                task.cancel();
-            }
-            stays
-        });
-        for peer in others {
-            spreading.entry(*peer).or_insert_with(|| {
-                let task = stop.child_token();
-                let (keeper, peers, raft) =
-                    (self.keeper.clone(), self.peers.clone(), self.raft.clone());
-                let (peer, ends) = (*peer, task.clone());
-                tokio::spawn(async move { keeper.spread(&peers, peer, &raft, ends).await });
-                task
-            });
-        }
     }
 
     async fn compare_clocks(&self, others: &BTreeSet<NodeNumber>) {

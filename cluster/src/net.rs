@@ -8,7 +8,13 @@ use std::{
     time::Duration,
 };
 
-use ledger::{hash::Hash, id::NodeNumber, key::SigningKey, number::TreeSize};
+use ledger::{
+    hash::Hash,
+    id::NodeNumber,
+    key::SigningKey,
+    note::{SignatureType, VerifierKey},
+    number::TreeSize,
+};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,9 +33,14 @@ use crate::{
         snapshot::Receiver,
         tls::Identity,
     },
-    publish::{cosigner::Cosigner, keeper::Keeper, publisher::Publisher, quorum::Names},
+    publish::{
+        cosigner::Cosigner,
+        keeper::{Keeper, Memory},
+        publisher::Publisher,
+        quorum::Names,
+    },
     raft_types::Raft,
-    store::{log::Log, machine::Machine},
+    store::{fatal::Fatal, log::Log, machine::Machine},
 };
 
 /// Who this node is, and where its peers are.
@@ -99,6 +110,7 @@ pub(crate) struct Ground {
     pub(crate) raft: Raft,
     pub(crate) log: Log,
     pub(crate) machine: Machine,
+    pub(crate) fatal: Fatal,
     pub(crate) clock: Clock,
     pub(crate) shard: u64,
     pub(crate) cosign_key: SigningKey,
@@ -136,6 +148,7 @@ impl Net {
             raft,
             log,
             machine,
+            fatal,
             clock,
             shard,
             cosign_key,
@@ -156,7 +169,17 @@ impl Net {
         };
         let listener = listen().map_err(|error| Error::io("listen for peers", error))?;
 
-        let keeper = Arc::new(Keeper::open(names.clone(), machine.clone())?);
+        let own_name = names
+            .node(node)
+            .ok_or_else(|| Error::new(ErrorKind::Config, "this node cannot be named"))?;
+        let own_key = VerifierKey::new(own_name, SignatureType::Cosignature, cosign_key.public());
+        let tasks = TaskTracker::new();
+        let memory = Memory {
+            own_key,
+            log: log.clone(),
+            fatal,
+        };
+        let keeper = Arc::new(Keeper::open(machine.clone(), memory, tasks.clone())?);
         let offsets = Arc::new(Offsets::default());
         let cosigner = Arc::new(Cosigner::new(
             node,
@@ -170,9 +193,9 @@ impl Net {
             own: node,
             raft: raft.clone(),
             machine: machine.clone(),
+            tasks: tasks.clone(),
             clock: clock.clone(),
             cosigner: cosigner.clone(),
-            keeper: keeper.clone(),
             receiver: Receiver::new(raft.clone()),
             roster: roster.clone(),
             addresses,
@@ -187,19 +210,19 @@ impl Net {
             peers: peers.clone(),
             raft: raft.clone(),
             machine: machine.clone(),
+            tasks: tasks.clone(),
             interval: publish_interval,
         };
         let membership = Membership {
             own: node,
             raft,
             machine,
+            tasks: tasks.clone(),
             peers: peers.clone(),
             roster,
             offsets: offsets.clone(),
             clock,
-            keeper: keeper.clone(),
         };
-        let tasks = TaskTracker::new();
         tasks.spawn(server::serve(
             listener,
             identity,
@@ -207,6 +230,7 @@ impl Net {
             Arc::new(service),
             stop.clone(),
         ));
+        tasks.spawn(keeper.clone().follow(stop.clone()));
         tasks.spawn(publisher.run(stop.clone()));
         tasks.spawn(membership.run(stop.clone()));
         tasks.close();
@@ -253,12 +277,14 @@ impl Net {
             .collect()
     }
 
-    /// Ends all tasks and connections.
+    /// Ends all tasks and connections. When it returns nothing here holds the store any more.
     pub(crate) async fn stop(&self) {
         self.stop.cancel();
         self.tasks.wait().await;
     }
 }
 
+#[cfg(test)]
+mod peer_tests;
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,8 @@ pub(crate) struct BatchData {
     /// The leader's clock, milliseconds since 1970. Apply takes the greater of this and the previous entry's time.
     pub(crate) stamp_ms: u64,
     pub(crate) items: Vec<BatchItem>,
+    /// A checkpoint that a majority cosigned. It goes through Raft, so that all nodes keep the same ones, and an entry has one receipt.
+    pub(crate) note: Option<String>,
     /// Set when this process hands the batch to its own Raft log: until then a failed proposal was certainly not written.
     #[serde(skip)]
     appended: AtomicBool,
@@ -77,6 +79,17 @@ impl Batch {
         Batch(Arc::new(BatchData {
             stamp_ms,
             items,
+            note: None,
+            appended: AtomicBool::new(false),
+        }))
+    }
+
+    /// Carries a published checkpoint and no submission.
+    pub(crate) fn of_note(note: String) -> Batch {
+        Batch(Arc::new(BatchData {
+            stamp_ms: 0,
+            items: Vec::new(),
+            note: Some(note),
             appended: AtomicBool::new(false),
         }))
     }

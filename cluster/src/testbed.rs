@@ -35,7 +35,7 @@ pub(crate) fn key(name: &str) -> SigningKey {
     SigningKey::from_seed(Hash::of(&[b"test key ", name.as_bytes()]).0)
 }
 
-fn new_key(name: &str, key_use: KeyUse) -> NewKey {
+pub(crate) fn new_key(name: &str, key_use: KeyUse) -> NewKey {
     let key = key(name);
     let possession = key.sign(&bytes::possession_message(LEDGER, key_use, &institution()));
     NewKey {
@@ -47,7 +47,7 @@ fn new_key(name: &str, key_use: KeyUse) -> NewKey {
     }
 }
 
-fn common(now_ms: u64, salt: u64) -> Common {
+pub(crate) fn common(now_ms: u64, salt: u64) -> Common {
     let mut random = [0; 10];
     random[..8].copy_from_slice(&salt.to_be_bytes());
     Common {

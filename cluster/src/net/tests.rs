@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Several nodes in one process, over real sockets, certificates and stores.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{SocketAddr, TcpListener},
     ops::Range,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -20,11 +26,11 @@ use ledger::{
 use tokio::time::timeout;
 
 use crate::{
-    Accepted, Clock, Node, Outcome, Role, Status, Tuning, Until,
+    Accepted, Clock, Node, Outcome, PeerTls, Role, Status, Tuning, Until,
     testbed::{self, consent},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_node_takes_any_entry_and_all_publish_the_same() {
@@ -41,13 +47,22 @@ async fn any_node_takes_any_entry_and_all_publish_the_same() {
     let size = TreeSize(31);
     for node in nodes.values() {
         let view = node.linearizable(PATIENCE).await.unwrap();
-        assert_eq!(view.size(), size, "a linearizable read sees all that was acknowledged anywhere");
+        assert_eq!(
+            view.size(),
+            size,
+            "a linearizable read sees all that was acknowledged anywhere"
+        );
         node.published_at_least(size, PATIENCE).await.unwrap();
     }
     assert_same(&nodes, size);
     let roots = nodes[&1].roots(size, PATIENCE).await;
     assert_eq!(roots.len(), 2);
-    assert!(roots.values().all(|root| *root == Ok(Some(nodes[&1].view().unwrap().root()))), "{roots:?}");
+    assert!(
+        roots
+            .values()
+            .all(|root| *root == Ok(Some(nodes[&1].view().unwrap().root()))),
+        "{roots:?}"
+    );
     close(nodes).await;
 }
 
@@ -60,11 +75,18 @@ async fn two_of_three_go_on_and_the_third_catches_up() {
     nodes.remove(&leader).unwrap().shutdown().await;
     let (_, other) = nodes.first_key_value().unwrap();
     for accepted in submit(other, 11..31).await {
-        assert_eq!(accepted.state, Until::Published, "two of three are a majority");
+        assert_eq!(
+            accepted.state,
+            Until::Published,
+            "two of three are a majority"
+        );
     }
     nodes.insert(leader, town.open(leader).await);
     let size = TreeSize(31);
-    nodes[&leader].published_at_least(size, PATIENCE).await.unwrap();
+    nodes[&leader]
+        .published_at_least(size, PATIENCE)
+        .await
+        .unwrap();
     submit(&nodes[&leader], 31..41).await;
     let size = TreeSize(size.0 + 10);
     for node in nodes.values() {
@@ -84,17 +106,36 @@ async fn without_a_majority_nothing_is_accepted_and_nothing_published() {
         nodes.remove(&node).unwrap().shutdown().await;
     }
     let alone = &nodes[&leader];
-    let entry = alone.verify(vec![consent(3)]).await.unwrap().remove(0).unwrap();
-    let outcome = alone.submit(vec![entry], Until::Published, Duration::from_secs(2)).await.remove(0);
-    assert!(matches!(outcome, Outcome::Failed(_) | Outcome::Unknown), "{outcome:?}");
+    let entry = alone
+        .verify(vec![consent(3)])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
+    let outcome = alone
+        .submit(vec![entry], Until::Published, Duration::from_secs(2))
+        .await
+        .remove(0);
+    assert!(
+        matches!(outcome, Outcome::Failed(_) | Outcome::Unknown),
+        "{outcome:?}"
+    );
     assert_eq!(alone.published().unwrap().size, TreeSize(3));
-    assert!(alone.linearizable(Duration::from_secs(1)).await.is_err(), "no quorum confirms that it leads");
+    assert!(
+        alone.linearizable(Duration::from_secs(1)).await.is_err(),
+        "no quorum confirms that it leads"
+    );
     close(nodes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_far_behind_is_rebuilt_from_a_snapshot() {
-    let tuning = Tuning { raft_snapshot_after: 30, raft_keep: 5, batch_entries_max: 1, ..testbed::tuning() };
+    let tuning = Tuning {
+        raft_snapshot_after: 30,
+        raft_keep: 5,
+        batch_entries_max: 1,
+        ..testbed::tuning()
+    };
     let town = Town::new(3, tuning);
     let mut nodes = town.open_all().await;
     submit(&nodes[&1], 1..3).await;
@@ -107,13 +148,63 @@ async fn a_node_far_behind_is_rebuilt_from_a_snapshot() {
     wait_for(&nodes[&leader], |status| status.raft_purged > stopped_at).await;
     nodes.insert(away, town.open(away).await);
     let size = TreeSize(203);
-    nodes[&away].published_at_least(size, PATIENCE).await.unwrap();
-    assert!(nodes[&away].status().raft_snapshot > stopped_at, "it got a snapshot");
+    nodes[&away]
+        .published_at_least(size, PATIENCE)
+        .await
+        .unwrap();
+    assert!(
+        nodes[&away].status().raft_snapshot > stopped_at,
+        "it got a snapshot"
+    );
     assert_same(&nodes, size);
     // It takes part again: with the leader alone it is a majority.
-    let third = [1, 2, 3].into_iter().find(|node| *node != leader && *node != away).unwrap();
+    let third = [1, 2, 3]
+        .into_iter()
+        .find(|node| *node != leader && *node != away)
+        .unwrap();
     nodes.remove(&third).unwrap().shutdown().await;
     submit(&nodes[&away], 203..213).await;
+    close(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_clock_neither_leads_nor_cosigns_the_future_nor_holds_up_the_others() {
+    let mut town = Town::new(3, testbed::tuning());
+    let mut nodes = BTreeMap::new();
+    for node in [1, 2, 3] {
+        // The third is ten seconds behind: what the others date now lies in its future.
+        let behind_ms = if node == 3 { 10_000 } else { 0 };
+        town.tuning.clock = Clock::from_fn(move || Clock::system().now_ms() - behind_ms);
+        nodes.insert(node, town.open(node).await);
+    }
+    wait_for(&nodes[&3], |status| {
+        status.clock_offset_ms.is_some_and(|offset| offset < -5_000)
+    })
+    .await;
+    for number in 1..6 {
+        let accepted = submit(&nodes[&(number % 3 + 1)], number..number + 1)
+            .await
+            .remove(0);
+        assert_eq!(accepted.state, Until::Published);
+    }
+    wait_for(&nodes[&1], |status| {
+        status.leader.is_some_and(|leader| leader.0 != 3)
+    })
+    .await;
+    let note = nodes[&1]
+        .published_at_least(TreeSize(6), PATIENCE)
+        .await
+        .unwrap()
+        .note
+        .clone();
+    assert!(
+        note.contains("/node/1 ") && note.contains("/node/2 ") && !note.contains("/node/3 "),
+        "{note}"
+    );
+    nodes[&3]
+        .published_at_least(TreeSize(6), PATIENCE)
+        .await
+        .unwrap();
     close(nodes).await;
 }
 
@@ -134,11 +225,21 @@ async fn nodes_come_and_go_as_the_registry_says() {
     let leaving = leader(&nodes).await;
     govern(&nodes[&4], new_key("log 2", KeyUse::Log)).await;
     govern(&nodes[&4], town.node_entry(leaving, false, Some("log 2"))).await;
-    let rest: Vec<u64> = [1, 2, 3, 4].into_iter().filter(|node| *node != leaving).collect();
+    let rest: Vec<u64> = [1, 2, 3, 4]
+        .into_iter()
+        .filter(|node| *node != leaving)
+        .collect();
     let stays = rest[0];
-    wait_for(&nodes[&stays], |status| voters(status) == rest && status.leader.is_some_and(|leader| leader.0 != leaving)).await;
+    wait_for(&nodes[&stays], |status| {
+        voters(status) == rest && status.leader.is_some_and(|leader| leader.0 != leaving)
+    })
+    .await;
     let accepted = submit(&nodes[&stays], 21..31).await;
-    assert!(accepted.iter().all(|accepted| accepted.state == Until::Published));
+    assert!(
+        accepted
+            .iter()
+            .all(|accepted| accepted.state == Until::Published)
+    );
     nodes.remove(&leaving).unwrap().shutdown().await;
     let size = accepted.last().unwrap().index.size();
     for node in nodes.values() {
@@ -149,18 +250,24 @@ async fn nodes_come_and_go_as_the_registry_says() {
 }
 
 /// Nodes that found one ledger.
-struct Town {
+pub(super) struct Town {
     dir: tempfile::TempDir,
-    addresses: BTreeMap<u64, SocketAddr>,
-    genesis: SubmittedEntry,
-    tuning: Tuning,
+    pub(super) addresses: BTreeMap<u64, SocketAddr>,
+    pub(super) genesis: SubmittedEntry,
+    pub(super) tuning: Tuning,
 }
 
 impl Town {
-    fn new(nodes: u64, tuning: Tuning) -> Town {
-        let addresses: BTreeMap<u64, SocketAddr> = (1..=nodes).map(|node| (node, free_address())).collect();
+    pub(super) fn new(nodes: u64, tuning: Tuning) -> Town {
+        let addresses: BTreeMap<u64, SocketAddr> =
+            (1..=nodes).map(|node| (node, free_address())).collect();
         let (dir, genesis) = (tempfile::tempdir().unwrap(), testbed::genesis(&addresses));
-        Town { dir, addresses, genesis, tuning }
+        Town {
+            dir,
+            addresses,
+            genesis,
+            tuning,
+        }
     }
 
     /// An address for a node that is to come.
@@ -168,10 +275,17 @@ impl Town {
         self.addresses.insert(node, free_address());
     }
 
-    async fn open(&self, node: u64) -> Node {
+    pub(super) async fn open(&self, node: u64) -> Node {
         let listener = TcpListener::bind(self.addresses[&node]).unwrap();
         let tuning = self.tuning.clone();
-        let mut config = testbed::config(self.dir.path(), node, listener, &self.genesis, &[1, 2, 3, 4], tuning);
+        let mut config = testbed::config(
+            self.dir.path(),
+            node,
+            listener,
+            &self.genesis,
+            &[1, 2, 3, 4],
+            tuning,
+        );
         config.keys.log.push(testbed::key("log 2"));
         Node::open(config).await.unwrap()
     }
@@ -191,14 +305,57 @@ impl Town {
     }
 
     async fn open_all(&self) -> BTreeMap<u64, Node> {
+        self.open_some(&self.addresses.keys().copied().collect::<Vec<_>>())
+            .await
+    }
+
+    /// Opens these, and waits until genesis is published on each.
+    pub(super) async fn open_some(&self, numbers: &[u64]) -> BTreeMap<u64, Node> {
         let mut nodes = BTreeMap::new();
-        for node in self.addresses.keys() {
+        for node in numbers {
             nodes.insert(*node, self.open(*node).await);
         }
         for node in nodes.values() {
-            node.published_at_least(TreeSize(1), PATIENCE).await.unwrap();
+            node.published_at_least(TreeSize(1), PATIENCE)
+                .await
+                .unwrap();
         }
         nodes
+    }
+
+    pub(super) fn tls(&self, node: u64) -> PeerTls {
+        let dir = self.dir.path().join(format!("certs/node-{node}"));
+        PeerTls {
+            ca: dir.join("peer-ca.pem"),
+            cert: dir.join("peer.pem"),
+            key: dir.join("peer.key"),
+        }
+    }
+
+    /// Puts a stopped node's data aside.
+    pub(super) fn copy_data(&self, node: u64, name: &str) {
+        copy(&self.data(node), &self.dir.path().join(name));
+    }
+
+    /// Takes a copy back in the place of a stopped node's data.
+    pub(super) fn restore_data(&self, node: u64, name: &str) {
+        std::fs::remove_dir_all(self.data(node)).unwrap();
+        copy(&self.dir.path().join(name), &self.data(node));
+    }
+
+    fn data(&self, node: u64) -> PathBuf {
+        self.dir.path().join(format!("data-{node}"))
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for item in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(item.file_name());
+        match item.file_type().unwrap().is_dir() {
+            true => copy(&item.path(), &target),
+            false => drop(std::fs::copy(item.path(), target).unwrap()),
+        }
     }
 }
 
@@ -206,7 +363,7 @@ fn free_address() -> SocketAddr {
     testbed::listener().local_addr().unwrap()
 }
 
-async fn submit(node: &Node, numbers: Range<u64>) -> Vec<Accepted> {
+pub(super) async fn submit(node: &Node, numbers: Range<u64>) -> Vec<Accepted> {
     submit_entries(node, numbers.map(consent).collect()).await
 }
 
@@ -223,26 +380,37 @@ async fn submit_entries(node: &Node, entries: Vec<SubmittedEntry>) -> Vec<Accept
 
 /// Submits a governance entry, which names the one before it.
 async fn govern(node: &Node, content: Content) {
-    let last = registry::governance(&node.linearizable(PATIENCE).await.unwrap()).unwrap().unwrap().last;
+    let last = registry::governance(&node.linearizable(PATIENCE).await.unwrap())
+        .unwrap()
+        .unwrap()
+        .last;
     let mut common = testbed::common(Clock::system().now_ms(), last.index.0);
     common.refers_to = Some(last);
     let body = Body { common, content }.to_json();
-    let entry = SubmittedEntry::sign(body.as_bytes(), &[&testbed::key("governance")], vec![]).unwrap();
+    let entry =
+        SubmittedEntry::sign(body.as_bytes(), &[&testbed::key("governance")], vec![]).unwrap();
     submit_entries(node, vec![entry]).await;
 }
 
 fn new_key(name: &str, key_use: KeyUse) -> Content {
-    Content::Key(governance::Key::Registered { key: testbed::new_key(name, key_use) })
+    Content::Key(governance::Key::Registered {
+        key: testbed::new_key(name, key_use),
+    })
 }
 
 /// The same tree, and the same receipt for every entry, on all nodes.
 fn assert_same(nodes: &BTreeMap<u64, Node>, size: TreeSize) {
     let views: Vec<_> = nodes.values().map(|node| node.view().unwrap()).collect();
-    let roots: BTreeSet<_> = views.iter().map(|view| view.root_at(size).unwrap().unwrap()).collect();
+    let roots: BTreeSet<_> = views
+        .iter()
+        .map(|view| view.root_at(size).unwrap().unwrap())
+        .collect();
     assert_eq!(roots.len(), 1);
     for index in (0..size.0).map(EntryIndex) {
-        let receipts: BTreeSet<String> =
-            views.iter().map(|view| view.receipt(index).unwrap().unwrap().to_string()).collect();
+        let receipts: BTreeSet<String> = views
+            .iter()
+            .map(|view| view.receipt(index).unwrap().unwrap().to_string())
+            .collect();
         assert_eq!(receipts.len(), 1, "receipts of {index} differ");
     }
 }
@@ -251,7 +419,10 @@ fn assert_same(nodes: &BTreeMap<u64, Node>, size: TreeSize) {
 async fn leader(nodes: &BTreeMap<u64, Node>) -> u64 {
     let found = async {
         loop {
-            if let Some((number, _)) = nodes.iter().find(|(_, node)| node.status().role == Role::Leader) {
+            if let Some((number, _)) = nodes
+                .iter()
+                .find(|(_, node)| node.status().role == Role::Leader)
+            {
                 return *number;
             }
             tokio::task::yield_now().await;
@@ -266,14 +437,16 @@ async fn wait_for(node: &Node, condition: impl Fn(&Status) -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, held).await.unwrap_or_else(|_| panic!("{:?}", node.status()));
+    timeout(PATIENCE, held)
+        .await
+        .unwrap_or_else(|_| panic!("{:?}", node.status()));
 }
 
 fn voters(status: &Status) -> Vec<u64> {
     status.voters.iter().map(|NodeNumber(node)| *node).collect()
 }
 
-async fn close(nodes: BTreeMap<u64, Node>) {
+pub(super) async fn close(nodes: BTreeMap<u64, Node>) {
     for node in nodes.into_values() {
         node.shutdown().await;
     }

@@ -53,6 +53,7 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         raft: raft.clone(),
         log,
         machine: machine.clone(),
+        fatal: fatal.clone(),
         clock: clock.clone(),
         shard: ledger.shard,
         cosign_key: config.keys.cosign,

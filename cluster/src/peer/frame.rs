@@ -38,8 +38,6 @@ pub(crate) enum Method {
     Submit,
     ReadIndex,
     Cosign,
-    Published,
-    NotesAfter,
     Clock,
     Root,
 }
@@ -56,8 +54,6 @@ impl Method {
             Method::Submit => "submit",
             Method::ReadIndex => "read-index",
             Method::Cosign => "cosign",
-            Method::Published => "published",
-            Method::NotesAfter => "notes-after",
             Method::Clock => "clock",
             Method::Root => "root",
         }

@@ -71,26 +71,6 @@ impl Peers {
         self.ask(peer, Method::Cosign, question, time).await
     }
 
-    /// Tells a peer of published checkpoints; answers with the size of the newest that it then has.
-    pub(crate) async fn publish(
-        &self,
-        peer: NodeNumber,
-        notes: &Notes,
-        time: Duration,
-    ) -> Result<u64, CallError> {
-        self.ask(peer, Method::Published, notes, time).await
-    }
-
-    /// A peer's published checkpoints above a size, oldest first, as many as it sends at a time.
-    pub(crate) async fn notes_after(
-        &self,
-        peer: NodeNumber,
-        size: TreeSize,
-        time: Duration,
-    ) -> Result<Notes, CallError> {
-        self.ask(peer, Method::NotesAfter, &size.0, time).await
-    }
-
     /// The peer's clock, in milliseconds since 1970.
     pub(crate) async fn clock(&self, peer: NodeNumber, time: Duration) -> Result<u64, CallError> {
         self.ask(peer, Method::Clock, &(), time).await
@@ -238,12 +218,6 @@ pub(crate) struct Cosign {
 pub(crate) struct Cosigned {
     /// The whole signature line of a note, without its line feed.
     pub(crate) line: String,
-}
-
-/// Published checkpoints for a peer, oldest first; perhaps none, to learn what it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Notes {
-    pub(crate) notes: Vec<String>,
 }
 
 const SUBMIT_BYTES_MAX: usize = 4 * 1024 * 1024;

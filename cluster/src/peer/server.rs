@@ -130,6 +130,7 @@ impl<S: Service> Context<S> {
         let places = Arc::new(Semaphore::new(CALLS_IN_FLIGHT_MAX));
         // Dropping the set aborts what the caller no longer waits for.
         let mut calls = JoinSet::new();
+        let mut denied = false;
         while let Some(bytes) = timeout(IDLE_TIME, frames.next()).await? {
             while calls.try_join_next().is_some() {}
             let Some((Head::Call(call), body)) = frame::decode(bytes?.freeze()) else {
@@ -137,7 +138,10 @@ impl<S: Service> Context<S> {
             };
             if let Err(denial) = self.admit(caller, &call) {
                 metrics::counter!("visto_peer_calls_denied_total").increment(1);
-                tracing::warn!(peer = caller.0, %denial, "peer call denied");
+                if !std::mem::replace(&mut denied, true) {
+                    // Once per connection: a removed node may go on calling for long.
+                    tracing::warn!(peer = caller.0, %denial, "peer call denied");
+                }
                 answer(&answers, call.id, Err(denial)).await;
                 continue;
             }

@@ -9,11 +9,12 @@ use ledger::{hash::Hash, id::NodeNumber, number::TreeSize};
 use openraft::error::{CheckIsLeaderError, RaftError};
 use parking_lot::RwLock;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::{
     client::Addresses,
     frame::{Denial, Method},
-    rpc::{Cosign, Cosigned, Notes, Submit, SubmitOutcome, answer, question},
+    rpc::{Cosign, Cosigned, Submit, SubmitOutcome, answer, question},
     server::Service,
     snapshot::Receiver,
 };
@@ -21,10 +22,7 @@ use crate::{
     clock::Clock,
     error::Error,
     face::{Outcome, Until},
-    publish::{
-        cosigner::Cosigner,
-        keeper::{Keeper, applied_by},
-    },
+    publish::{cosigner::Cosigner, keeper::applied_by},
     raft_types::Raft,
     store::machine::Machine,
 };
@@ -38,9 +36,9 @@ pub(crate) struct NodeService {
     pub(crate) own: NodeNumber,
     pub(crate) raft: Raft,
     pub(crate) machine: Machine,
+    pub(crate) tasks: TaskTracker,
     pub(crate) clock: Clock,
     pub(crate) cosigner: Arc<Cosigner>,
-    pub(crate) keeper: Arc<Keeper>,
     pub(crate) receiver: Receiver,
     pub(crate) roster: Arc<Roster>,
     pub(crate) addresses: Arc<Addresses>,
@@ -111,11 +109,7 @@ impl Service for NodeService {
             Method::Vote => answer(&self.raft.vote(question(&body)?).await.map_err(failed)?),
             Method::SnapshotOffer => answer(&self.receiver.offer(question(&body)?).await?),
             Method::SnapshotChunk => answer(&self.receiver.chunk(question(&body)?).await?),
-            Method::SnapshotInstall => {
-                let vote = self.receiver.install(question(&body)?).await?;
-                self.keeper.refresh().await.map_err(failed)?;
-                answer(&vote)
-            }
+            Method::SnapshotInstall => answer(&self.receiver.install(question(&body)?).await?),
             Method::Submit => {
                 let Submit { entries, until } = question(&body)?;
                 // Ends before the caller gives up, so that it hears what is known.
@@ -130,24 +124,6 @@ impl Service for NodeService {
             }
             Method::ReadIndex => answer(&self.read_index().await?),
             Method::Cosign => answer(&self.cosign(from, question(&body)?).await?),
-            Method::Published => {
-                let notes: Notes = question(&body)?;
-                answer(
-                    &self
-                        .keeper
-                        .take(notes, Instant::now() + APPLY_TIME)
-                        .await
-                        .map_err(failed)?
-                        .0,
-                )
-            }
-            Method::NotesAfter => answer(
-                &self
-                    .keeper
-                    .notes_after(TreeSize(question(&body)?))
-                    .await
-                    .map_err(failed)?,
-            ),
             Method::Clock => answer(&self.clock.now_ms()),
             Method::Root => answer(
                 &self
@@ -183,8 +159,9 @@ impl NodeService {
             return Err(Denial::Late);
         }
         let cosigner = self.cosigner.clone();
-        let decided =
-            blocking(move || cosigner.cosign(TreeSize(asked.size), Hash(asked.root))).await?;
+        let decided = self
+            .blocking(move || cosigner.cosign(TreeSize(asked.size), Hash(asked.root)))
+            .await?;
         decided.map(|line| Cosigned { line }).map_err(|refusal| {
             tracing::warn!(peer = from.0, own = self.own.0, size = asked.size, %refusal, "not cosigned");
             Denial::Refused(refusal.to_string())
@@ -193,17 +170,19 @@ impl NodeService {
 
     async fn root(&self, size: TreeSize) -> Result<Option<Hash>, Denial> {
         let machine = self.machine.clone();
-        blocking(move || machine.view()?.root_at(size)).await
+        self.blocking(move || machine.view()?.root_at(size)).await
     }
-}
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Denial> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(failed)?
-        .map_err(failed)
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Denial> {
+        self.tasks
+            .spawn_blocking(work)
+            .await
+            .map_err(failed)?
+            .map_err(failed)
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> Denial {

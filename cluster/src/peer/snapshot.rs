@@ -217,7 +217,11 @@ impl Receiver {
         let names = offer.manifest.files.iter().map(|file| &file.name);
         let paths: Vec<PathBuf> = names.map(|name| dir.path().join(name)).collect();
         // All at once: an empty file has no chunk.
-        let create = move || paths.into_iter().try_for_each(|path| File::create_new(path).map(drop));
+        let create = move || {
+            paths
+                .into_iter()
+                .try_for_each(|path| File::create_new(path).map(drop))
+        };
         blocking(create).await.map_err(failed)?;
         *current = Some(Receiving {
             id,

@@ -136,7 +136,12 @@ impl Cosigner {
         asked_root: Hash,
     ) -> Result<Result<String, CosignRefusal>, Error> {
         let view = self.machine.view()?;
-        let Some(own_root) = view.root_at(size)? else {
+        let own_root = if size == view.size() {
+            Some(view.root())
+        } else {
+            view.root_at(size)?
+        };
+        let Some(own_root) = own_root else {
             return Ok(Err(CosignRefusal::Behind));
         };
         let ends_at_ms = match size.0.checked_sub(1) {

@@ -19,7 +19,7 @@ use ledger::{
     number::TreeSize,
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     cosigner::Cosigner,
@@ -28,9 +28,8 @@ use super::{
 };
 use crate::{
     error::Error,
-    face::Published,
     peer::{client::Peers, rpc::Cosign},
-    raft_types::Raft,
+    raft_types::{Batch, Raft},
     store::machine::Machine,
 };
 
@@ -45,6 +44,7 @@ pub(crate) struct Publisher {
     pub(crate) peers: Peers,
     pub(crate) raft: Raft,
     pub(crate) machine: Machine,
+    pub(crate) tasks: TaskTracker,
     /// Least time from the start of one round to the start of the next.
     pub(crate) interval: Duration,
 }
@@ -58,14 +58,8 @@ impl Publisher {
     async fn rounds(&self) {
         let mut applied = self.machine.applied();
         let mut leadership = self.raft.server_metrics();
-        let mut led = false;
         loop {
             let leads = leadership.borrow_and_update().current_leader == Some(self.node.0);
-            if leads && !led {
-                // What the leader before published, and this node was not told of, is published all the same.
-                self.keeper.fetch(&self.peers, self.others()).await;
-            }
-            led = leads;
             let size = TreeSize(applied.borrow_and_update().tree_size);
             if !leads || size <= self.keeper.newest_size() {
                 let changed = tokio::select! {
@@ -140,12 +134,23 @@ impl Publisher {
             .chain(lines.into_values());
         let note = Note::new(text, lines.collect())
             .map_err(|_| RoundFailure::Note)?
-            .to_string()
-            .into();
-        self.keeper
-            .keep(vec![Published { size, root, note }])
+            .to_string();
+        // Through Raft: what a majority has on disk is published, on every node the same, and no leader's death takes it back.
+        let written = timeout_at(until, self.raft.client_write(Batch::of_note(note))).await;
+        written
+            .map_err(|_| RoundFailure::NotCommitted)?
+            .map_err(|_| RoundFailure::NotCommitted)?;
+        let mut newest = self.keeper.newest();
+        let shown =
+            newest.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.size >= size));
+        let shown = timeout_at(until, shown)
             .await
-            .map_err(RoundFailure::Store)
+            .is_ok_and(|shown| shown.is_ok());
+        if shown {
+            Ok(())
+        } else {
+            Err(RoundFailure::NotCommitted)
+        }
     }
 
     /// A node's signature line, or why there is none; this node's own is one among them.
@@ -157,7 +162,9 @@ impl Publisher {
     ) -> BoxFuture<'static, (NodeNumber, Result<String, String>)> {
         if node == self.node {
             let cosigner = self.cosigner.clone();
-            let signed = tokio::task::spawn_blocking(move || cosigner.cosign(size, root));
+            let signed = self
+                .tasks
+                .spawn_blocking(move || cosigner.cosign(size, root));
             async move {
                 let line = match signed.await {
                     Ok(Ok(Ok(line))) => Ok(line),
@@ -198,7 +205,8 @@ impl Publisher {
                 quorum,
             })
         };
-        tokio::task::spawn_blocking(pin)
+        self.tasks
+            .spawn_blocking(pin)
             .await
             .map_err(|_| RoundFailure::Stopped)?
             .map_err(RoundFailure::Store)
@@ -212,13 +220,6 @@ impl Publisher {
             .membership()
             .voter_ids()
             .map(NodeNumber)
-            .collect()
-    }
-
-    fn others(&self) -> Vec<NodeNumber> {
-        self.voters()
-            .into_iter()
-            .filter(|node| *node != self.node)
             .collect()
     }
 }
@@ -236,6 +237,8 @@ enum RoundFailure {
     NoMajority(usize),
     #[error("this node does not hold the log key in force")]
     NoLogKey,
+    #[error("the checkpoint was not committed in time")]
+    NotCommitted,
     #[error("the note cannot be made")]
     Note,
     #[error("the node is shutting down")]

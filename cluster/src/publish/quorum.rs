@@ -130,6 +130,14 @@ impl Quorum {
     }
 }
 
+/// The size that a note states; nothing about it is believed yet.
+pub(crate) fn stated_size(note: &str) -> Option<TreeSize> {
+    let note = Note::parse(note.as_bytes()).ok()?;
+    Checkpoint::parse(note.text())
+        .ok()
+        .map(|checkpoint| checkpoint.size)
+}
+
 /// More than half of `all`; nobody is a majority of nobody.
 pub(crate) fn is_majority(some: &BTreeSet<NodeNumber>, all: &BTreeSet<NodeNumber>) -> bool {
     some.intersection(all).count() * 2 > all.len()
@@ -180,8 +188,6 @@ pub(crate) enum NotPublished {
     NoMajority,
     #[error("it is another log's")]
     OtherLog,
-    #[error("its root is not this node's own")]
-    OtherRoot,
 }
 
 fn verifier<S: State>(
@@ -194,4 +200,154 @@ fn verifier<S: State>(
     Ok(record
         .zip(name)
         .map(|(record, name)| VerifierKey::new(name, signature_type, record.public_key)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )]
+    use ledger::{
+        admission::{self, Applied, LedgerInfo, Stamp},
+        cosignature,
+        entry::{genesis_keys, verify},
+        state::MemoryState,
+    };
+
+    use super::*;
+    use crate::testbed::{self, LEDGER};
+
+    const SIZE: TreeSize = TreeSize(1);
+    const ROOT: Hash = Hash([5; 32]);
+
+    #[test]
+    fn opens_what_the_log_and_a_majority_signed() {
+        let (names, quorum) = three();
+        for (signers, expected) in [
+            (&[1, 2][..], Ok(())),
+            (&[1, 2, 3], Ok(())),
+            (&[2, 3], Ok(())),
+            (&[1], Err(NotPublished::NoMajority)),
+            (&[], Err(NotPublished::NoMajority)),
+            (&[2, 2], Err(NotPublished::NoMajority)),
+            (&[2, 4, 5], Err(NotPublished::NoMajority)),
+        ] {
+            let opened = quorum.open(&note(&names, true, signers));
+            assert_eq!(opened.clone().map(drop), expected, "{signers:?}");
+            if let Ok(published) = opened {
+                assert_eq!((published.size, published.root), (SIZE, ROOT));
+            }
+        }
+    }
+
+    #[test]
+    fn the_log_must_sign_and_every_known_line_must_hold() {
+        let (names, quorum) = three();
+        assert_eq!(
+            quorum.open(&note(&names, false, &[1, 2, 3])),
+            Err(NotPublished::Signature)
+        );
+        let good = note(&names, true, &[1, 2, 3]);
+        let other_root = good.replacen(
+            &names.checkpoint_text(SIZE, ROOT),
+            &names.checkpoint_text(SIZE, Hash([6; 32])),
+            1,
+        );
+        assert_eq!(quorum.open(&other_root), Err(NotPublished::Signature));
+        let shard = Names::new(LEDGER, 2).unwrap();
+        assert!(
+            quorum.open(&note(&shard, true, &[1, 2, 3])).is_err(),
+            "another shard's"
+        );
+        assert_eq!(quorum.open("no note"), Err(NotPublished::Malformed));
+        assert_eq!(stated_size(&good), Some(SIZE));
+        assert_eq!(stated_size("no note"), None);
+    }
+
+    #[test]
+    fn a_line_counts_for_its_node_alone() {
+        let (names, quorum) = three();
+        let text = names.checkpoint_text(SIZE, ROOT);
+        let line = cosign(&names, 2, &text).to_string();
+        assert!(quorum.verify_line(NodeNumber(2), &text, &line).is_some());
+        assert!(quorum.verify_line(NodeNumber(1), &text, &line).is_none());
+        assert!(quorum.verify_line(NodeNumber(4), &text, &line).is_none());
+        assert!(
+            quorum
+                .verify_line(
+                    NodeNumber(2),
+                    &names.checkpoint_text(TreeSize(2), ROOT),
+                    &line
+                )
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn majorities() {
+        let set = |nodes: &[u64]| {
+            nodes
+                .iter()
+                .copied()
+                .map(NodeNumber)
+                .collect::<BTreeSet<_>>()
+        };
+        assert!(!is_majority(&set(&[]), &set(&[])));
+        assert!(is_majority(&set(&[1]), &set(&[1])));
+        assert!(!is_majority(&set(&[1, 2]), &set(&[1, 2, 3, 4])));
+        assert!(is_majority(&set(&[1, 2, 4]), &set(&[1, 2, 3, 4])));
+        assert!(!is_majority(&set(&[1, 8, 9]), &set(&[1, 2, 3])));
+    }
+
+    /// The quorum of a ledger that three nodes founded.
+    fn three() -> (Names, Quorum) {
+        let peers = [1, 2, 3]
+            .map(|node| (node, "127.0.0.1:1".parse().unwrap()))
+            .into();
+        let genesis = testbed::genesis(&peers);
+        let entry = verify(genesis.clone(), LEDGER, &genesis_keys(&genesis).unwrap())
+            .unwrap_or_else(|_| panic!("genesis"));
+        let stamp = Stamp {
+            index: EntryIndex(0),
+            accepted_at_ms: entry.body().common.occurred_at_ms,
+            body_salt: [0; 32],
+        };
+        let mut state = MemoryState::default();
+        let ledger = LedgerInfo {
+            name: LEDGER.to_owned(),
+            shard: 1,
+        };
+        let Applied::Accepted(effects) = admission::apply(&state, entry, stamp, &ledger).unwrap()
+        else {
+            panic!("genesis")
+        };
+        state.write(&effects.writes);
+        let names = Names::new(LEDGER, 1).unwrap();
+        let quorum = Quorum::at(&state, &names, SIZE, &BTreeSet::new()).unwrap();
+        (names, quorum)
+    }
+
+    fn note(names: &Names, by_log: bool, signers: &[u64]) -> String {
+        let text = names.checkpoint_text(SIZE, ROOT);
+        let log = SignatureLine::sign(&names.origin, &testbed::key("log"), &text);
+        let lines = by_log
+            .then_some(log)
+            .into_iter()
+            .chain(signers.iter().map(|node| cosign(names, *node, &text)));
+        let lines: Vec<_> = lines.collect();
+        Note::new(text, lines).unwrap().to_string()
+    }
+
+    fn cosign(names: &Names, node: u64, text: &str) -> SignatureLine {
+        let key = testbed::key(&format!("cosign {node}"));
+        cosignature::cosign(
+            &names.node(NodeNumber(node)).unwrap(),
+            &key,
+            text,
+            1_700_000_000,
+        )
+    }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Applied {
     pub(crate) root: [u8; 32],
     /// Time of the last entry, milliseconds since 1970.
     pub(crate) accepted_at_ms: u64,
+    /// Size of the newest published checkpoint.
+    pub(crate) published_size: u64,
 }
 
 impl Applied {
@@ -28,6 +30,7 @@ impl Applied {
             tree_size: 0,
             root: *ledger::merkle::empty_root().as_bytes(),
             accepted_at_ms: 0,
+            published_size: 0,
         }
     }
 }

@@ -2,12 +2,12 @@
 //! What a committed raft_entry does to the state. Judging is the ledger's; this file gives it the state, and writes what it says.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ledger::admission::{self, LedgerInfo, Stamp};
 use ledger::entry::VerifiedEntry;
-use ledger::merkle::Frontier;
+use ledger::merkle::{self, Frontier};
 use ledger::number::{EntryIndex, TreeSize};
 use ledger::refusal::Refused;
 use ledger::state::{State, StateKey};
@@ -20,7 +20,8 @@ use super::keys::{self, state_cf, state_meta};
 use super::state_dir::read_applied;
 use super::verify::VerifyPool;
 use super::view::{DbNodes, DbState, read_entry};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::publish::quorum::{Names, Quorum, stated_size};
 use crate::raft_types::{Batch, BatchResult, ItemResult, RaftEntry};
 
 /// A write is handed to RocksDB when it has grown to this, at the end of a raft_entry: a long run of them must not all be held in memory.
@@ -76,7 +77,15 @@ impl Apply {
                     self.applied.membership = StoredMembership::new(Some(entry.log_id), membership);
                     BatchResult::default()
                 }
-                EntryPayload::Normal(batch) => self.batch(&batch, &mut write, ledger, verifier)?,
+                EntryPayload::Normal(batch) => {
+                    let result = self.batch(&batch, &mut write, ledger, verifier)?;
+                    if let Some(note) = &batch.note {
+                        // The tree is read back to check the note, so what is pending of it is written first.
+                        self.commit(std::mem::take(&mut write))?;
+                        self.publish(note, &mut write, ledger)?;
+                    }
+                    result
+                }
             };
             results.push(result);
             self.applied.raft_log_id = Some(entry.log_id);
@@ -179,6 +188,43 @@ impl Apply {
         self.applied.tree_size = index + 1;
         self.applied.accepted_at_ms = stamp.accepted_at_ms;
         Ok(result)
+    }
+
+    /// Keeps a checkpoint as published, if it is one: the log and a majority of the nodes in force signed it, and it is newer than the last.
+    /// Which ones a ledger keeps is so the same on every node.
+    ///
+    /// # Errors
+    /// `Diverged` if its root is not this node's own: a majority computed another tree.
+    fn publish(&mut self, note: &str, write: &mut Write, ledger: &LedgerInfo) -> Result<(), Error> {
+        let opened = stated_size(note).filter(|size| {
+            (self.applied.published_size + 1..=self.applied.tree_size).contains(&size.0)
+        });
+        let (Some(size), Some(names)) = (opened, Names::new(&ledger.name, ledger.shard)) else {
+            return Ok(());
+        };
+        let quorum = Quorum::at(&DbState::new(&self.db), &names, size, &BTreeSet::new())?;
+        let published = match quorum.open(note) {
+            Ok(published) => published,
+            Err(reason) => {
+                tracing::error!(%reason, size = size.0, "a leader proposed a checkpoint that is not published");
+                return Ok(());
+            }
+        };
+        if published.root != merkle::root(size, &DbNodes::new(&self.db))? {
+            return Err(Error::new(
+                ErrorKind::Diverged,
+                format!(
+                    "a majority of nodes published another root at size {size} than this node computed"
+                ),
+            ));
+        }
+        write.batch.put_cf(
+            self.db.cf(state_cf::PUBLISHED)?,
+            keys::number(size.0),
+            published.encode()?,
+        );
+        self.applied.published_size = size.0;
+        Ok(())
     }
 
     /// The answer that the entry got when it came first.

@@ -11,7 +11,6 @@ use openraft::{
     StorageIOError,
 };
 use parking_lot::Mutex;
-use rocksdb::WriteBatch;
 use rocksdb::checkpoint::Checkpoint;
 use tokio::sync::watch;
 
@@ -19,13 +18,11 @@ use super::applied::Applied;
 use super::apply::Apply;
 use super::db::Db;
 use super::fatal::Fatal;
-use super::keys::{self, state_cf};
 use super::snapshot::{Manifest, SnapshotDir, Snapshots, hash_files, sync_dir};
 use super::state_dir::{StateDir, read_applied};
 use super::verify::VerifyPool;
 use super::view::View;
 use crate::error::{Error, ErrorKind};
-use crate::face::Published;
 use crate::raft_types::{
     BatchResult, RaftEntry, RaftLogId, RaftMembership, RaftSnapshotMeta, StorageError, TypeConfig,
 };
@@ -87,24 +84,6 @@ impl Machine {
     /// Writes what is applied into table files.
     pub(crate) fn flush(&self) -> Result<(), Error> {
         self.state().flush()
-    }
-
-    /// Keeps published checkpoints. Not fsynced: after a power cut peers still have them.
-    pub(crate) fn put_published(&self, published: &[Published]) -> Result<(), Error> {
-        self.0.fatal.check()?;
-        // Under the lock of the state: one installed meanwhile must not lose them.
-        let _core = self.0.core.lock();
-        let db = self.state();
-        let mut batch = WriteBatch::default();
-        for one in published {
-            batch.put_cf(
-                db.cf(state_cf::PUBLISHED)?,
-                keys::number(one.size.0),
-                one.encode()?,
-            );
-        }
-        db.write(batch, false)
-            .map_err(|error| self.0.fatal.latch(error))
     }
 
     /// Changes after each apply, when its write is readable.

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! A real node, and a peer that asks it for what it must not do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ledger::{hash::Hash, id::NodeNumber, number::TreeSize};
+use tokio_util::sync::CancellationToken;
+
+use super::tests::{PATIENCE, Town, submit};
+use crate::{
+    ErrorKind, Node,
+    peer::{
+        client::{Addresses, CallError, Peers},
+        frame::{ClusterId, Denial},
+        rpc::Cosign,
+        tls::Identity,
+    },
+    testbed,
+};
+
+const FIRST: NodeNumber = NodeNumber(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cosigns_its_own_tree_alone_and_never_below_what_it_cosigned() {
+    let town = Town::new(3, testbed::tuning());
+    let nodes = town.open_some(&[1, 2]).await;
+    let peer = caller(&town, 3);
+    submit(&nodes[&1], 1..11).await;
+    let (size, root) = (11, nodes[&1].view().unwrap().root());
+    nodes[&1]
+        .published_at_least(TreeSize(size), PATIENCE)
+        .await
+        .unwrap();
+
+    let ask = |size, root: Hash| {
+        let peer = &peer;
+        async move {
+            peer.cosign(
+                FIRST,
+                &Cosign { size, root: root.0 },
+                Duration::from_secs(5),
+            )
+            .await
+        }
+    };
+    let line = ask(size, root).await.unwrap().line;
+    assert!(line.starts_with("— ledger.test.example/node/1 "), "{line}");
+    let refused = |reason: &str| Err(CallError::Denied(Denial::Refused(reason.to_owned())));
+    assert_eq!(
+        ask(size, Hash([7; 32])).await.map(drop),
+        refused("it computed another root")
+    );
+    let earlier = nodes[&1]
+        .view()
+        .unwrap()
+        .root_at(TreeSize(5))
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        ask(5, earlier).await.map(drop),
+        refused("it cosigned size 11 already")
+    );
+    assert_eq!(
+        ask(0, Hash::ZERO).await.map(drop),
+        refused("the empty tree is not cosigned")
+    );
+    assert_eq!(
+        ask(1000, root).await.map(drop),
+        Err(CallError::Denied(Denial::Late)),
+        "not applied"
+    );
+    super::tests::close(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_older_than_what_was_signed_stop_the_node() {
+    let town = Town::new(3, testbed::tuning());
+    let mut nodes = town.open_some(&[1, 2, 3]).await;
+    submit(&nodes[&1], 1..3).await;
+    nodes.remove(&3).unwrap().shutdown().await;
+    town.copy_data(3, "before");
+    nodes.insert(3, town.open(3).await);
+    // Until the third has cosigned what was written after the copy.
+    let mut number = 3;
+    while !nodes[&1].published().unwrap().note.contains("/node/3 ") || number < 5 {
+        submit(&nodes[&1], number..number + 1).await;
+        number += 1;
+    }
+    nodes.remove(&3).unwrap().shutdown().await;
+    town.restore_data(3, "before");
+    let restored: Node = town.open(3).await;
+    let error = tokio::time::timeout(PATIENCE, restored.fatal())
+        .await
+        .unwrap();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(
+        error.to_string().contains("older than what it signed"),
+        "{error}"
+    );
+    nodes.insert(3, restored);
+    super::tests::close(nodes).await;
+}
+
+/// Somebody who has a node's certificate.
+pub(super) fn caller(town: &Town, node: u64) -> Peers {
+    let identity = Identity::load(&town.tls(node), testbed::LEDGER, NodeNumber(node)).unwrap();
+    let cluster = ClusterId::new(testbed::LEDGER, Hash::of(&[town.genesis.pae()]));
+    let addresses: BTreeMap<_, _> = town
+        .addresses
+        .iter()
+        .map(|(node, address)| (NodeNumber(*node), address.to_string()))
+        .collect();
+    Peers::new(
+        Arc::new(identity),
+        cluster,
+        Arc::new(Addresses::new(addresses)),
+        CancellationToken::new(),
+    )
+}
