@@ -107,7 +107,7 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Purge { count } => {
                 let count = model.entries.len().min(count as usize);
-                if let Some((upto, _)) = model.entries.drain(..count).last() {
+                if let Some((upto, _)) = model.entries.drain(..count).next_back() {
                     model.purged = Some(upto);
                     log.purge(upto).await.unwrap();
                 }
