@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, header};
 use cluster::{ErrorKind, Node, Published, View};
 use ledger::{admission::LedgerInfo, id::InstitutionId};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     auth::{self, Reader},
@@ -36,6 +37,8 @@ pub struct App {
     pub clients: Buckets<IpAddr>,
     /// Rate by institution.
     pub institutions: Buckets<InstitutionId>,
+    /// Searches under way.
+    searches: Arc<Semaphore>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// Renders the metrics, if they are recorded.
@@ -58,6 +61,7 @@ impl App {
             bodies: Budget::new(limits.body_memory_mib, timeouts.body),
             clients: Buckets::new(limits.requests_per_second, limits.requests_burst),
             institutions: Buckets::new(limits.entries_per_second, limits.entries_burst),
+            searches: Arc::new(Semaphore::new(searches_max())),
             timeouts,
             metrics,
         }
@@ -129,6 +133,45 @@ impl App {
         }
     }
 
+    /// Gives back what was charged for entries that cost nothing new.
+    pub fn give_back(&self, institution: &InstitutionId, cost: u32) {
+        self.institutions
+            .give_back(institution.clone(), cost, Instant::now());
+    }
+
+    /// Charges a client for lines of a batch that made work and no entry: garbage, and what was accepted before. Nobody needs a key to send those.
+    pub fn charge_client(&self, cost: u32, notes: &Notes) {
+        if let Some(client) = notes.client().filter(|_| cost > 0) {
+            notes.quota(self.clients.drain(client, cost, Instant::now()));
+        }
+    }
+
+    /// Runs a search off the async threads, a few at a time, and charges the institution for the rows that it looked at.
+    ///
+    /// # Errors
+    /// Those of the search; `overloaded` if others are before it for too long.
+    pub async fn search<T: Send + 'static>(
+        &self,
+        reader: &Reader,
+        work: impl FnOnce() -> Result<(T, usize), Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let waiting = Arc::clone(&self.searches).acquire_owned();
+        let permit = timeout(self.timeouts.submit, waiting)
+            .await
+            .map_err(|_| Fault::Overloaded)?
+            .map_err(|_| Fault::ShuttingDown)?;
+        let found = blocking(move || {
+            // Held by the work itself: whoever asked may be gone while it still runs.
+            let _permit = permit;
+            work()
+        });
+        let (found, rows) = found.await?;
+        let cost = u32::try_from(rows / ROWS_PER_TOKEN).unwrap_or(u32::MAX);
+        self.institutions
+            .drain(reader.institution().clone(), cost, Instant::now());
+        Ok(found)
+    }
+
     /// The newest published checkpoint.
     ///
     /// # Errors
@@ -136,6 +179,14 @@ impl App {
     pub fn published(&self) -> Result<Arc<Published>, Fault> {
         self.node.published().ok_or(Fault::NotFound)
     }
+}
+
+/// Rows that a search may look at for one token of its institution's rate; looking at one costs about as much as verifying a signature.
+const ROWS_PER_TOKEN: usize = 4;
+
+/// Searches read and parse: more of them at once than twice the cores would only take the submissions' time.
+fn searches_max() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from) * 2
 }
 
 /// Runs work that reads the store or verifies signatures off the async threads.

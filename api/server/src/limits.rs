@@ -68,8 +68,39 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     /// # Errors
     /// The bucket holds fewer; nothing was taken. The client waits `retry_after_seconds`.
     pub fn take(&self, key: K, cost: u32, now: Instant) -> Result<Quota, TooFast> {
-        let full = u64::from(self.burst) * MICRO;
         let cost = u64::from(cost.min(self.burst)) * MICRO;
+        self.with_bucket(key, now, |bucket| {
+            if bucket.micro >= cost {
+                bucket.micro -= cost;
+                return Ok(self.quota(bucket.micro));
+            }
+            let missing = cost - bucket.micro;
+            Err(TooFast {
+                quota: self.quota(bucket.micro),
+                retry_after_seconds: self.seconds_for(missing).max(1),
+            })
+        })
+    }
+
+    /// Takes up to `cost` tokens, as many as there are: for work that showed only afterwards how much it was.
+    pub fn drain(&self, key: K, cost: u32, now: Instant) -> Quota {
+        let cost = u64::from(cost) * MICRO;
+        self.with_bucket(key, now, |bucket| {
+            bucket.micro = bucket.micro.saturating_sub(cost);
+            self.quota(bucket.micro)
+        })
+    }
+
+    /// Gives back `cost` tokens that [`Buckets::take`] took for work that was not done.
+    pub fn give_back(&self, key: K, cost: u32, now: Instant) {
+        let cost = u64::from(cost.min(self.burst)) * MICRO;
+        self.with_bucket(key, now, |bucket| {
+            bucket.micro = bucket.micro.saturating_add(cost).min(self.full());
+        });
+    }
+
+    fn with_bucket<T>(&self, key: K, now: Instant, work: impl FnOnce(&mut Bucket) -> T) -> T {
+        let full = self.full();
         let mut buckets = self.buckets.lock();
         let mut key = Some(key);
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
@@ -84,29 +115,23 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
             filled_at: now,
         });
         bucket.micro = self.filled(bucket, now);
-        bucket.filled_at = now;
-        if bucket.micro >= cost {
-            bucket.micro -= cost;
-            return Ok(self.quota(bucket.micro));
-        }
-        let missing = cost - bucket.micro;
-        Err(TooFast {
-            quota: self.quota(bucket.micro),
-            retry_after_seconds: self.seconds_for(missing).max(1),
-        })
+        // Callers take their time before the lock, so it may be older than what the one before noted.
+        bucket.filled_at = bucket.filled_at.max(now);
+        work(bucket)
+    }
+
+    fn full(&self) -> u64 {
+        u64::from(self.burst) * MICRO
     }
 
     fn filled(&self, bucket: &Bucket, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(bucket.filled_at);
         let gained = micros(elapsed).saturating_mul(u64::from(self.per_second));
-        bucket
-            .micro
-            .saturating_add(gained)
-            .min(u64::from(self.burst) * MICRO)
+        bucket.micro.saturating_add(gained).min(self.full())
     }
 
     fn quota(&self, micro: u64) -> Quota {
-        let full = u64::from(self.burst) * MICRO;
+        let full = self.full();
         Quota {
             limit: self.burst,
             remaining: u32::try_from(micro / MICRO).unwrap_or(u32::MAX),
@@ -188,6 +213,23 @@ mod tests {
             buckets
                 .take("a", 1_000, start + Duration::from_secs(10))
                 .is_ok()
+        );
+    }
+
+    #[test]
+    fn what_a_call_cost_is_taken_afterwards_and_what_it_did_not_is_given_back() {
+        let buckets = Buckets::new(1, 10);
+        let start = Instant::now();
+        assert_eq!(buckets.drain("a", 4, start).remaining, 6);
+        assert_eq!(buckets.drain("a", 100, start).remaining, 0);
+        assert!(buckets.take("a", 1, start).is_err());
+        buckets.give_back("a", 3, start);
+        assert!(buckets.take("a", 3, start).is_ok());
+        buckets.give_back("a", 1_000, start);
+        assert_eq!(
+            buckets.take("a", 1, start).map(|quota| quota.remaining),
+            Ok(9),
+            "never more than full"
         );
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Around every request: an id, the client's rate, the access log, metrics, and the headers that every answer has.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -30,11 +30,24 @@ pub struct Notes(Arc<Mutex<Noted>>);
 
 #[derive(Clone, Default)]
 struct Noted {
+    client: Option<IpAddr>,
     consumer: Option<String>,
     quota: Option<Quota>,
 }
 
 impl Notes {
+    /// Notes on a request of this client.
+    pub fn of(client: Option<IpAddr>) -> Notes {
+        let notes = Notes::default();
+        notes.0.lock().client = client;
+        notes
+    }
+
+    /// Whose rate the request counts for; none if no listener brought it.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.0.lock().client.map(client_prefix)
+    }
+
     /// The institution that asks, once it is known.
     pub fn consumer(&self, institution: &str) {
         self.0.lock().consumer = Some(institution.to_owned());
@@ -66,11 +79,13 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         .extensions()
         .get::<ClientAddress>()
         .map(|ClientAddress(address)| address.ip());
-    let notes = Notes::default();
+    let notes = Notes::of(client);
     request.extensions_mut().insert(notes.clone());
 
     // A request that no listener brought (a test's) has no address to limit.
-    let limited = client.map(|ip| app.clients.take(client_prefix(ip), 1, started));
+    let limited = notes
+        .client()
+        .map(|prefix| app.clients.take(prefix, 1, started));
     let mut response = REQUEST_ID
         .scope(id.clone(), async {
             match limited {

@@ -4,7 +4,7 @@
 use cluster::View;
 use ledger::{
     base64,
-    body::{Body, Content, EntryType},
+    body::{Body, Content, EntryType, access::Visibility},
     disclosure,
     entry::StoredEntry,
     finding::Findings,
@@ -25,6 +25,7 @@ use crate::{
     auth::Reader,
     problem::Fault,
     release::Recorded,
+    search::persons,
 };
 
 /// An entry that a reader may see, not yet shown. Made by [`Seen::look`] and [`Seen::look_public`] alone, which ask the rules of reading.
@@ -95,6 +96,26 @@ impl Seen {
     /// The parsed body, to choose by, never to answer with; absent once erased.
     pub fn body(&self) -> Option<&Body> {
         self.body.as_ref()
+    }
+
+    /// The persons whose lists will show that this entry was read. A sealed access names nobody: until it is released nothing under a person's
+    /// ref tells of it, the reading of it neither.
+    pub fn persons_to_name(&self) -> Vec<Hash> {
+        match self.body.as_ref() {
+            Some(body) if !is_sealed(body) => persons(body),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Bytes of payload and disclosures as stored.
+    pub fn bytes(&self) -> usize {
+        let payload = self
+            .stored
+            .body
+            .as_ref()
+            .map_or(0, |body| body.payload.len());
+        let disclosures = self.stored.disclosures.iter().map(String::len);
+        payload + disclosures.sum::<usize>()
     }
 
     /// The entry for its reader.
@@ -180,6 +201,13 @@ impl Seen {
             withheld: u32::try_from(withheld).unwrap_or(u32::MAX),
             receipt: view.receipt(self.index)?.map(|receipt| receipt.to_string()),
         })
+    }
+}
+
+fn is_sealed(body: &Body) -> bool {
+    match &body.content {
+        Content::Access(access) => access.visibility != Visibility::Visible,
+        _ => false,
     }
 }
 

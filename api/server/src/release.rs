@@ -23,6 +23,8 @@ use crate::{auth::Reader, problem::Fault};
 
 /// A poll that asks the same again within this time shares the `read` entry of the first.
 const POLL: Duration = Duration::from_secs(60);
+/// Most persons that one `read` entry names; an answer about more has several.
+pub const READ_SUBJECTS_MAX: usize = 200;
 /// Most polls remembered; beyond that every answer has a `read` entry of its own.
 const POLLS_MAX: usize = 16_384;
 
@@ -41,7 +43,7 @@ pub struct Release {
     pub count: u64,
     /// Tree size that the answer reflects.
     pub tree_size: TreeSize,
-    /// Persons that were asked for; their lists will show the reading.
+    /// Persons that were asked for, and those whose data is released; their lists will show the reading.
     pub subjects: Vec<Hash>,
 }
 
@@ -60,7 +62,8 @@ impl Recorder {
         }
     }
 
-    /// Commits the `read` entry of an answer, unless the same poll did within the last minute.
+    /// Commits the `read` entry of an answer, unless the same poll did within the last minute. Beyond [`READ_SUBJECTS_MAX`] persons there
+    /// are several entries, and all are committed before anything leaves.
     ///
     /// A crash after the commit and before the answer leaves a reading on record that nobody got: the safe side.
     ///
@@ -82,23 +85,15 @@ impl Recorder {
         {
             return Ok(Recorded(()));
         }
-        let (content, disclosures) = content(reader, release)?;
-        match node
-            .write_own(content, disclosures, Until::Committed, self.deadline)
-            .await
-        {
-            Outcome::Accepted(_) => {
-                self.remember(poll, now);
-                Ok(Recorded(()))
-            }
-            Outcome::Refused(refused) => Err(Fault::internal(format_args!(
-                "a read entry was refused: {}",
-                refused.refusal
-            ))),
-            Outcome::Failed(failure) => Err(failure.into()),
-            // Nothing was asked to be written, so to the reader this is a failure to answer, not an unknown outcome.
-            Outcome::Unknown => Err(Fault::NoQuorum),
+        for subjects in chunks(&release.subjects) {
+            let (content, disclosures) = content(reader, release, subjects)?;
+            let outcome = node
+                .write_own(content, disclosures, Until::Committed, self.deadline)
+                .await;
+            committed(outcome)?;
         }
+        self.remember(poll, now);
+        Ok(Recorded(()))
     }
 
     fn remember(&self, poll: Hash, now: Instant) {
@@ -109,6 +104,28 @@ impl Recorder {
         if polls.len() < POLLS_MAX {
             polls.insert(poll, now);
         }
+    }
+}
+
+/// The persons by entry; an answer about nobody in particular has an entry too.
+fn chunks(subjects: &[Hash]) -> Vec<&[Hash]> {
+    if subjects.is_empty() {
+        vec![subjects]
+    } else {
+        subjects.chunks(READ_SUBJECTS_MAX).collect()
+    }
+}
+
+fn committed(outcome: Outcome) -> Result<(), Fault> {
+    match outcome {
+        Outcome::Accepted(_) => Ok(()),
+        Outcome::Refused(refused) => Err(Fault::internal(format_args!(
+            "a read entry was refused: {}",
+            refused.refusal
+        ))),
+        Outcome::Failed(failure) => Err(failure.into()),
+        // Nothing was asked to be written, so to the reader this is a failure to answer, not an unknown outcome.
+        Outcome::Unknown => Err(Fault::NoQuorum),
     }
 }
 
@@ -137,6 +154,8 @@ fn poll(reader: &Reader, release: &Release) -> Hash {
         .map(|text| Hash::of(&[text.as_bytes()]))
         .collect();
     hashes.push(release.question);
+    // A poll that comes to show another person's data is a reading of its own.
+    hashes.extend(&release.subjects);
     let parts: Vec<&[u8]> = hashes
         .iter()
         .map(|hash| hash.as_bytes().as_slice())
@@ -144,7 +163,11 @@ fn poll(reader: &Reader, release: &Release) -> Hash {
     Hash::of(&parts)
 }
 
-fn content(reader: &Reader, release: &Release) -> Result<(Content, Vec<String>), Fault> {
+fn content(
+    reader: &Reader,
+    release: &Release,
+    named: &[Hash],
+) -> Result<(Content, Vec<String>), Fault> {
     let mut disclosures = Vec::new();
     let mut disclose = |value: &Value<'_>| -> Result<Hash, Fault> {
         let mut salt = [0; 16];
@@ -174,8 +197,8 @@ fn content(reader: &Reader, release: &Release) -> Result<(Content, Vec<String>),
         }),
         None => None,
     };
-    let mut subjects = Vec::with_capacity(release.subjects.len());
-    for subject in &release.subjects {
+    let mut subjects = Vec::with_capacity(named.len());
+    for subject in named {
         let text = ledger::base64::url_encode(subject.as_bytes());
         subjects.push(Disclosed {
             digest: disclose(&Value::object([("ref", Value::text(text.as_str()))]))?,

@@ -4,6 +4,8 @@
 //! A household is asserted, not indexed: its answer is its spells of membership, as the household entries that the reader may see say, and
 //! each member's list cut to the spells by the time when an access occurred.
 
+use std::collections::BTreeSet;
+
 use cluster::View;
 use ledger::{
     admission::{Row, RowKind},
@@ -25,14 +27,19 @@ use crate::{
     form::{Form, bad},
     present::Seen,
     problem::{Fault, RequestFault},
+    release::READ_SUBJECTS_MAX,
 };
 
 pub mod rows;
 
 /// Items on a page when the query does not say.
 pub const PAGE_ITEMS_DEFAULT: u32 = 50;
-/// Most rows looked at for one page: a page may be short and still have a next one.
+/// Most rows looked at for one page, up to the next multiple of [`GRID`] below: a page may be short and still have a next one.
 const ROWS_PER_PAGE_MAX: usize = 4_000;
+/// A page that ends for its rows ends at a multiple of this, so that its cursor names no entry that the reader may not see.
+const GRID: u64 = 1_024;
+/// Stored bytes of the entries on one page: what a page costs in memory is a few times this.
+const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Most entries about one household that are read to know its members.
 pub const COMPOSITIONS_MAX: usize = 2_000;
 
@@ -185,43 +192,57 @@ impl Query {
                 vec![Row::operator(institution, operator)]
             }
         };
-        let subjects = match (&self.target, &spells) {
-            (Target::Subject(person), _) => vec![*person],
-            (Target::Household(_), Some(spells)) => {
-                let mut members: Vec<Hash> = spells.iter().map(|spell| spell.person).collect();
-                members.dedup();
-                members.truncate(RELEASED_SUBJECTS_MAX);
-                members
-            }
-            _ => Vec::new(),
+        let mut named: BTreeSet<Hash> = match &self.target {
+            Target::Subject(person) => BTreeSet::from([*person]),
+            Target::Household(_) => spells.iter().flatten().map(|spell| spell.person).collect(),
+            Target::Institution(_) | Target::Operator(..) => BTreeSet::new(),
         };
+        let named_max = named.len().max(READ_SUBJECTS_MAX);
         let mut selection = Selection {
             seen: Vec::new(),
             next: None,
             spells,
-            subjects,
+            subjects: Vec::new(),
+            rows: 0,
         };
         let mut rows = Rows::new(view, lists, before);
         let wanted = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        for _ in 0..ROWS_PER_PAGE_MAX {
-            let Some(index) = rows.take_newest()? else {
-                return Ok(selection);
-            };
-            if selection.seen.len() == wanted {
-                selection.next = Some(index.0 + 1);
-                return Ok(selection);
+        let mut bytes = 0;
+        let mut end = None;
+        while let Some(index) = rows.take_newest()? {
+            if end.is_some_and(|end| index.0 < end) {
+                selection.next = end;
+                break;
+            }
+            selection.rows += 1;
+            if selection.rows == ROWS_PER_PAGE_MAX {
+                end = Some(index.0 - index.0 % GRID);
             }
             let Some(seen) = Seen::look(view, reader, index)? else {
                 continue;
             };
             if self.too_old(&seen) {
-                return Ok(selection);
+                break;
             }
-            if self.wants(&seen, selection.spells.as_deref()) {
-                selection.seen.push(seen);
+            if !self.wants(&seen, selection.spells.as_deref()) {
+                continue;
             }
+            bytes += seen.bytes();
+            let shown = seen.persons_to_name();
+            let new = shown.iter().filter(|person| !named.contains(*person));
+            let new = new.count();
+            let full = selection.seen.len() == wanted
+                || bytes > PAGE_BYTES_MAX
+                || (new > 0 && named.len() + new > named_max);
+            // Below an entry that the reader may see: where the list goes on for others, the cursor does not tell.
+            if full && !selection.seen.is_empty() {
+                selection.next = Some(index.0 + 1);
+                break;
+            }
+            named.extend(shown);
+            selection.seen.push(seen);
         }
-        selection.next = rows.take_newest()?.map(|index| index.0 + 1);
+        selection.subjects = named.into_iter().collect();
         Ok(selection)
     }
 
@@ -271,9 +292,6 @@ impl Query {
     }
 }
 
-/// Most refs in one `read` entry.
-const RELEASED_SUBJECTS_MAX: usize = 200;
-
 /// A page, picked and not yet shown.
 pub struct Selection {
     /// The entries, newest first.
@@ -282,8 +300,10 @@ pub struct Selection {
     pub next: Option<u64>,
     /// For a household: who was a member when.
     pub spells: Option<Vec<Spell>>,
-    /// Whose data was asked for.
+    /// Whose data was asked for or is on the page, each once.
     pub subjects: Vec<Hash>,
+    /// Rows that were looked at.
+    pub rows: usize,
 }
 
 /// A household's compositions that the reader may see, each with the body that says it, in the order of the ledger.

@@ -49,7 +49,12 @@ pub async fn search(
 
     let (limit, question, page_question) = (query.limit, query.question, query.page_question());
     let (selecting_view, selecting_reader) = (view.clone(), reader.clone());
-    let selection = blocking(move || query.select(&selecting_view, &selecting_reader)).await?;
+    let select = move || {
+        let selection = query.select(&selecting_view, &selecting_reader)?;
+        let rows = selection.rows;
+        Ok((selection, rows))
+    };
+    let selection = app.search(&reader, select).await?;
     let release = Release {
         route: "/v1/accesses/search",
         question: page_question,

@@ -7,7 +7,7 @@ use axum::{Extension, Json, body::Body, extract::State, http::HeaderMap};
 use cluster::View;
 use ledger::{
     admission::{Row, RowKind},
-    body::{Content, EntryType},
+    body::{Content, EntryType, consent::ConsentEvent as ConsentWord},
     consent::{ConsentState, ConsentStatus, counts, fold},
     hash::Hash,
     time,
@@ -19,7 +19,7 @@ use wire::{
 
 use crate::{
     access,
-    app::{App, Consistency, blocking, now_ms},
+    app::{App, Consistency, now_ms},
     auth::Reader,
     body::{self, QUERY_BYTES_MAX},
     cursor,
@@ -32,7 +32,7 @@ use crate::{
     search::{PAGE_ITEMS_DEFAULT, rows::Rows},
 };
 
-/// Most rows of a person's list that are looked at for consents.
+/// Most rows of a list that are looked at for consents. A list that is longer is refused: a status folded from a part of it might be wrong.
 const ROWS_MAX: usize = 20_000;
 
 /// Searches a person's consents.
@@ -88,7 +88,7 @@ pub async fn search(
         usize::try_from(skip).unwrap_or(usize::MAX),
         usize::try_from(limit).unwrap_or(usize::MAX),
     );
-    let found = blocking(move || {
+    let look = move || {
         records(
             &looking_view,
             &looking_reader,
@@ -96,8 +96,8 @@ pub async fn search(
             record.as_deref(),
             at_ms,
         )
-    })
-    .await?;
+    };
+    let found = app.search(&reader, look).await?;
     let more = found.len() > skip_items.saturating_add(limit_items);
     let page: Vec<Record> = found
         .into_iter()
@@ -133,6 +133,8 @@ struct Record {
     state: Option<ConsentState>,
     /// The events that the reader may see.
     events: Vec<Seen>,
+    /// Whether the event that the scope comes from is among them.
+    scope_seen: bool,
 }
 
 impl Record {
@@ -140,7 +142,8 @@ impl Record {
         let state = self.state.as_ref();
         let status = state.map_or(ConsentStatus::Unknown, |state| state.status(at_ms));
         // A record that was only refused or withdrawn never had a scope, nor times.
-        let scoped = state.filter(|state| !state.purposes.is_empty());
+        // What another institution renewed it to is not this reader's to see: the status alone is told.
+        let scoped = state.filter(|state| self.scope_seen && !state.purposes.is_empty());
         ConsentRecord {
             record: self.name.clone(),
             status: status.as_str().to_owned(),
@@ -176,14 +179,14 @@ fn event(seen: &Seen) -> Option<ConsentEvent> {
     })
 }
 
-/// The person's records of which the reader may see an event, by name. The status folds all events that were accepted by `at_ms`.
+/// The person's records of which the reader may see an event, by name, and how many rows were looked at. The status folds all events that were accepted by `at_ms`.
 fn records(
     view: &View,
     reader: &Reader,
     subject: &Hash,
     record: Option<&str>,
     at_ms: u64,
-) -> Result<Vec<Record>, Fault> {
+) -> Result<(Vec<Record>, usize), Fault> {
     let list = match record {
         Some(record) => Row::consent(subject, record),
         None => Row {
@@ -199,6 +202,7 @@ fn records(
         };
         indexes.push(index);
     }
+    let looked_at = indexes.len();
     let mut records: BTreeMap<String, Record> = BTreeMap::new();
     for index in indexes.into_iter().rev() {
         let Some(stored) = view.entry(index)? else {
@@ -219,7 +223,9 @@ fn records(
                 name: consent.record.clone(),
                 state: None,
                 events: Vec::new(),
+                scope_seen: false,
             });
+        let seen = Seen::look(view, reader, index)?;
         let meta = &stored.meta;
         if counts(consent.event, meta.findings) && meta.accepted_at_ms <= at_ms {
             entry.state = Some(fold(
@@ -228,11 +234,14 @@ fn records(
                 index,
                 meta.accepted_at_ms,
             ));
+            if matches!(consent.event, ConsentWord::Given | ConsentWord::Renewed) {
+                entry.scope_seen = seen.is_some();
+            }
         }
-        entry.events.extend(Seen::look(view, reader, index)?);
+        entry.events.extend(seen);
     }
-    Ok(records
+    let seen = records
         .into_values()
-        .filter(|record| !record.events.is_empty())
-        .collect())
+        .filter(|record| !record.events.is_empty());
+    Ok((seen.collect(), looked_at))
 }

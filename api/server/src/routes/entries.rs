@@ -66,7 +66,7 @@ pub async fn show(
         question: Hash::of(&[&index.0.to_be_bytes()]),
         count: 1,
         tree_size: view.size(),
-        subjects: Vec::new(),
+        subjects: seen.persons_to_name(),
     };
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     blocking(move || seen.show(&view, &recorded))

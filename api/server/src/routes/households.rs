@@ -9,7 +9,7 @@ use wire::household::Composition;
 
 use crate::{
     access,
-    app::{App, Consistency, blocking, now_ms},
+    app::{App, Consistency, now_ms},
     body::{self, QUERY_BYTES_MAX},
     extract::Query,
     form::{Form, bad},
@@ -54,14 +54,12 @@ pub async fn composition(
     let at_ms = at.unwrap_or_else(now_ms);
 
     let (looking_view, looking_reader) = (view.clone(), reader.clone());
-    let seen = blocking(move || {
-        in_force(
-            compositions(&looking_view, &looking_reader, &household)?,
-            at_ms,
-        )
-        .ok_or(Fault::NotFound)
-    })
-    .await?;
+    let look = move || {
+        let found = compositions(&looking_view, &looking_reader, &household)?;
+        let rows = found.len();
+        Ok((in_force(found, at_ms).ok_or(Fault::NotFound)?, rows))
+    };
+    let seen = app.search(&reader, look).await?;
     let release = Release {
         route: "/v1/households/composition",
         question: Hash::of(&[household.as_bytes(), &at.unwrap_or(u64::MAX).to_be_bytes()]),

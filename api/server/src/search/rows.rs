@@ -8,8 +8,10 @@ use ledger::{admission::Row, number::EntryIndex};
 
 use crate::problem::Fault;
 
-/// Rows fetched at a time per list.
-const FETCHED: usize = 128;
+/// Most rows fetched at a time of one list.
+const FETCHED_MAX: usize = 128;
+/// Rows fetched at a time of all lists together: a household of many lists takes fewer of each.
+const FETCHED_TOGETHER: usize = 16_384;
 
 /// Where rows come from: [`View`], or a test's lists.
 pub trait Source {
@@ -30,6 +32,8 @@ impl Source for View {
 pub struct Rows<'s, S> {
     source: &'s S,
     lists: Vec<List>,
+    /// Rows fetched at a time of one list.
+    fetched: usize,
 }
 
 struct List {
@@ -44,6 +48,7 @@ struct List {
 impl<'s, S: Source> Rows<'s, S> {
     /// The lists, from below `before` on.
     pub fn new(source: &'s S, rows: Vec<Row>, before: u64) -> Rows<'s, S> {
+        let fetched = FETCHED_TOGETHER / rows.len().max(1);
         let lists = rows
             .into_iter()
             .map(|row| List {
@@ -53,7 +58,11 @@ impl<'s, S: Source> Rows<'s, S> {
                 ended: before == 0,
             })
             .collect();
-        Rows { source, lists }
+        Rows {
+            source,
+            lists,
+            fetched: fetched.clamp(1, FETCHED_MAX),
+        }
     }
 
     /// The next entry, older than all before; none when every list has ended.
@@ -64,8 +73,10 @@ impl<'s, S: Source> Rows<'s, S> {
         let mut newest = None;
         for list in &mut self.lists {
             if list.fetched.is_empty() && !list.ended {
-                let rows = self.source.rows_before(&list.row, list.before, FETCHED)?;
-                list.ended = rows.len() < FETCHED;
+                let rows = self
+                    .source
+                    .rows_before(&list.row, list.before, self.fetched)?;
+                list.ended = rows.len() < self.fetched;
                 list.before = rows.last().map_or(0, |index| index.0);
                 list.fetched = rows.into();
             }

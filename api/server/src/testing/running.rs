@@ -281,6 +281,21 @@ pub(crate) fn consent(
     occurred_at_ms: u64,
     by: &str,
 ) -> SubmittedEntry {
+    consent_for(INPS, person, event, occurred_at_ms, by)
+}
+
+/// An institution renews the consent at its own desk, for itself.
+pub(crate) fn renewed_for(id: &str, person: Hash, occurred_at_ms: u64) -> SubmittedEntry {
+    consent_for(id, person, ConsentEvent::Renewed, occurred_at_ms, id)
+}
+
+fn consent_for(
+    recipient: &str,
+    person: Hash,
+    event: ConsentEvent,
+    occurred_at_ms: u64,
+    by: &str,
+) -> SubmittedEntry {
     let scoped = matches!(event, ConsentEvent::Given | ConsentEvent::Renewed);
     sign(
         by,
@@ -291,7 +306,7 @@ pub(crate) fn consent(
             event,
             entity: None,
             purposes: scoped.then(|| vec!["dpv:ServiceProvision".to_owned()]),
-            recipients: scoped.then(|| vec![INPS.to_owned()]),
+            recipients: scoped.then(|| vec![recipient.to_owned()]),
             data_categories: scoped.then(|| vec!["dpv-pd:Income".to_owned()]),
             valid_from_ms: scoped.then_some(occurred_at_ms),
             valid_until_ms: None,

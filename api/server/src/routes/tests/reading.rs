@@ -14,7 +14,7 @@ use crate::{
     present::hash_text,
     testing::{
         AUTHORITY, INPS, TOWN,
-        running::{Answer, Running, access, consent, household},
+        running::{Answer, Running, access, consent, household, renewed_for},
     },
 };
 
@@ -419,6 +419,87 @@ async fn tokens_travel_as_bearers_alone() {
             .await;
         assert_eq!(answer.status.as_u16(), status);
         assert!(!answer.text.contains(&token));
+    }
+    running.stop().await;
+}
+
+/// What stands in a person's list beside what the reader may see shows nowhere, in a cursor neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_tells_of_nobody_elses_entries() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let not_yours = consent(person(1), ConsentEvent::Withdrawn, now, AUTHORITY);
+    running.accept(&not_yours).await;
+    let yours = running.accept(&access(&[person(1)], now)).await;
+    let query =
+        json!({"subject": hash_text(&person(1)), "limit": 1, "types": ["access", "consent"]});
+    let answer = running
+        .post_as("/v1/accesses/search", &query, INPS, Role::Institution)
+        .await;
+    assert_eq!(indexes(&answer), [yours]);
+    assert_eq!(answer.json()["next_cursor"], Value::Null);
+    let answer = running
+        .post_as("/v1/accesses/search", &query, AUTHORITY, Role::Authority)
+        .await;
+    assert!(answer.json()["next_cursor"].is_string());
+    running.stop().await;
+}
+
+/// Whoever's data leaves finds the reading in the own list, however it was found.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_names_all_whose_data_left() {
+    let running = Running::start().await;
+    let index = running
+        .accept(&access(&[person(1), person(2)], now_ms()))
+        .await;
+    let readings_of = async |n: u8| {
+        let query = json!({"subject": hash_text(&person(n)), "types": ["read"]});
+        indexes(
+            &running
+                .post_as("/v1/accesses/search", &query, AUTHORITY, Role::Authority)
+                .await,
+        )
+    };
+    let by_institution = running.size();
+    running
+        .post_as(
+            "/v1/accesses/search",
+            &json!({"institution": INPS}),
+            TOWN,
+            Role::Dpo,
+        )
+        .await;
+    let by_index = running.size();
+    running
+        .get_as(&format!("/v1/entries/{index}"), TOWN, Role::Dpo)
+        .await;
+    assert_eq!(readings_of(1).await, [by_index, by_institution]);
+    assert!(readings_of(2).await.ends_with(&[by_index, by_institution]));
+    running.stop().await;
+}
+
+/// What a consent was renewed to at another desk, for others, is not the first recipient's to see.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_is_shown_to_those_who_see_its_event() {
+    let running = Running::start().await;
+    let now = now_ms();
+    running
+        .accept(&consent(person(1), ConsentEvent::Given, now - DAY, TOWN))
+        .await;
+    running
+        .accept(&renewed_for(AUTHORITY, person(1), now - DAY))
+        .await;
+    let query = json!({"subject": hash_text(&person(1))});
+    for (id, role, recipients) in [
+        (INPS, Role::Institution, json!([])),
+        (AUTHORITY, Role::Institution, json!([AUTHORITY])),
+    ] {
+        let answer = running
+            .post_as("/v1/consents/search", &query, id, role)
+            .await;
+        let record = &answer.json()["items"][0];
+        assert_eq!(record["status"], "given", "{id}");
+        assert_eq!(record["recipients"], recipients, "{id}");
     }
     running.stop().await;
 }
