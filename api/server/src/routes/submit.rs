@@ -4,7 +4,7 @@
 //! An entry proves itself by its signatures; no token is asked. It is parsed and verified here, so that a refusal costs no Raft round, and
 //! judged again by every node: verification at the door is an optimisation.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -17,8 +17,9 @@ use bytes::Bytes;
 use cluster::{Outcome, Until};
 use ledger::{
     entry::{SubmittedEntry, VerifiedEntry},
-    id::InstitutionId,
+    id::{InstitutionId, KeyId},
     refusal::Refusal,
+    state::registry,
     time,
 };
 use wire::{
@@ -163,7 +164,8 @@ async fn submit_lines(
     until: Until,
 ) -> Result<Vec<Line>, Fault> {
     let verified = verify_lines(app, lines).await?;
-    charge(app, notes, &verified)?;
+    let payers = payers(app, &verified).await?;
+    charge(app, notes, &payers)?;
     let mut outcomes: Vec<Option<Line>> = Vec::with_capacity(verified.len());
     let mut entries = Vec::with_capacity(verified.len());
     for entry in verified {
@@ -175,14 +177,16 @@ async fn submit_lines(
             Err(fault) => outcomes.push(Some(Err(fault))),
         }
     }
-    if entries.is_empty() {
-        return Ok(outcomes.into_iter().flatten().collect());
-    }
     let deadline = match until {
         Until::Committed => app.timeouts.submit,
         Until::Published => app.timeouts.submit + app.timeouts.publish,
     };
-    let mut submitted = app.node.submit(entries, until, deadline).await.into_iter();
+    let submitted = if entries.is_empty() {
+        Vec::new()
+    } else {
+        app.node.submit(entries, until, deadline).await
+    };
+    let mut submitted = submitted.into_iter();
     let mut lines = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
         lines.push(match outcome {
@@ -193,25 +197,89 @@ async fn submit_lines(
             },
         });
     }
+    settle(app, notes, &payers, &lines);
     Ok(lines)
 }
 
-/// Charges the institutions that the entries name, the whole batch or nothing.
-fn charge(app: &App, notes: &Notes, entries: &[Result<VerifiedEntry, Fault>]) -> Result<(), Fault> {
-    let mut counts: Vec<(InstitutionId, u32)> = Vec::new();
-    for entry in entries.iter().flatten() {
-        let institution = &entry.body().common.institution;
-        match counts.iter_mut().find(|(known, _)| known == institution) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((institution.clone(), 1)),
+/// Who pays for each line: the institution whose key signed first. Not the one that the body names: whoever signs could empty another's
+/// bucket by naming it. None for a line that was refused.
+async fn payers(
+    app: &App,
+    entries: &[Result<VerifiedEntry, Fault>],
+) -> Result<Vec<Option<InstitutionId>>, Fault> {
+    let signers: Vec<Option<KeyId>> = entries
+        .iter()
+        .map(|entry| entry.as_ref().ok()?.signers().next())
+        .collect();
+    let view = app.node.view()?;
+    blocking(move || {
+        let mut known: BTreeMap<KeyId, Option<InstitutionId>> = BTreeMap::new();
+        let mut payers = Vec::with_capacity(signers.len());
+        for signer in signers {
+            payers.push(match signer {
+                None => None,
+                Some(id) => match known.get(&id) {
+                    Some(payer) => payer.clone(),
+                    None => {
+                        let terms = registry::key_terms(&view, &id)?;
+                        let payer = terms.map(|terms| terms.institution);
+                        known.insert(id, payer.clone());
+                        payer
+                    }
+                },
+            });
+        }
+        Ok(payers)
+    })
+    .await
+}
+
+/// Charges who pays, the whole batch or nothing.
+fn charge(app: &App, notes: &Notes, payers: &[Option<InstitutionId>]) -> Result<(), Fault> {
+    let mut counts: BTreeMap<&InstitutionId, u32> = BTreeMap::new();
+    for payer in payers.iter().flatten() {
+        *counts.entry(payer).or_default() += 1;
+    }
+    if let Some(payer) = payers.iter().flatten().next() {
+        notes.consumer(payer.as_str());
+    }
+    let mut charged = Vec::with_capacity(counts.len());
+    for (payer, count) in counts {
+        if let Err(fault) = app.charge(payer, count, notes) {
+            for (payer, count) in charged {
+                app.give_back(payer, count);
+            }
+            // The signatures were verified all the same.
+            app.charge_client(lines_beyond_the_first(payers.len()), notes);
+            return Err(fault);
+        }
+        charged.push((payer, count));
+    }
+    Ok(())
+}
+
+/// What was accepted before costs its institution nothing: anybody who holds the entry can send it again. That, and what was refused, is the
+/// client's to pay.
+fn settle(app: &App, notes: &Notes, payers: &[Option<InstitutionId>], lines: &[Line]) {
+    let mut idle = 0;
+    for (payer, line) in payers.iter().zip(lines) {
+        match line {
+            Ok((_, accepted)) if accepted.again => {
+                idle += 1;
+                if let Some(payer) = payer {
+                    app.give_back(payer, 1);
+                }
+            }
+            Err(Fault::Refused(_)) => idle += 1,
+            Ok(_) | Err(_) => {}
         }
     }
-    if let Some((institution, _)) = counts.first() {
-        notes.consumer(institution.as_str());
-    }
-    counts
-        .iter()
-        .try_for_each(|(institution, count)| app.charge(institution, *count, notes))
+    app.charge_client(lines_beyond_the_first(idle), notes);
+}
+
+/// The request itself is charged already.
+fn lines_beyond_the_first(count: usize) -> u32 {
+    u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX)
 }
 
 /// Parses and verifies. A key that this node does not know may be registered already and not yet applied here: those lines are looked at
@@ -220,49 +288,56 @@ async fn verify_lines(
     app: &App,
     lines: Vec<Bytes>,
 ) -> Result<Vec<Result<VerifiedEntry, Fault>>, Fault> {
+    let sent = lines.clone();
     let parsed = blocking(move || {
-        Ok(lines
+        Ok(sent
             .iter()
             .map(|line| SubmittedEntry::from_wire(line))
             .collect::<Vec<_>>())
     })
     .await?;
-    let (places, entries): (Vec<usize>, Vec<SubmittedEntry>) = parsed
-        .iter()
-        .enumerate()
-        .filter_map(|(place, entry)| Some((place, entry.as_ref().ok()?.clone())))
-        .unzip();
-    let mut verified = app.node.verify(entries.clone()).await?;
-    let doubtful: Vec<usize> = verified
-        .iter()
-        .enumerate()
-        .filter(
-            |(_, entry)| matches!(entry, Err(refused) if refused.refusal == Refusal::KeyUnknown),
-        )
-        .map(|(place, _)| place)
-        .collect();
-    if !doubtful.is_empty() {
-        app.node.linearizable(app.timeouts.submit).await?;
-        let again = doubtful
-            .iter()
-            .filter_map(|place| entries.get(*place).cloned())
-            .collect();
-        for (place, entry) in doubtful.into_iter().zip(app.node.verify(again).await?) {
-            if let Some(slot) = verified.get_mut(place) {
-                *slot = entry;
+    let mut outcomes: Vec<Result<VerifiedEntry, Fault>> = Vec::with_capacity(parsed.len());
+    let (mut places, mut entries) = (Vec::new(), Vec::new());
+    for (place, entry) in parsed.into_iter().enumerate() {
+        outcomes.push(match entry {
+            Ok(entry) => {
+                places.push(place);
+                entries.push(entry);
+                Err(Fault::Internal)
             }
-        }
+            Err(refused) => Err(refused.into()),
+        });
     }
-    let mut outcomes: Vec<Result<VerifiedEntry, Fault>> = parsed
-        .into_iter()
-        .map(|entry| Err(entry.err().map_or(Fault::Internal, Fault::Refused)))
-        .collect();
-    for (place, entry) in places.into_iter().zip(verified) {
-        if let Some(slot) = outcomes.get_mut(place) {
+    put_verified(app, &mut outcomes, &places, entries).await?;
+    let unknown = Refusal::KeyUnknown;
+    places.retain(|place| {
+        matches!(outcomes.get(*place), Some(Err(Fault::Refused(refused))) if refused.refusal == unknown)
+    });
+    if !places.is_empty() {
+        app.node.linearizable(app.timeouts.submit).await?;
+        // Parsed once more instead of kept: it happens seldom, and a batch is large.
+        let again = places.iter().filter_map(|place| lines.get(*place));
+        let entries = again
+            .map(|line| SubmittedEntry::from_wire(line))
+            .collect::<Result<_, _>>()?;
+        put_verified(app, &mut outcomes, &places, entries).await?;
+    }
+    Ok(outcomes)
+}
+
+/// Verifies the entries of these places and puts what came of it there.
+async fn put_verified(
+    app: &App,
+    outcomes: &mut [Result<VerifiedEntry, Fault>],
+    places: &[usize],
+    entries: Vec<SubmittedEntry>,
+) -> Result<(), Fault> {
+    for (place, entry) in places.iter().zip(app.node.verify(entries).await?) {
+        if let Some(slot) = outcomes.get_mut(*place) {
             *slot = entry.map_err(Fault::Refused);
         }
     }
-    Ok(outcomes)
+    Ok(())
 }
 
 async fn answer(app: &App, outcome: Outcome) -> Line {

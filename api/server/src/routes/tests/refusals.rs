@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Submitting: what is accepted, what is refused, and that a refusal leaves nothing behind.
 
-use axum::http::{Method, StatusCode};
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
 use ledger::{
     body::Body as EntryBody,
     entry::SubmittedEntry,
@@ -10,12 +13,16 @@ use ledger::{
     receipt::{self, Receipt},
 };
 use serde_json::Value;
+use tower::ServiceExt;
+use wire::token::Role;
 
 use crate::{
     app::now_ms,
     body::{BATCH_BYTES_MAX, ENTRY_BYTES_MAX},
+    config::Limits,
+    listener::ClientAddress,
     testing::{
-        TOWN,
+        AUTHORITY, INPS, TOWN,
         running::{Running, access, policy},
         signing_key,
     },
@@ -302,5 +309,72 @@ async fn a_batch_has_an_outcome_a_line() {
         .call(Method::POST, "/v1/entries", &headers, "")
         .await;
     assert_eq!(answer.problem(), "batch-empty");
+    running.stop().await;
+}
+
+/// Nobody empties another institution's rate: not by naming it in what it did not sign, nor by sending what it signed again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_is_spent_by_who_signs_and_once() {
+    let limits = Limits {
+        entries_per_second: 1,
+        entries_burst: 1_000,
+        ..Limits::default()
+    };
+    let running = Running::start_with(limits).await;
+    let (payload, disclosures) = parts();
+    let named = replaced(
+        &payload,
+        "\"institution\":\"ipa:c_m109\"",
+        "\"institution\":\"ipa:gpdp\"",
+    );
+    let named = signed(&named, &signing_key(TOWN, KeyUse::Entry), disclosures);
+    let genesis = running.get("/v1/entries/0").await.json()["submission"].to_string();
+    let headers = [("content-type", "application/x-ndjson")];
+    for (line, lines) in [(named, 200), (genesis, 500)] {
+        let batch = format!("{line}\n").repeat(lines);
+        let answer = running
+            .call(Method::POST, "/v1/entries", &headers, batch)
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    }
+    let query = serde_json::json!({"subject": crate::present::hash_text(&person(1))});
+    for (id, role) in [
+        (AUTHORITY, Role::Authority),
+        (INPS, Role::Institution),
+        (TOWN, Role::Dpo),
+    ] {
+        let answer = running
+            .post_as("/v1/accesses/search", &query, id, role)
+            .await;
+        let remaining: u32 = answer.header("x-ratelimit-remaining").parse().unwrap();
+        if id == TOWN {
+            assert!(remaining < 999, "what the town signed is the town's");
+        } else {
+            assert_eq!(remaining, 999, "{id}");
+        }
+    }
+    running.stop().await;
+}
+
+/// Garbage needs no key to be sent, so it is the client's to pay, line by line.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_garbage_costs_its_sender_every_line() {
+    let limits = Limits {
+        requests_per_second: 1,
+        requests_burst: 1_000,
+        ..Limits::default()
+    };
+    let running = Running::start_with(limits).await;
+    let address = "192.0.2.1:5".parse().unwrap();
+    let request = Request::post("/v1/entries")
+        .header("content-type", "application/x-ndjson")
+        .extension(ClientAddress(address))
+        .body(Body::from("{}\n".repeat(900)))
+        .unwrap();
+    let answer = running.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let remaining = &answer.headers()["x-ratelimit-remaining"];
+    let remaining: u32 = remaining.to_str().unwrap().parse().unwrap();
+    assert!(remaining < 500, "{remaining} of 1000 are left");
     running.stop().await;
 }
