@@ -7,8 +7,8 @@ use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -54,28 +54,48 @@ impl Budget {
     /// # Errors
     /// `too-large` (by its announced length at once), `body-incomplete`, or `overloaded` when the memory for bodies is taken.
     pub async fn read(&self, body: Body, bytes_max: usize) -> Result<Read, Fault> {
-        let size = body.size_hint();
-        let announced = usize::try_from(size.lower()).unwrap_or(usize::MAX);
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if announced > bytes_max {
             return Err(RequestFault::TooLarge.into());
         }
-        // A body of unannounced length may grow to the bound, so it holds that much.
-        let held = size.exact().map_or(bytes_max, |_| announced);
-        let kib = u32::try_from(held / 1024 + 1).unwrap_or(u32::MAX);
-        let share = Arc::clone(&self.memory)
-            .try_acquire_many_owned(kib)
-            .map_err(|_| Fault::Overloaded)?;
-        let collected = timeout(self.deadline, Limited::new(body, bytes_max).collect())
+        timeout(self.deadline, self.collect(body, bytes_max))
             .await
-            .map_err(|_| RequestFault::Body)?;
-        match collected {
-            Ok(collected) => Ok(Read {
-                bytes: collected.to_bytes(),
-                _share: share,
-            }),
-            Err(error) if error.is::<LengthLimitError>() => Err(RequestFault::TooLarge.into()),
-            Err(_) => Err(RequestFault::Body.into()),
+            .map_err(|_| RequestFault::Body)?
+    }
+
+    /// Memory is taken as the bytes come, not as they are announced: who sends nothing holds nothing.
+    async fn collect(&self, mut body: Body, bytes_max: usize) -> Result<Read, Fault> {
+        let mut share = self.take(1)?;
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| RequestFault::Body)?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            let length = bytes.len().saturating_add(data.len());
+            if length > bytes_max {
+                return Err(RequestFault::TooLarge.into());
+            }
+            let kib = length / 1024 + 1;
+            if let Some(missing) = kib
+                .checked_sub(share.num_permits())
+                .filter(|more| *more > 0)
+            {
+                share.merge(self.take(missing)?);
+            }
+            bytes.extend_from_slice(&data);
         }
+        Ok(Read {
+            bytes: bytes.freeze(),
+            _share: share,
+        })
+    }
+
+    fn take(&self, kib: usize) -> Result<OwnedSemaphorePermit, Fault> {
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        Arc::clone(&self.memory)
+            .try_acquire_many_owned(kib)
+            .map_err(|_| Fault::Overloaded)
     }
 }
 
@@ -154,6 +174,18 @@ mod tests {
         let second = budget.read(Body::from(vec![0; 2000]), 4000).await;
         assert_eq!(second.err(), Some(Fault::Overloaded));
         drop(first);
+        assert!(budget.read(Body::from(vec![0; 2000]), 4000).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_holds_next_to_nothing() {
+        let budget = Budget {
+            deadline: Duration::from_secs(60),
+            ..budget(3)
+        };
+        let silent = stream::pending::<Result<Bytes, std::io::Error>>();
+        let mut silent = Box::pin(budget.read(Body::from_stream(silent), BATCH_BYTES_MAX));
+        assert!(futures::poll!(silent.as_mut()).is_pending());
         assert!(budget.read(Body::from(vec![0; 2000]), 4000).await.is_ok());
     }
 
