@@ -5,8 +5,9 @@
 //! accepted and the kernel's backlog waits. Bodies have a deadline of their own, see [`crate::body`].
 
 use std::{
+    collections::HashMap,
     future::Future,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{
         Arc,
@@ -21,6 +22,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -29,6 +31,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
+
+use crate::limits::client_prefix;
 
 /// Address of the client of a request, as the listener saw it.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +60,7 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let permits = Arc::new(Semaphore::new(timers.connections_max));
+    let clients = Clients::new(timers.connections_max);
     loop {
         let permit = tokio::select! {
             biased;
@@ -77,6 +82,10 @@ pub async fn run(
                 continue;
             }
         };
+        let Some(place) = clients.enter(client_prefix(address.ip())) else {
+            tracing::debug!("a client has as many connections as one may have");
+            continue;
+        };
         let (router, tls, shutdown) = (router.clone(), tls.clone(), shutdown.clone());
         tokio::spawn(async move {
             // A small answer must not wait for more bytes to fill a segment.
@@ -91,7 +100,7 @@ pub async fn run(
                     Err(_) => tracing::debug!("TLS handshake took too long"),
                 },
             }
-            drop(permit);
+            drop((permit, place));
         });
     }
     drop(listener);
@@ -102,6 +111,54 @@ pub async fn run(
         .is_err()
     {
         tracing::warn!("connections are cut, they did not end in time");
+    }
+}
+
+/// Connections by client: no single one gets all of them.
+#[derive(Clone)]
+struct Clients {
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    each_max: usize,
+}
+
+impl Clients {
+    /// One client may hold three quarters of all connections, so that a proxy in front is not in need.
+    fn new(connections_max: usize) -> Clients {
+        Clients {
+            open: Arc::default(),
+            each_max: connections_max - connections_max / 4,
+        }
+    }
+
+    fn enter(&self, client: IpAddr) -> Option<Place> {
+        let mut open = self.open.lock();
+        let count = open.entry(client).or_default();
+        if *count >= self.each_max {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            clients: self.clone(),
+            client,
+        })
+    }
+}
+
+/// A connection of a client, until it is dropped.
+struct Place {
+    clients: Clients,
+    client: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.clients.open.lock();
+        if let Some(count) = open.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.client);
+            }
+        }
     }
 }
 

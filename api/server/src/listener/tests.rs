@@ -162,3 +162,17 @@ async fn a_stop_lets_open_requests_end() {
         .unwrap();
     assert!(TcpStream::connect(bench.address).await.is_err());
 }
+
+#[test]
+fn no_client_gets_all_connections() {
+    let clients = Clients::new(4);
+    let (one, other) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
+    let places: Vec<_> = (0..4).filter_map(|_| clients.enter(one)).collect();
+    assert_eq!(places.len(), 3);
+    assert!(clients.enter(one).is_none());
+    let _place = clients.enter(other).unwrap();
+    drop(places);
+    assert!(clients.enter(one).is_some());
+    assert_eq!(clients.open.lock().len(), 1, "who is gone is forgotten");
+    assert!(Clients::new(1).enter(one).is_some());
+}
