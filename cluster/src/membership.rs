@@ -41,27 +41,32 @@ pub(crate) struct Membership {
 impl Membership {
     /// Looks every second, until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut ticks = interval(PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        // Two loops: a change that waits for a quorum must not keep this node from knowing its peers and its clock.
+        stop.run_until_cancelled(async { tokio::join!(self.observe(), self.follow()) })
+            .await;
+    }
+
+    /// Keeps what this node knows of registry, voters and clocks up to date.
+    async fn observe(&self) {
+        let mut ticks = every_second();
+        loop {
+            ticks.tick().await;
             let members = self
                 .raft
                 .server_metrics()
                 .borrow()
                 .membership_config
                 .clone();
-            if let Err(error) = self.follow_registry().await {
+            if let Err(error) = self.read_registry().await {
                 tracing::warn!(%error, "cannot read the registry's nodes");
             }
-            let others = others(self.own, &members);
-            let voters = members.membership().voter_ids().map(NodeNumber).collect();
-            self.offsets.set_voters(voters);
-            // A peer that hangs must not keep the rest of this from being done once a second.
-            let comparing = timeout(COMPARE_TIME, self.compare_clocks(&others));
-            let (_, changed) = tokio::join!(comparing, self.change());
-            if let Err(reason) = changed {
-                tracing::warn!(reason, "Raft's membership was not changed");
-            }
+            self.offsets
+                .set_voters(members.membership().voter_ids().map(NodeNumber).collect());
+            let _ = timeout(
+                COMPARE_TIME,
+                self.compare_clocks(&others(self.own, &members)),
+            )
+            .await;
             metrics::gauge!("visto_clock_offset_ms").set(self.offsets.offset_ms(self.own) as f64);
             // A leader whose clock is off may not date entries, and would lead on, idle: it falls silent, so that another one is elected.
             let clock_ok = self.offsets.clock_ok(self.own);
@@ -70,8 +75,19 @@ impl Membership {
         }
     }
 
+    /// Makes Raft's membership follow, while this node leads.
+    async fn follow(&self) {
+        let mut ticks = every_second();
+        loop {
+            ticks.tick().await;
+            if let Err(reason) = self.change().await {
+                tracing::warn!(reason, "Raft's membership was not changed");
+            }
+        }
+    }
+
     /// Tells the listener whom to admit, and the callers where peers are.
-    async fn follow_registry(&self) -> Result<(), Error> {
+    async fn read_registry(&self) -> Result<(), Error> {
         let records = self.records().await?;
         if records.is_empty() {
             // Genesis is not applied yet: what it says of nodes was handed in at the start.
@@ -125,6 +141,10 @@ impl Membership {
             .collect();
         let last = metrics.last_log_index.unwrap_or(0);
         let matched = metrics.replication.unwrap_or_default();
+        for (node, id) in &matched {
+            let lag = last.saturating_sub(id.map_or(0, |id| id.index));
+            metrics::gauge!("visto_raft_lag", "peer" => node.to_string()).set(lag as f64);
+        }
         let caught_up = matched
             .iter()
             .filter(|(_, id)| id.is_some_and(|id| id.index + CAUGHT_UP_LAG >= last))
@@ -203,6 +223,12 @@ fn next_step(
         .or_else(|| add.map(|node| Step::AddLearner(*node)))
         .or_else(|| remove.map(|node| Step::RemoveVoter(*node)))
         .or_else(|| forget.map(|node| Step::RemoveLearner(*node)))
+}
+
+fn every_second() -> tokio::time::Interval {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 fn others(own: NodeNumber, members: &StoredMembership<u64, EmptyNode>) -> BTreeSet<NodeNumber> {

@@ -195,6 +195,7 @@ impl Net {
             machine: machine.clone(),
             tasks: tasks.clone(),
             clock: clock.clone(),
+            clock_ok: clock_check(&offsets, node),
             cosigner: cosigner.clone(),
             receiver: Receiver::new(raft.clone()),
             roster: roster.clone(),
@@ -256,8 +257,7 @@ impl Net {
 
     /// Says at any time whether this node's clock is near enough to its peers' to date entries. Holds nothing but the comparisons.
     pub(crate) fn clock_check(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
-        let (offsets, node) = (self.offsets.clone(), self.node);
-        Arc::new(move || offsets.clock_ok(node))
+        clock_check(&self.offsets, self.node)
     }
 
     /// The root that each of these nodes computed at a size: `None` from one that has not applied so much, an error's text from one that
@@ -282,6 +282,11 @@ impl Net {
         self.stop.cancel();
         self.tasks.wait().await;
     }
+}
+
+fn clock_check(offsets: &Arc<Offsets>, node: NodeNumber) -> Arc<dyn Fn() -> bool + Send + Sync> {
+    let offsets = offsets.clone();
+    Arc::new(move || offsets.clock_ok(node))
 }
 
 #[cfg(test)]

@@ -514,6 +514,10 @@ impl Here {
 
     /// The raft_index that a linearizable read must wait for; none if this node does not lead a quorum.
     async fn read_index(&self) -> Option<u64> {
+        // Confirming would renew the lead that a leader with a wrong clock wants to be rid of.
+        if !(self.clock_ok)() {
+            return None;
+        }
         match self.raft.get_read_log_id().await {
             Ok((read, _)) => Some(read.map_or(0, |id| id.index)),
             Err(

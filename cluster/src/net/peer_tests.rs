@@ -17,10 +17,13 @@ use crate::{
     ErrorKind, Node,
     peer::{
         client::{Addresses, CallError, Peers},
-        frame::{ClusterId, Denial},
+        frame::{ClusterId, Denial, Method},
         rpc::Cosign,
+        snapshot::{Chunk, Offer, OfferAnswer, manifest_id},
         tls::Identity,
     },
+    raft_types::{RaftSnapshotMeta, RaftVote},
+    store::snapshot::{Manifest, ManifestFile},
     testbed,
 };
 
@@ -105,6 +108,115 @@ async fn data_older_than_what_was_signed_stop_the_node() {
     );
     nodes.insert(3, restored);
     super::tests::close(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_goes_on_where_it_broke_off_and_is_installed_whole_or_not_at_all() {
+    let town = Town::new(3, testbed::tuning());
+    let nodes = town.open_some(&[1, 2]).await;
+    let peer = caller(&town, 3);
+    let before = nodes[&1]
+        .published_at_least(TreeSize(1), PATIENCE)
+        .await
+        .unwrap();
+    let content = vec![7u8; 3000];
+    let right = Hash::of(&[&content]).0;
+    let file = |name: &str, bytes, sha256| ManifestFile {
+        name: name.to_owned(),
+        bytes,
+        sha256,
+    };
+    let offer = |files| Offer {
+        vote: RaftVote::new_committed(1_000_000, 3),
+        manifest: Manifest {
+            meta: RaftSnapshotMeta::default(),
+            tree_size: 9,
+            root: [0; 32],
+            files,
+        },
+    };
+    let wrong = offer(vec![
+        file("a.sst", 3000, [9; 32]),
+        file("empty", 0, Hash::of(&[]).0),
+    ]);
+    let id = manifest_id(&wrong.manifest);
+    let chunk = |range: std::ops::Range<usize>| Chunk {
+        id,
+        file: 0,
+        offset: range.start as u64,
+        bytes: content[range].to_vec().into(),
+    };
+
+    assert_eq!(
+        offered(&peer, &wrong).await,
+        Ok(OfferAnswer::Have(vec![0, 0]))
+    );
+    assert_eq!(sent(&peer, &chunk(0..1000)).await, Ok(()));
+    assert!(
+        sent(&peer, &chunk(0..1000)).await.is_err(),
+        "a piece that is there already"
+    );
+    assert!(
+        sent(&peer, &chunk(2000..3000)).await.is_err(),
+        "a piece that leaves a gap"
+    );
+    assert_eq!(
+        offered(&peer, &wrong).await,
+        Ok(OfferAnswer::Have(vec![1000, 0])),
+        "goes on where it broke off"
+    );
+    assert!(installed(&peer, &wrong).await.is_err(), "not complete");
+    assert_eq!(sent(&peer, &chunk(1000..3000)).await, Ok(()));
+    let refused = installed(&peer, &wrong).await.unwrap_err();
+    assert!(refused.to_string().contains("a.sst"), "{refused}");
+    assert_eq!(
+        offered(&peer, &wrong).await,
+        Ok(OfferAnswer::Have(vec![0, 0])),
+        "nothing of it is kept"
+    );
+
+    for name in ["../a.sst", "a/b", ".hidden", ""] {
+        let escaping = offer(vec![file(name, 3000, right)]);
+        assert_eq!(
+            offered(&peer, &escaping).await,
+            Err(CallError::Denied(Denial::Malformed)),
+            "{name:?}"
+        );
+    }
+    let twice = offer(vec![file("a", 1, right), file("a", 1, right)]);
+    assert_eq!(
+        offered(&peer, &twice).await,
+        Err(CallError::Denied(Denial::Malformed))
+    );
+    let mut deposed = offer(vec![file("a", 1, right)]);
+    deposed.vote = RaftVote::new_committed(0, 3);
+    assert!(matches!(
+        offered(&peer, &deposed).await,
+        Ok(OfferAnswer::HigherVote(_))
+    ));
+    assert_eq!(nodes[&1].published().unwrap().root, before.root);
+    assert!(nodes[&1].status().healthy);
+    super::tests::close(nodes).await;
+}
+
+async fn offered(peer: &Peers, offer: &Offer) -> Result<OfferAnswer, CallError> {
+    ask(peer, Method::SnapshotOffer, offer).await
+}
+
+async fn sent(peer: &Peers, chunk: &Chunk) -> Result<(), CallError> {
+    ask(peer, Method::SnapshotChunk, chunk).await
+}
+
+async fn installed(peer: &Peers, offer: &Offer) -> Result<RaftVote, CallError> {
+    ask(peer, Method::SnapshotInstall, offer).await
+}
+
+async fn ask<Q: serde::Serialize, A: serde::de::DeserializeOwned>(
+    peer: &Peers,
+    method: Method,
+    question: &Q,
+) -> Result<A, CallError> {
+    peer.ask(FIRST, method, question, PATIENCE).await
 }
 
 /// Somebody who has a node's certificate.

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, RwLock};
 use rustls::pki_types::ServerName;
 use tokio::{
     net::TcpStream,
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -44,7 +44,7 @@ struct Inner {
     identity: Arc<Identity>,
     cluster: ClusterId,
     addresses: Arc<Addresses>,
-    links: Mutex<BTreeMap<(NodeNumber, Lane), mpsc::Sender<Outgoing>>>,
+    links: Mutex<BTreeMap<(NodeNumber, Lane), LinkQueue>>,
     call_id: AtomicU64,
     stop: CancellationToken,
 }
@@ -103,24 +103,18 @@ impl Peers {
         };
         let bytes = frame::encode(&Head::Call(call), body).map_err(|_| CallError::TooLarge)?;
         let (reply, answer) = oneshot::channel();
-        let outgoing = Outgoing {
-            id,
-            bytes,
+        let queued = timeout_at(
             until,
-            reply,
-        };
-        match timeout_at(until, self.link(to, method.lane()).send(outgoing)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => {
+            self.link(to, method.lane()).queue(id, bytes, until, reply),
+        );
+        match queued.await {
+            Ok(Some(())) => {}
+            Ok(None) => {
                 return Err(CallError::Unreachable(
                     "this node is shutting down".to_owned(),
                 ));
             }
-            Err(_) => {
-                return Err(CallError::Unreachable(
-                    "too many calls wait for it".to_owned(),
-                ));
-            }
+            Err(_) => return Err(CallError::Unreachable("too much waits for it".to_owned())),
         }
         match timeout_at(until, answer).await {
             Ok(Ok(result)) => result,
@@ -129,7 +123,7 @@ impl Peers {
         }
     }
 
-    fn link(&self, to: NodeNumber, lane: Lane) -> mpsc::Sender<Outgoing> {
+    fn link(&self, to: NodeNumber, lane: Lane) -> LinkQueue {
         let mut links = self.0.links.lock();
         let link = links.entry((to, lane)).or_insert_with(|| {
             let (sender, queue) = mpsc::channel(QUEUE_CALLS_MAX);
@@ -140,7 +134,10 @@ impl Peers {
                 stop: self.0.stop.clone(),
             };
             tokio::spawn(link.run(queue));
-            sender
+            LinkQueue {
+                sender,
+                room: Arc::new(Semaphore::new(QUEUE_KIB_MAX)),
+            }
         });
         link.clone()
     }
@@ -212,11 +209,43 @@ impl CallError {
     }
 }
 
+/// The way into a link's task, bounded in calls and in bytes: what waits for a hung peer must not fill the memory.
+#[derive(Clone)]
+struct LinkQueue {
+    sender: mpsc::Sender<Outgoing>,
+    room: Arc<Semaphore>,
+}
+
+impl LinkQueue {
+    /// Waits for room; `None` when the link has ended.
+    async fn queue(
+        self,
+        id: u64,
+        bytes: Bytes,
+        until: Instant,
+        reply: oneshot::Sender<Result<Bytes, CallError>>,
+    ) -> Option<()> {
+        let kib = u32::try_from(bytes.len() / 1024 + 1).unwrap_or(u32::MAX);
+        let room = self.room.acquire_many_owned(kib).await.ok()?;
+        self.sender
+            .send(Outgoing {
+                id,
+                bytes,
+                until,
+                reply,
+                _room: room,
+            })
+            .await
+            .ok()
+    }
+}
+
 struct Outgoing {
     id: u64,
     bytes: Bytes,
     until: Instant,
     reply: oneshot::Sender<Result<Bytes, CallError>>,
+    _room: OwnedSemaphorePermit,
 }
 
 impl Outgoing {
@@ -406,6 +435,8 @@ async fn watch(waiting: &Waiting) -> io::Result<()> {
 }
 
 const QUEUE_CALLS_MAX: usize = 256;
+/// Holds the largest frame, and some.
+const QUEUE_KIB_MAX: usize = 32 * 1024;
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 const WRITE_TIME: Duration = Duration::from_secs(10);
 const WATCH_PERIOD: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@
 
 use std::{future::Future, time::Duration};
 
+use bytes::Bytes;
 use ledger::id::NodeNumber;
 use openraft::{
     OptionalSend, RaftNetworkFactory,
@@ -18,7 +19,7 @@ use openraft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 use super::{
     client::{CallError, Peers},
@@ -63,11 +64,19 @@ impl RaftNetwork<TypeConfig> for PeerRaft {
     ) -> Rpc<AppendEntriesResponse<u64>> {
         let body = postcard::to_allocvec(&request).map_err(|error| unreachable(&error))?;
         if body.len() > APPEND_BYTES_MAX && request.entries.len() > 1 {
-            // Halving ends at one raft_entry, which a frame always holds.
-            let half = u64::try_from(request.entries.len() / 2).unwrap_or(1);
-            return Err(PayloadTooLarge::new_entries_hint(half).into());
+            return Err(half(&request).into());
         }
-        self.call(Method::Append, &body, option.hard_ttl()).await
+        // Before openraft gives up itself, so that what was too long for a slow link is tried in halves.
+        let answer = self
+            .peers
+            .call(self.target, Method::Append, &body, option.soft_ttl())
+            .await;
+        match answer {
+            Err(CallError::Late) if body.len() > APPEND_BYTES_SLOW && request.entries.len() > 1 => {
+                Err(half(&request).into())
+            }
+            answer => read(answer),
+        }
     }
 
     async fn vote(
@@ -76,7 +85,11 @@ impl RaftNetwork<TypeConfig> for PeerRaft {
         option: RPCOption,
     ) -> Rpc<VoteResponse<u64>> {
         let body = postcard::to_allocvec(&request).map_err(|error| unreachable(&error))?;
-        self.call(Method::Vote, &body, option.hard_ttl()).await
+        read(
+            self.peers
+                .call(self.target, Method::Vote, &body, option.hard_ttl())
+                .await,
+        )
     }
 
     async fn full_snapshot(
@@ -86,7 +99,13 @@ impl RaftNetwork<TypeConfig> for PeerRaft {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
-        let sent = snapshot::send(&self.peers, self.target, vote, &snapshot, option.hard_ttl());
+        let sent = snapshot::send(
+            &self.peers,
+            self.target,
+            vote,
+            &snapshot,
+            option.hard_ttl().min(CHUNK_TIME),
+        );
         tokio::select! {
             closed = cancel => Err(closed.into()),
             sent = sent => sent,
@@ -104,20 +123,15 @@ impl RaftNetwork<TypeConfig> for PeerRaft {
     }
 }
 
-impl PeerRaft {
-    async fn call<A: DeserializeOwned + Serialize>(
-        &self,
-        method: Method,
-        body: &[u8],
-        time: Duration,
-    ) -> Rpc<A> {
-        let answer = self
-            .peers
-            .call(self.target, method, body, time)
-            .await
-            .map_err(rpc_error)?;
-        postcard::from_bytes(&answer).map_err(|_| rpc_error(CallError::Garbled))
-    }
+/// Halving ends at one raft_entry, which a frame always holds.
+fn half(request: &AppendEntriesRequest<TypeConfig>) -> PayloadTooLarge {
+    PayloadTooLarge::new_entries_hint(u64::try_from(request.entries.len() / 2).unwrap_or(1))
+}
+
+#[allow(clippy::result_large_err)] // openraft's own type
+fn read<A: DeserializeOwned>(answer: Result<Bytes, CallError>) -> Rpc<A> {
+    let answer = answer.map_err(rpc_error)?;
+    postcard::from_bytes(&answer).map_err(|_| rpc_error(CallError::Garbled))
 }
 
 fn rpc_error<E: std::error::Error>(error: CallError) -> RPCError<u64, openraft::EmptyNode, E> {
@@ -139,3 +153,7 @@ fn unreachable<E: std::error::Error>(
 
 /// Many raft_entries travel together when a peer catches up; larger appends would outlast their deadline on a slow link.
 const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// An append longer than this may have been too long for its deadline; a shorter one met a peer that is slow itself.
+const APPEND_BYTES_SLOW: usize = 128 * 1024;
+/// For one chunk of a snapshot, however long the whole takes.
+const CHUNK_TIME: Duration = Duration::from_secs(60);

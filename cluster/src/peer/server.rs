@@ -128,6 +128,7 @@ impl<S: Service> Context<S> {
         answers: mpsc::Sender<Bytes>,
     ) -> io::Result<()> {
         let places = Arc::new(Semaphore::new(CALLS_IN_FLIGHT_MAX));
+        let room = Arc::new(Semaphore::new(IN_FLIGHT_KIB_MAX));
         // Dropping the set aborts what the caller no longer waits for.
         let mut calls = JoinSet::new();
         let mut denied = false;
@@ -145,7 +146,10 @@ impl<S: Service> Context<S> {
                 answer(&answers, call.id, Err(denial)).await;
                 continue;
             }
-            let Ok(place) = places.clone().acquire_owned().await else {
+            // Reading stops while too much is under way: the peer notices by its own deadlines.
+            let kib = u32::try_from(body.len() / 1024 + 1).unwrap_or(u32::MAX);
+            let place = places.clone().acquire_owned().await;
+            let (Ok(place), Ok(room)) = (place, room.clone().acquire_many_owned(kib).await) else {
                 return Ok(());
             };
             let (service, answers) = (self.service.clone(), answers.clone());
@@ -155,7 +159,7 @@ impl<S: Service> Context<S> {
                 answer(&answers, call.id, served.unwrap_or(Err(Denial::Late))).await;
                 metrics::counter!("visto_peer_calls_total", "method" => call.method.name())
                     .increment(1);
-                drop(place);
+                drop((place, room));
             });
         }
         Ok(())
@@ -219,6 +223,8 @@ async fn write(
 /// Two lanes from each peer of a large cluster, and some for reconnects that cross an old connection's end.
 const CONNECTIONS_MAX: usize = 64;
 const CALLS_IN_FLIGHT_MAX: usize = 128;
+/// Holds the largest frame, and some.
+const IN_FLIGHT_KIB_MAX: usize = 64 * 1024;
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Peers exchange clocks every second; a connection silent for so long has lost its peer.
 const IDLE_TIME: Duration = Duration::from_secs(120);

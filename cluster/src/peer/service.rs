@@ -22,7 +22,10 @@ use crate::{
     clock::Clock,
     error::Error,
     face::{Outcome, Until},
-    publish::{cosigner::Cosigner, keeper::applied_by},
+    publish::{
+        cosigner::{CosignRefusal, Cosigner},
+        keeper::applied_by,
+    },
     raft_types::Raft,
     store::machine::Machine,
 };
@@ -38,6 +41,7 @@ pub(crate) struct NodeService {
     pub(crate) machine: Machine,
     pub(crate) tasks: TaskTracker,
     pub(crate) clock: Clock,
+    pub(crate) clock_ok: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) receiver: Receiver,
     pub(crate) roster: Arc<Roster>,
@@ -138,6 +142,10 @@ impl Service for NodeService {
 impl NodeService {
     /// Raft's ReadIndex: a quorum confirms, after the question came, that this node still leads. No lease, so no clock is trusted.
     async fn read_index(&self) -> Result<u64, Denial> {
+        // Confirming would renew the lead that a leader with a wrong clock wants to be rid of.
+        if !(self.clock_ok)() {
+            return Err(Denial::NotLeader);
+        }
         match self.raft.get_read_log_id().await {
             Ok((raft_log_id, _)) => Ok(raft_log_id.map_or(0, |id| id.index)),
             Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(_))) => {
@@ -163,7 +171,10 @@ impl NodeService {
             .blocking(move || cosigner.cosign(TreeSize(asked.size), Hash(asked.root)))
             .await?;
         decided.map(|line| Cosigned { line }).map_err(|refusal| {
-            tracing::warn!(peer = from.0, own = self.own.0, size = asked.size, %refusal, "not cosigned");
+            metrics::counter!("visto_cosign_refusals_total").increment(1);
+            if matches!(refusal, CosignRefusal::OtherRoot | CosignRefusal::Contradiction) {
+                tracing::error!(peer = from.0, own = self.own.0, size = asked.size, %refusal, "not cosigned");
+            }
             Denial::Refused(refusal.to_string())
         })
     }

@@ -33,12 +33,12 @@ use crate::{
 /// What the sender says first, and again when it wants the snapshot installed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Offer {
-    vote: RaftVote,
-    manifest: Manifest,
+    pub(crate) vote: RaftVote,
+    pub(crate) manifest: Manifest,
 }
 
 /// What the receiver says to an offer.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum OfferAnswer {
     /// It follows another leader by now.
     HigherVote(RaftVote),
@@ -50,11 +50,11 @@ pub(crate) enum OfferAnswer {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Chunk {
     /// Which offer it belongs to.
-    id: [u8; 32],
+    pub(crate) id: [u8; 32],
     /// Place of the file in the manifest.
-    file: u32,
-    offset: u64,
-    bytes: Bytes,
+    pub(crate) file: u32,
+    pub(crate) offset: u64,
+    pub(crate) bytes: Bytes,
 }
 
 /// Sends a snapshot and waits until it is installed, or the peer prefers another leader.
@@ -318,7 +318,7 @@ fn check_names(manifest: &Manifest) -> Result<(), Denial> {
     Ok(())
 }
 
-fn manifest_id(manifest: &Manifest) -> [u8; 32] {
+pub(crate) fn manifest_id(manifest: &Manifest) -> [u8; 32] {
     // Encoding a struct of plain members into memory does not fail; an empty id would only mean that nothing resumes.
     let bytes = postcard::to_allocvec(manifest).unwrap_or_default();
     Hash::of(&[&bytes]).0

@@ -58,6 +58,7 @@ impl Publisher {
     async fn rounds(&self) {
         let mut applied = self.machine.applied();
         let mut leadership = self.raft.server_metrics();
+        let mut warned: Option<Instant> = None;
         loop {
             let leads = leadership.borrow_and_update().current_leader == Some(self.node.0);
             let size = TreeSize(applied.borrow_and_update().tree_size);
@@ -80,7 +81,10 @@ impl Publisher {
                 }
                 Err(failure) => {
                     metrics::counter!("visto_publish_rounds_failed_total").increment(1);
-                    tracing::warn!(%failure, size = size.0, "nothing published");
+                    if warned.is_none_or(|when| when.elapsed() > WARN_PERIOD) {
+                        tracing::warn!(%failure, size = size.0, "nothing published");
+                        warned = Some(Instant::now());
+                    }
                     sleep(RETRY_PAUSE).await;
                 }
             }
@@ -250,3 +254,4 @@ enum RoundFailure {
 /// After so long a round is given up: the leader may have lost its majority.
 const ROUND_TIME: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+const WARN_PERIOD: Duration = Duration::from_secs(10);
