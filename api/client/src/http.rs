@@ -33,6 +33,8 @@ pub struct Client {
     current: AtomicUsize,
     http: reqwest::Client,
     patience: Duration,
+    /// Stands after the path of a search.
+    consistency: &'static str,
 }
 
 /// When a submission is answered.
@@ -91,7 +93,16 @@ impl Client {
             current: AtomicUsize::new(0),
             http,
             patience,
+            consistency: "",
         })
+    }
+
+    /// The same client, whose searches see everything that was acknowledged anywhere before they were asked; they cost a round between the
+    /// nodes. Without it a search answers from what the asked node has, and names that tree size.
+    #[must_use]
+    pub fn linearizable(mut self) -> Client {
+        self.consistency = "?consistency=linearizable";
+        self
     }
 
     /// Submits one entry, a line as [`ledger::entry::SubmittedEntry::to_wire`] writes it.
@@ -296,7 +307,10 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<A, Error> {
         self.persist(async |url| {
-            let request = authorised(self.http.post(format!("{url}{path}")), Some(token));
+            let request = authorised(
+                self.http.post(format!("{url}{path}{}", self.consistency)),
+                Some(token),
+            );
             read_json(send(request.json(body)).await?).await
         })
         .await
@@ -501,3 +515,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -118,3 +118,20 @@ pub struct Rules {
     #[schema(format = Int64, minimum = 0)]
     pub tree_size: u64,
 }
+
+/// Where governance stands: the next governance entry names this one in `refersTo`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Governance {
+    /// Index of the governance entry last accepted.
+    #[schema(format = Int64, minimum = 0)]
+    pub index: u64,
+    /// Its leaf hash, base64url.
+    pub leaf: String,
+    /// Signatures of distinct institutions that the next one needs.
+    #[schema(format = Int64, minimum = 1)]
+    pub k: u64,
+    /// Tree size that the answer reflects.
+    #[schema(format = Int64, minimum = 0)]
+    pub tree_size: u64,
+}

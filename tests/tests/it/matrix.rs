@@ -36,6 +36,7 @@ const TABLE: &[(&str, &str, &[&str])] = &[
     ("get", "/v1/nodes", EVERYBODY),
     ("get", "/v1/policy", EVERYBODY),
     ("get", "/v1/rules", EVERYBODY),
+    ("get", "/v1/governance", EVERYBODY),
     ("get", "/checkpoint", EVERYBODY),
     ("get", "/tile/{path}", EVERYBODY),
     ("get", "/admin/v1/cluster", OPERATORS),

@@ -11,19 +11,19 @@ fn the_command_line_is_consistent() {
     Arguments::command().debug_assert();
 }
 
-/// The whole help is a golden file: `VISTO_REWRITE=1 cargo test -p server` writes it anew, and the difference is read in review.
+/// The whole help is a golden file: `REWRITE=1 cargo test -p server` writes it anew, and the difference is read in review.
 #[test]
 fn the_help_is_as_committed() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/help.txt");
     let mut text = String::new();
     write_help(&Arguments::command(), "visto", &mut text);
-    if std::env::var_os("VISTO_REWRITE").is_some() {
+    if std::env::var_os("REWRITE").is_some() {
         fs::write(&golden, &text).unwrap();
     }
     let committed = fs::read_to_string(&golden).unwrap_or_default();
     assert!(
         text == committed,
-        "the help changed; run with VISTO_REWRITE=1 and read the difference of {}",
+        "the help changed; run with REWRITE=1 and read the difference of {}",
         golden.display()
     );
 }
@@ -34,6 +34,8 @@ fn write_help(command: &clap::Command, path: &str, text: &mut String) {
         .clone()
         .bin_name(path)
         .disable_help_subcommand(true)
+        // What happens to be set where the test runs is not part of the help.
+        .mut_args(|argument| argument.hide_env_values(true))
         .term_width(0);
     text.push_str(&format!("$ {path} --help\n{}\n", shown.render_long_help()));
     for below in command.get_subcommands() {

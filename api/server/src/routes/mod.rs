@@ -37,6 +37,7 @@ pub fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(registry::nodes))
         .routes(routes!(registry::policy))
         .routes(routes!(registry::rules))
+        .routes(routes!(registry::governance))
         .routes(routes!(tiles::checkpoint))
         .routes(routes!(admin::cluster))
         .routes(routes!(admin::root))

@@ -11,13 +11,13 @@ use ledger::{
 };
 use wire::{
     PAGE_ITEMS_MAX,
-    registry::{Institution, InstitutionPage, Key, Node, NodePage, Policy, Rules},
+    registry::{Governance, Institution, InstitutionPage, Key, Node, NodePage, Policy, Rules},
 };
 
 use crate::{
     app::{App, Consistency, blocking},
     extract::{Path, Query},
-    present::key_text,
+    present::{hash_text, key_text},
     problem::{Fault, RequestFault},
 };
 
@@ -234,6 +234,34 @@ pub async fn rules(
     blocking(move || {
         Ok(Json(Rules {
             rules: registry::rules(&view)?.ok_or(Fault::NotFound)?,
+            tree_size: view.size().0,
+        }))
+    })
+    .await
+}
+
+/// Shows where governance stands.
+///
+/// The entry that the next governance entry must name in `refersTo`, and how many institutions must sign it.
+#[utoipa::path(
+    get,
+    path = "/v1/governance",
+    tag = "registry",
+    operation_id = "showGovernance",
+    params(Consistency),
+    responses((status = 200, description = "Where governance stands", body = Governance))
+)]
+pub async fn governance(
+    State(app): State<Arc<App>>,
+    Query(consistency): Query<Consistency>,
+) -> Result<Json<Governance>, Fault> {
+    let view = app.view(&consistency).await?;
+    blocking(move || {
+        let stands = registry::governance(&view)?.ok_or(Fault::NotFound)?;
+        Ok(Json(Governance {
+            index: stands.last.index.0,
+            leaf: hash_text(&stands.last.leaf),
+            k: stands.k,
             tree_size: view.size().0,
         }))
     })

@@ -9,6 +9,10 @@ use client::{
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use ledger::{base64, hash::Hash, key::SigningKey};
 use p256::{elliptic_curve::sec1::ToEncodedPoint, pkcs8::EncodePrivateKey};
+use ring::{
+    rand::SystemRandom,
+    signature::{RSA_PKCS1_SHA256, RsaKeyPair},
+};
 use rsa::{RsaPrivateKey, pkcs1::EncodeRsaPrivateKey, rand_core::OsRng, traits::PublicKeyParts};
 use serde_json::{Value, json};
 
@@ -45,10 +49,15 @@ pub(super) struct Intent<'a> {
 }
 
 struct Signer {
-    kid: String,
-    algorithm: Algorithm,
-    key: EncodingKey,
+    kid: &'static str,
+    key: Key,
     jwk: Value,
+}
+
+enum Key {
+    /// Ten thousand signatures are asked of these: kept ready instead of parsed each time.
+    Rsa(Box<RsaKeyPair>),
+    Other(Algorithm, EncodingKey),
 }
 
 impl Field {
@@ -156,20 +165,21 @@ fn voucher_claims(client: &Client, intent: &Intent<'_>, evidence: &str) -> Resul
 }
 
 impl Signer {
-    fn rsa(kid: &str) -> Result<Signer, Failure> {
+    fn rsa(kid: &'static str) -> Result<Signer, Failure> {
         let secret = RsaPrivateKey::new(&mut OsRng, 2048).map_err(Failure::failed)?;
         let part = |number: &rsa::BigUint| base64::url_encode(&number.to_bytes_be());
         let jwk = json!({"kid": kid, "kty": "RSA", "use": "sig", "alg": "RS256", "n": part(secret.n()), "e": part(secret.e())});
         let der = secret.to_pkcs1_der().map_err(Failure::failed)?;
         Ok(Signer {
-            kid: kid.to_owned(),
-            algorithm: Algorithm::RS256,
-            key: EncodingKey::from_rsa_der(der.as_bytes()),
+            kid,
+            key: Key::Rsa(Box::new(
+                RsaKeyPair::from_der(der.as_bytes()).map_err(Failure::failed)?,
+            )),
             jwk,
         })
     }
 
-    fn ec(kid: &str) -> Result<Signer, Failure> {
+    fn ec(kid: &'static str) -> Result<Signer, Failure> {
         let secret = p256::SecretKey::random(&mut OsRng);
         let point = secret.public_key().to_encoded_point(false);
         let (Some(x), Some(y)) = (point.x(), point.y()) else {
@@ -178,32 +188,48 @@ impl Signer {
         let jwk = json!({"kid": kid, "kty": "EC", "crv": "P-256", "use": "sig", "x": base64::url_encode(x), "y": base64::url_encode(y)});
         let der = secret.to_pkcs8_der().map_err(Failure::failed)?;
         Ok(Signer {
-            kid: kid.to_owned(),
-            algorithm: Algorithm::ES256,
-            key: EncodingKey::from_ec_der(der.as_bytes()),
+            kid,
+            key: Key::Other(Algorithm::ES256, EncodingKey::from_ec_der(der.as_bytes())),
             jwk,
         })
     }
 
-    fn ed(kid: &str) -> Result<Signer, Failure> {
+    fn ed(kid: &'static str) -> Result<Signer, Failure> {
         let seed: [u8; 32] = random().map_err(Failure::failed)?;
         let public = SigningKey::from_seed(seed).public();
         let jwk = json!({"kid": kid, "kty": "OKP", "crv": "Ed25519", "use": "sig", "x": base64::url_encode(public.as_bytes())});
         let der = [&client::keyfile::PKCS8_PREFIX[..], &seed].concat();
         Ok(Signer {
-            kid: kid.to_owned(),
-            algorithm: Algorithm::EdDSA,
-            key: EncodingKey::from_ed_der(&der),
+            kid,
+            key: Key::Other(Algorithm::EdDSA, EncodingKey::from_ed_der(&der)),
             jwk,
         })
     }
 
     fn sign(&self, typ: &str, claims: &Value) -> Result<String, Failure> {
-        let header = json!({"alg": format!("{:?}", self.algorithm), "kid": self.kid, "typ": typ});
+        let algorithm = match &self.key {
+            Key::Rsa(_) => Algorithm::RS256,
+            Key::Other(algorithm, _) => *algorithm,
+        };
+        let header = json!({"alg": format!("{algorithm:?}"), "kid": self.kid, "typ": typ});
         let part = |value: &Value| base64::url_encode(value.to_string().as_bytes());
         let signed = format!("{}.{}", part(&header), part(claims));
-        let signature =
-            crypto::sign(signed.as_bytes(), &self.key, self.algorithm).map_err(Failure::failed)?;
+        let signature = match &self.key {
+            Key::Rsa(key) => {
+                let mut signature = vec![0; key.public().modulus_len()];
+                key.sign(
+                    &RSA_PKCS1_SHA256,
+                    &SystemRandom::new(),
+                    signed.as_bytes(),
+                    &mut signature,
+                )
+                .map_err(|_| Failure::failed("an RSA signature could not be made"))?;
+                base64::url_encode(&signature)
+            }
+            Key::Other(algorithm, key) => {
+                crypto::sign(signed.as_bytes(), key, *algorithm).map_err(Failure::failed)?
+            }
+        };
         Ok(format!("{signed}.{signature}"))
     }
 }

@@ -41,6 +41,11 @@ impl Outlet {
 pub(super) struct Counter(Arc<AtomicU64>);
 
 impl Counter {
+    /// How many are acknowledged by now.
+    pub(super) fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Waits until so many are acknowledged.
     pub(super) async fn reach(&self, count: u64) {
         while self.0.load(Ordering::Relaxed) < count {

@@ -258,16 +258,21 @@ async fn load_town(
         let leader = nodes.leader(&place.token(&OPERATOR)?).await?;
         let pid = nodes.kill(leader).await?;
         put(&format!(
-            "    SIGKILL to node {leader}, the leader (pid {pid}), with {at} entries acknowledged"
+            "    SIGKILL to node {leader}, the leader (pid {pid}), with {} entries acknowledged",
+            counter.now()
         ))?;
         let next = nodes.leader(&place.token(&OPERATOR)?).await?;
         put(&format!("    node {next} leads now"))
     };
     tokio::pin!(loading);
     tokio::pin!(killing);
-    // A load that fails ends the wait for its middle, too.
     let (loaded, plan) = tokio::select! {
-        loaded = &mut loading => loaded?,
+        loaded = &mut loading => {
+            // A load that fails ends the wait for its middle; one that was too quick to be met midway is met at its end.
+            let loaded = loaded?;
+            killing.await?;
+            loaded
+        }
         killed = &mut killing => {
             killed?;
             loading.await?

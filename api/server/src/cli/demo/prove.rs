@@ -128,45 +128,56 @@ pub(super) fn policies(place: &Place) -> Result<PolicySet, Failure> {
     PolicySet::parse(&text).map_err(Failure::failed)
 }
 
+/// Proves entries that are said to stand at an index with a leaf hash. What is committed and not published yet is asked for again.
 async fn prove(
     urls: Vec<String>,
-    expected: Vec<(SubmittedEntry, u64, String)>,
+    mut expected: Vec<(SubmittedEntry, u64, String)>,
     policies: Arc<PolicySet>,
 ) -> Result<u64, Failure> {
-    let client = Client::new(&urls, Duration::from_secs(30)).map_err(Failure::failed)?;
-    let lines: Vec<String> = expected.iter().map(|(entry, ..)| entry.to_wire()).collect();
+    let client = Client::new(&urls, PATIENCE).map_err(Failure::failed)?;
+    let deadline = Instant::now() + PATIENCE;
     let mut proven = 0;
-    for (outcome, (entry, index, leaf_hash)) in client
-        .submit_batch(&lines, Until::Published)
-        .await
-        .into_iter()
-        .zip(expected)
-    {
-        let accepted = match outcome {
-            Outcome::Accepted(accepted) => accepted,
-            Outcome::Refused(problem) => {
-                return Err(Failure::failed(format!("entry {index}: {}", problem.title)));
+    while !expected.is_empty() {
+        let lines: Vec<String> = expected.iter().map(|(entry, ..)| entry.to_wire()).collect();
+        let outcomes = client.submit_batch(&lines, Until::Published).await;
+        let mut unpublished = Vec::new();
+        for (outcome, (entry, index, leaf_hash)) in outcomes.into_iter().zip(expected) {
+            let accepted = match outcome {
+                Outcome::Accepted(accepted) => accepted,
+                Outcome::Refused(problem) => {
+                    return Err(Failure::failed(format!("entry {index}: {}", problem.title)));
+                }
+                Outcome::Open(error) => return Err(Failure::of_client(error)),
+            };
+            if !accepted.again || accepted.index != index || accepted.leaf_hash != leaf_hash {
+                return Err(Failure::failed(format!(
+                    "entry {index} was acknowledged and is lost: it was written anew at {}",
+                    accepted.index
+                )));
             }
-            Outcome::Open(error) => return Err(Failure::of_client(error)),
-        };
-        if !accepted.again || accepted.index != index || accepted.leaf_hash != leaf_hash {
+            let Some(text) = accepted.receipt else {
+                unpublished.push((entry, index, leaf_hash));
+                continue;
+            };
+            let verified = receipt::verify(&entry, &text, &policies)
+                .map_err(|error| Failure::failed(format!("entry {index}: {error}")))?;
+            if verified.index().0 != index {
+                return Err(Failure::failed(format!(
+                    "entry {index}: the receipt is for index {}",
+                    verified.index()
+                )));
+            }
+            proven += 1;
+        }
+        expected = unpublished;
+        if let Some((_, index, _)) = expected.first()
+            && Instant::now() >= deadline
+        {
             return Err(Failure::failed(format!(
-                "entry {index} was acknowledged and is lost: it was written anew at {}",
-                accepted.index
+                "entry {index} is not published after {} s",
+                PATIENCE.as_secs()
             )));
         }
-        let text = accepted
-            .receipt
-            .ok_or_else(|| Failure::failed(format!("entry {index} has no receipt")))?;
-        let verified = receipt::verify(&entry, &text, &policies)
-            .map_err(|error| Failure::failed(format!("entry {index}: {error}")))?;
-        if verified.index().0 != index {
-            return Err(Failure::failed(format!(
-                "entry {index}: the receipt is for index {}",
-                verified.index()
-            )));
-        }
-        proven += 1;
     }
     Ok(proven)
 }
@@ -176,5 +187,6 @@ async fn join(task: tokio::task::JoinHandle<Result<u64, Failure>>) -> Result<u64
 }
 
 const CHUNK: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 4;
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(120);

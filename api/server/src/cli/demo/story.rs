@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What the ledger answers: who saw a family, an access that no consent covered, and a receipt that a stranger verifies offline.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use client::http::Client;
 use ledger::{base64, hash::Hash, time};
@@ -14,7 +19,7 @@ use wire::{
 
 use super::{
     Commands,
-    founders::{DPO, INSPECTOR, Place},
+    founders::{DPO, FOUNDERS, INSPECTOR, Place},
     load::Acknowledged,
     nodes::Nodes,
     plan::Plan,
@@ -29,7 +34,9 @@ pub(super) async fn tell(
     plan: &Plan,
     acknowledged: &[Acknowledged],
 ) -> Result<(), Failure> {
-    let client = Client::new(&nodes.urls(), Duration::from_secs(30)).map_err(Failure::failed)?;
+    let client = Client::new(&nodes.urls(), Duration::from_secs(30))
+        .map_err(Failure::failed)?
+        .linearizable();
     household(place, nodes, commands, plan, &client).await?;
     withdrawn(place, nodes, commands, plan, &client).await?;
     readers(place, &client, plan).await?;
@@ -223,12 +230,14 @@ fn offline(
     fs::write(&entry, one.entry.to_wire())
         .and_then(|()| fs::write(&receipt, &text))
         .map_err(Failure::failed)?;
-    let verifier = verifier(commands)?;
-    let verify = |receipt: &PathBuf| {
+    let (verifier, key) = (verifier(commands)?, signer(place, one)?);
+    let verify = |receipt: &Path| {
         let mut command = Command::new(&verifier);
         command
             .arg("--policy")
             .arg(&policy)
+            .arg("--key")
+            .arg(&key)
             .arg(&entry)
             .arg(receipt);
         command
@@ -237,18 +246,15 @@ fn offline(
     };
     let verified = verify(&receipt)?;
     output::put(&format!(
-        "    $ {} --policy {} {} {}",
+        "    $ {} --policy {} --key {key} {} {}",
         verifier.display(),
         policy.display(),
         entry.display(),
         receipt.display()
     ))?;
-    output::put(&indent(&String::from_utf8_lossy(&verified.stdout)))?;
+    output::put(&indent(&said(&verified)))?;
     if !verified.status.success() {
-        return Err(Failure::failed(format!(
-            "the receipt does not verify offline: {}",
-            String::from_utf8_lossy(&verified.stderr)
-        )));
+        return Err(Failure::failed("the receipt does not verify offline"));
     }
     let mut bytes = text.into_bytes();
     let middle = bytes.len() / 2;
@@ -263,16 +269,29 @@ fn offline(
             "a receipt with a changed byte was verified",
         ));
     }
+    let code = refused.status.code().unwrap_or(-1);
+    let verdict = said(&refused);
+    let verdict = verdict.lines().last().unwrap_or_default();
     output::put(&format!(
-        "    and with one byte changed (exit code {}):",
-        refused.status.code().unwrap_or(-1)
-    ))?;
-    let said = if refused.stdout.is_empty() {
-        refused.stderr
-    } else {
-        refused.stdout
-    };
-    output::put(&indent(&String::from_utf8_lossy(&said)))
+        "    and with one byte of the receipt changed (exit code {code}):\n    {verdict}"
+    ))
+}
+
+/// The public key of an entry's signer, as the registry has it.
+fn signer(place: &Place, one: &Acknowledged) -> Result<String, Failure> {
+    for founder in &FOUNDERS {
+        let key = place.key(founder.id, "entry")?;
+        if key.key_id() == one.entry.sigs().first() {
+            return Ok(base64::url_encode(key.public().as_bytes()));
+        }
+    }
+    Err(Failure::failed("the entry's signer is not a founder"))
+}
+
+/// What a command said, its verdict last.
+fn said(output: &std::process::Output) -> String {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&text).trim_end().to_owned()
 }
 
 /// `visto-verify`, built beside this binary.
