@@ -390,7 +390,7 @@ impl Values {
             log_json: self.optional("log.json", "true or false")?.unwrap_or(true),
             log_level: self
                 .optional("log.level", "a filter")?
-                .unwrap_or_else(|| "info".to_owned()),
+                .unwrap_or_else(|| "info,openraft=warn".to_owned()),
         })
     }
 

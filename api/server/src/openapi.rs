@@ -86,6 +86,14 @@ fn complete_operation(operation: &mut Map<String, Value>) {
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned();
+    for parameter in operation
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        name_values(parameter);
+    }
     let Some(Value::Object(responses)) = operation.get_mut("responses") else {
         return;
     };
@@ -96,6 +104,21 @@ fn complete_operation(operation: &mut Map<String, Value>) {
     }
     for status in failures(&id) {
         responses.insert(status.to_string(), failure(*status));
+    }
+}
+
+/// Parameters that know a few words are read as text, so that a bad one is named; the description lists the words.
+fn name_values(parameter: &mut Value) {
+    let words: &[&str] = match parameter.get("name").and_then(Value::as_str) {
+        Some("consistency") => &["local", "linearizable"],
+        Some("until") => &["published", "committed"],
+        _ => return,
+    };
+    if let Value::Object(parameter) = parameter {
+        parameter.insert(
+            "schema".to_owned(),
+            json!({"type": "string", "enum": words}),
+        );
     }
 }
 

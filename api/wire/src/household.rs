@@ -9,6 +9,10 @@ use utoipa::ToSchema;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CompositionQuery {
     /// Ref of the household, base64url.
+    #[schema(
+        pattern = "^[A-Za-z0-9_-]{43}$",
+        example = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+    )]
     pub household: String,
     /// At this time; now when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

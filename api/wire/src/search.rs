@@ -10,11 +10,19 @@ use crate::entry::Entry;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessSearch {
-    /// Ref of a household, base64url: every access to a member while a member, by time of acceptance of the access's own `occurredAt`.
+    /// Ref of a household, base64url: every access to a member while a member, by the `occurredAt` of the access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(
+        pattern = "^[A-Za-z0-9_-]{43}$",
+        example = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+    )]
     pub household: Option<String>,
     /// Ref of a person, base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(
+        pattern = "^[A-Za-z0-9_-]{43}$",
+        example = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+    )]
     pub subject: Option<String>,
     /// An institution that signed or took part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,6 +30,7 @@ pub struct AccessSearch {
     pub institution: Option<String>,
     /// The institution's own id of the person who caused the request (ModI `userID`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 512)]
     pub operator: Option<String>,
     /// `occurredAt` at or after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,6 +42,7 @@ pub struct AccessSearch {
     pub to: Option<String>,
     /// Purpose, a CURIE, equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 512, example = "dpv:ServiceProvision")]
     pub purpose: Option<String>,
     /// Name of a finding that the entry carries; `any` = at least one, `none` = covered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,6 +50,7 @@ pub struct AccessSearch {
     pub finding: Option<String>,
     /// Types of entries, `["access"]` when absent; `read` shows who looked through this API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 19, example = json!(["access"]))]
     pub types: Option<Vec<String>>,
     /// `next_cursor` of the page before; bound to the query and the reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,6 +94,7 @@ pub struct EntryPage {
 pub struct Spell {
     /// Ref of the member, base64url.
     #[serde(rename = "ref")]
+    #[schema(pattern = "^[A-Za-z0-9_-]{43}$")]
     pub person: String,
     /// Member from.
     #[schema(format = DateTime)]

@@ -181,7 +181,7 @@ pub const KEYS: &[Key] = &[
     key("log.json", Some("true"), "Logs as JSON lines"),
     key(
         "log.level",
-        Some("info"),
+        Some("info,openraft=warn"),
         "Filter of the logs, such as info,cluster=debug",
     ),
 ];

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use axum::{Extension, routing::get};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -25,6 +26,10 @@ struct Bench {
 
 impl Bench {
     async fn start(connections_max: usize) -> Bench {
+        Bench::start_with(connections_max, None).await
+    }
+
+    async fn start_with(connections_max: usize, tls: Option<TlsAcceptor>) -> Bench {
         let (go_on, begun) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (waits, tells) = (Arc::clone(&go_on), Arc::clone(&begun));
         let router = Router::new()
@@ -53,7 +58,7 @@ impl Bench {
             idle: Duration::from_millis(400),
             drain: Duration::from_secs(20),
         };
-        let running = tokio::spawn(run(listener, router, None, timers, stopped));
+        let running = tokio::spawn(run(listener, router, tls, timers, stopped));
         Bench {
             address,
             stop,
@@ -175,4 +180,50 @@ fn no_client_gets_all_connections() {
     assert!(clients.enter(one).is_some());
     assert_eq!(clients.open.lock().len(), 1, "who is gone is forgotten");
     assert!(Clients::new(1).enter(one).is_some());
+}
+
+#[tokio::test]
+async fn with_a_certificate_it_speaks_tls_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    cluster::certs::write(
+        folder.path(),
+        "ledger.visto.test",
+        &[ledger::id::NodeNumber(1)],
+    )
+    .unwrap();
+    let files = folder.path().join("node-1");
+    let acceptor = crate::tls::acceptor(&files.join("peer.pem"), &files.join("peer.key")).unwrap();
+    let bench = Bench::start_with(8, Some(acceptor)).await;
+
+    let mut plain = bench.connect().await;
+    plain.write_all(WHO).await.unwrap();
+    let text = until_closed(&mut plain).await;
+    assert!(!text.contains("HTTP"), "{text}");
+    let mut silent = bench.connect().await;
+    assert_eq!(until_closed(&mut silent).await, "");
+
+    let mut roots = rustls::RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(files.join("peer-ca.pem")).unwrap();
+    roots.add(ca).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("node-1.ledger.visto.test").unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let mut stream = connector
+        .connect(name, bench.connect().await)
+        .await
+        .unwrap();
+    stream.write_all(WHO).await.unwrap();
+    let mut text = vec![0; 12];
+    timeout(Duration::from_secs(30), stream.read_exact(&mut text))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(text, b"HTTP/1.1 200");
+    assert!(crate::tls::acceptor(&files.join("peer.pem"), &files.join("none")).is_err());
+    assert!(crate::tls::acceptor(&files.join("peer.key"), &files.join("peer.key")).is_err());
 }
