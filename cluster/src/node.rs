@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::join_all;
-use ledger::admission::{self, LedgerInfo};
+use ledger::admission::LedgerInfo;
 use ledger::body::{Body, Common, Content};
 use ledger::entry::{SubmittedEntry, VerifiedEntry};
 use ledger::id::{EntryId, NodeNumber};
@@ -17,21 +15,17 @@ use ledger::number::TreeSize;
 use ledger::refusal::{Refusal, Refused};
 use ledger::state::registry;
 use openraft::ServerState;
-use openraft::error::{CheckIsLeaderError, RaftError};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::clock::Clock;
+use self::here::Here;
 use crate::error::{Error, ErrorKind};
 use crate::face::{Config, Failure, Outcome, Published, Role, Status, Until};
 use crate::net::Net;
-use crate::propose::Proposer;
-use crate::raft_types::Raft;
 use crate::store::fatal::Fatal;
-use crate::store::machine::Machine;
-use crate::store::verify::VerifyPool;
 use crate::store::view::View;
 
+mod here;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -53,20 +47,6 @@ struct Inner {
     node_key: SigningKey,
     published: watch::Receiver<Option<Arc<Published>>>,
     fatal: Fatal,
-}
-
-/// What it takes to bring entries into this node's own Raft; the peer listener holds one too.
-#[derive(Clone)]
-struct Here {
-    raft: Raft,
-    machine: Machine,
-    verifier: VerifyPool,
-    proposer: Proposer,
-    ledger: LedgerInfo,
-    clock: Clock,
-    clock_ok: Arc<dyn Fn() -> bool + Send + Sync>,
-    quorum_lost_after: Duration,
-    published: watch::Receiver<Option<Arc<Published>>>,
 }
 
 impl Node {
@@ -390,181 +370,6 @@ impl Node {
         let known = metrics.wait_for(|metrics| metrics.current_leader.is_some());
         let metrics = timeout_at(end, known).await.ok()?.ok()?;
         metrics.current_leader.map(NodeNumber)
-    }
-}
-
-impl Here {
-    async fn verify(
-        &self,
-        entries: Vec<SubmittedEntry>,
-    ) -> Result<Vec<Result<VerifiedEntry, Refused>>, Error> {
-        let verifier = self.verifier.clone();
-        let verified = tokio::task::spawn_blocking(move || verifier.verify(entries)).await;
-        verified.unwrap_or_else(|error| {
-            Err(Error::with_source(
-                ErrorKind::ShuttingDown,
-                "verifying was cut short",
-                error,
-            ))
-        })
-    }
-
-    /// Bytes that a peer handed on: verified like any others.
-    async fn submit_bytes(
-        &self,
-        entries: Vec<Bytes>,
-        until: Until,
-        deadline: Duration,
-    ) -> Vec<Outcome> {
-        let end = Instant::now() + deadline;
-        let count = entries.len();
-        let decoded: Result<Vec<SubmittedEntry>, _> = entries
-            .iter()
-            .map(|bytes| SubmittedEntry::decode(bytes))
-            .collect();
-        // A peer of ours verified them; one that sends anything else gets nothing.
-        let Ok(decoded) = decoded else {
-            return vec![Outcome::Failed(Failure::ShuttingDown); count];
-        };
-        let Ok(verified) = self.verify(decoded).await else {
-            return vec![Outcome::Failed(Failure::ShuttingDown); count];
-        };
-        let mut outcomes = Vec::with_capacity(count);
-        let (good, bad): (Vec<_>, Vec<_>) = verified
-            .into_iter()
-            .enumerate()
-            .partition(|(_, verified)| verified.is_ok());
-        let (places, good): (Vec<_>, Vec<_>) = good
-            .into_iter()
-            .filter_map(|(place, verified)| Some((place, verified.ok()?)))
-            .unzip();
-        outcomes.extend(
-            bad.into_iter()
-                .filter_map(|(place, verified)| Some((place, Outcome::Refused(verified.err()?)))),
-        );
-        outcomes.extend(places.into_iter().zip(self.submit(good, until, end).await));
-        outcomes.sort_by_key(|(place, _)| *place);
-        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
-    }
-
-    /// Into this node's own Raft, which is expected to lead.
-    async fn submit(
-        &self,
-        entries: Vec<VerifiedEntry>,
-        until: Until,
-        end: Instant,
-    ) -> Vec<Outcome> {
-        if !(self.clock_ok)() || !self.has_quorum() {
-            return vec![Outcome::Failed(Failure::NoQuorum); entries.len()];
-        }
-        let entries = match self.precheck(entries).await {
-            Ok(entries) => entries,
-            Err(count) => return vec![Outcome::Failed(Failure::ShuttingDown); count],
-        };
-        let queued: Vec<_> = entries
-            .into_iter()
-            .map(|entry| entry.map(|entry| self.proposer.submit(entry)))
-            .collect();
-        let answers = queued.into_iter().map(|queued| async {
-            match queued {
-                Err(refused) => Outcome::Refused(refused),
-                Ok(Err(failure)) => Outcome::Failed(failure),
-                Ok(Ok(answer)) => outcome_by(answer, end).await,
-            }
-        });
-        let mut outcomes = join_all(answers).await;
-        self.await_published(&mut outcomes, until, end).await;
-        outcomes
-    }
-
-    /// Refuses at the door what the state as of now refuses: it never reaches the log, so nothing of it is kept. Apply judges again.
-    async fn precheck(
-        &self,
-        entries: Vec<VerifiedEntry>,
-    ) -> Result<Vec<Result<VerifiedEntry, Refused>>, usize> {
-        let count = entries.len();
-        let (machine, ledger, now_ms) = (
-            self.machine.clone(),
-            self.ledger.clone(),
-            self.clock.now_ms(),
-        );
-        let checked = tokio::task::spawn_blocking(move || {
-            let view = machine.view()?;
-            let next = view.size().next_index();
-            let check = |entry: VerifiedEntry| match admission::precheck(
-                &view, &entry, next, now_ms, &ledger,
-            )? {
-                Ok(()) => Ok(Ok(entry)),
-                Err(refused) => Ok(Err(refused)),
-            };
-            entries
-                .into_iter()
-                .map(check)
-                .collect::<Result<Vec<_>, Error>>()
-        });
-        checked.await.ok().and_then(Result::ok).ok_or(count)
-    }
-
-    /// Whether a quorum answered this leader lately. Without one a proposal would wait for its deadline and its outcome be unknown.
-    fn has_quorum(&self) -> bool {
-        let metrics = self.raft.data_metrics();
-        let since = metrics.borrow().millis_since_quorum_ack;
-        since.is_none_or(|since| u128::from(since) <= self.quorum_lost_after.as_millis())
-    }
-
-    /// The raft_index that a linearizable read must wait for; none if this node does not lead a quorum.
-    async fn read_index(&self) -> Option<u64> {
-        // Confirming would renew the lead that a leader with a wrong clock wants to be rid of.
-        if !(self.clock_ok)() {
-            return None;
-        }
-        match self.raft.get_read_log_id().await {
-            Ok((read, _)) => Some(read.map_or(0, |id| id.index)),
-            Err(
-                RaftError::APIError(
-                    CheckIsLeaderError::ForwardToLeader(_) | CheckIsLeaderError::QuorumNotEnough(_),
-                )
-                | RaftError::Fatal(_),
-            ) => None,
-        }
-    }
-
-    async fn await_published(&self, outcomes: &mut [Outcome], until: Until, end: Instant) {
-        let sizes = outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Accepted(accepted) => Some(accepted.index.size()),
-            _ => None,
-        });
-        let Some(size) = sizes.max().filter(|_| until == Until::Published) else {
-            return;
-        };
-        let mut published = self.published.clone();
-        // Late or not, each is told as far as it came.
-        let _ = timeout_at(
-            end,
-            published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.size >= size)),
-        )
-        .await;
-        let reached = published
-            .borrow()
-            .as_ref()
-            .map_or(TreeSize::EMPTY, |newest| newest.size);
-        for outcome in outcomes {
-            if let Outcome::Accepted(accepted) = outcome {
-                accepted.state = if reached.holds(accepted.index) {
-                    Until::Published
-                } else {
-                    Until::Committed
-                };
-            }
-        }
-    }
-}
-
-async fn outcome_by(answer: oneshot::Receiver<Outcome>, end: Instant) -> Outcome {
-    match timeout_at(end, answer).await {
-        Ok(Ok(outcome)) => outcome,
-        // Late, or the proposer ended with the submission in its hands.
-        Ok(Err(_)) | Err(_) => Outcome::Unknown,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use futures::FutureExt;
 use ledger::body::Content;
 use ledger::body::governance::Genesis;
 use ledger::entry::genesis_keys;
@@ -14,7 +15,11 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::net::{Dialing, Ground, Own};
-use crate::store::{self, db::Memory, log::Log, view::read_entry};
+use crate::propose::Proposer;
+use crate::raft_types::Raft;
+use crate::store::{
+    self, db::Memory, log::Log, machine::Machine, verify::VerifyPool, view::read_entry,
+};
 
 pub(super) async fn open(config: Config) -> Result<Inner, Error> {
     let genesis = Founding::read(&config)?;
