@@ -49,6 +49,17 @@ impl Apply {
         &self.applied
     }
 
+    /// Deletes the ids of entries that left the window. Admission refuses such ids before it looks for them, so nodes may do this when they like.
+    pub(crate) fn forget_old_ids(&self) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        batch.delete_range_cf(
+            self.db.cf(state_cf::STATE)?,
+            StateKey::entry_ids_start().encode(),
+            StateKey::entry_ids_end(self.applied.accepted_at_ms).encode(),
+        );
+        self.db.write(batch, false)
+    }
+
     /// Applies raft_entries in order and answers each. After an error the state on disk is that of some raft_entry before; the caller stops
     /// the node, and what is in memory here is not used again.
     pub(crate) fn run(
@@ -77,15 +88,16 @@ impl Apply {
                     self.applied.membership = StoredMembership::new(Some(entry.log_id), membership);
                     BatchResult::default()
                 }
-                EntryPayload::Normal(batch) => {
-                    let result = self.batch(&batch, &mut write, ledger, verifier)?;
-                    if let Some(note) = &batch.note {
-                        // The tree is read back to check the note, so what is pending of it is written first.
+                EntryPayload::Normal(batch) => match &batch.note {
+                    None => self.batch(&batch, &mut write, ledger, verifier)?,
+                    Some(note) => {
+                        // The tree is read back to check the note, so what is pending of it is written first: with the raft_log_id of the
+                        // raft_entry before, to which it belongs. That is why a note travels without submissions.
                         self.commit(std::mem::take(&mut write))?;
                         self.publish(note, &mut write, ledger)?;
+                        BatchResult::default()
                     }
-                    result
-                }
+                },
             };
             results.push(result);
             self.applied.raft_log_id = Some(entry.log_id);

@@ -122,6 +122,7 @@ impl Shared {
     /// Pins the state as it is between two applies: the folder, and the raft_log_id in it, belong together.
     fn pin(&self) -> Result<Pinned, Error> {
         let core = self.core.lock();
+        core.apply.forget_old_ids()?;
         let path = self.snapshots.lock().next_path();
         let db = self.state.load();
         // RocksDB flushes first, so what the checkpoint holds is on disk. A crash here leaves a folder without manifest.
