@@ -4,11 +4,7 @@
 //! The registry says who ought to be a node; only the leader changes Raft's membership, one step at a time: a new node follows as a learner,
 //! gets its vote once it caught up, and a removed one loses it. Numbers are never used again, which admission enforces.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ledger::{
     id::NodeNumber,
@@ -267,7 +263,7 @@ mod tests {
         learners: &[u64],
         caught_up: &[u64],
     ) -> Option<Step> {
-        let nodes: BTreeMap<u64, EmptyNode> = voters
+        let nodes: std::collections::BTreeMap<u64, EmptyNode> = voters
             .iter()
             .flat_map(|set| set.iter())
             .chain(learners)
