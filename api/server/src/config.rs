@@ -53,8 +53,6 @@ pub struct ServeConfig {
 pub struct Http {
     /// Address.
     pub listen: SocketAddr,
-    /// URL under which clients reach this node.
-    pub public_url: Option<String>,
     /// Certificate chain and key; plain HTTP without.
     pub tls: Option<(PathBuf, PathBuf)>,
 }
@@ -344,7 +342,6 @@ impl Values {
             genesis: self.required("genesis", "a file name")?,
             http: Http {
                 listen: self.address("http.listen", 8080)?,
-                public_url: self.optional("http.public-url", "a URL")?,
                 tls,
             },
             peer: Peer {

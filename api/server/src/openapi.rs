@@ -13,7 +13,7 @@ use crate::problem::Fault;
     info(
         title = "Visto",
         version = "0.1.0",
-        description = "A ledger that several public institutions run together: who saw whose data, why and on what basis, and who consented. Every answer can be checked offline.",
+        description = "A ledger that several public institutions run together: who saw whose data, why and on what basis, and who consented. Each entry has a receipt that can be checked offline. That a list is complete is not provable yet: lists, state roots and exports follow.",
         terms_of_service = "https://visto.example/terms",
         contact(name = "Visto maintainers", url = "https://visto.example", email = "api@visto.example"),
         license(name = "EUPL-1.2", identifier = "EUPL-1.2")

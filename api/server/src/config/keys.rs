@@ -62,11 +62,6 @@ pub const KEYS: &[Key] = &[
         "Address of the public listener",
     ),
     key(
-        "http.public-url",
-        None,
-        "URL under which clients reach this node",
-    ),
-    key(
         "http.tls-certificate",
         None,
         "PEM file with the certificate chain of the public listener; plain HTTP without",
