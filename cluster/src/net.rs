@@ -177,7 +177,7 @@ impl Net {
         let memory = Memory {
             own_key,
             log: log.clone(),
-            fatal,
+            fatal: fatal.clone(),
         };
         let keeper = Arc::new(Keeper::open(machine.clone(), memory, tasks.clone())?);
         let offsets = Arc::new(Offsets::default());
@@ -193,6 +193,7 @@ impl Net {
             own: node,
             raft: raft.clone(),
             machine: machine.clone(),
+            fatal,
             tasks: tasks.clone(),
             clock: clock.clone(),
             clock_ok: clock_check(&offsets, node),

@@ -97,16 +97,16 @@ async fn data_older_than_what_was_signed_stop_the_node() {
     }
     nodes.remove(&3).unwrap().shutdown().await;
     town.restore_data(3, "before");
-    let restored: Node = town.open(3).await;
-    let error = tokio::time::timeout(PATIENCE, restored.fatal())
-        .await
-        .unwrap();
-    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    stops_as_older(town.open(3).await).await;
+    submit(&nodes[&1], number..number + 1).await;
+    // The same for a node that lost everything and comes back under its number.
+    town.remove_data(3);
+    stops_as_older(town.open(3).await).await;
+    submit(&nodes[&2], number + 1..number + 2).await;
     assert!(
-        error.to_string().contains("older than what it signed"),
-        "{error}"
+        nodes.values().all(|node| node.status().healthy),
+        "the others go on"
     );
-    nodes.insert(3, restored);
     super::tests::close(nodes).await;
 }
 
@@ -217,6 +217,18 @@ async fn ask<Q: serde::Serialize, A: serde::de::DeserializeOwned>(
     question: &Q,
 ) -> Result<A, CallError> {
     peer.ask(FIRST, method, question, PATIENCE).await
+}
+
+async fn stops_as_older(node: Node) {
+    let error = tokio::time::timeout(PATIENCE, node.fatal()).await.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("this node's data are older than what it"),
+        "{error}"
+    );
+    node.shutdown().await;
 }
 
 /// Somebody who has a node's certificate.

@@ -339,8 +339,12 @@ impl Town {
 
     /// Takes a copy back in the place of a stopped node's data.
     pub(super) fn restore_data(&self, node: u64, name: &str) {
-        std::fs::remove_dir_all(self.data(node)).unwrap();
+        self.remove_data(node);
         copy(&self.dir.path().join(name), &self.data(node));
+    }
+
+    pub(super) fn remove_data(&self, node: u64) {
+        std::fs::remove_dir_all(self.data(node)).unwrap();
     }
 
     fn data(&self, node: u64) -> PathBuf {

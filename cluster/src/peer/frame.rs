@@ -32,6 +32,7 @@ impl ClusterId {
 pub(crate) enum Method {
     Append,
     Vote,
+    Lost,
     SnapshotOffer,
     SnapshotChunk,
     SnapshotInstall,
@@ -48,6 +49,7 @@ impl Method {
         match self {
             Method::Append => "append",
             Method::Vote => "vote",
+            Method::Lost => "lost",
             Method::SnapshotOffer => "snapshot-offer",
             Method::SnapshotChunk => "snapshot-chunk",
             Method::SnapshotInstall => "snapshot-install",

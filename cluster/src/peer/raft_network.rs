@@ -4,7 +4,7 @@
 //! openraft sends one append at a time to each peer and gives each a deadline; what is too long for a frame is split by openraft when we
 //! say so. Errors are told apart for its retry policy: *unreachable* makes it pause, *network* makes it retry at once.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ledger::id::NodeNumber;
@@ -19,21 +19,31 @@ use openraft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
     },
 };
-use serde::de::DeserializeOwned;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     client::{CallError, Peers},
     frame::Method,
     snapshot,
 };
-use crate::raft_types::{RaftVote, TypeConfig};
+use crate::raft_types::{RaftLogId, RaftVote, TypeConfig};
 
 /// Makes the way to each peer for openraft.
-pub(crate) struct Network(Peers);
+pub(crate) struct Network {
+    peers: Peers,
+    acknowledged: Acknowledged,
+}
+
+/// The furthest raft_log_id that each peer acknowledged, and to which of this node's votes.
+type Acknowledged = Arc<Mutex<BTreeMap<NodeNumber, (RaftVote, RaftLogId)>>>;
 
 impl Network {
     pub(crate) fn new(peers: Peers) -> Network {
-        Network(peers)
+        Network {
+            peers,
+            acknowledged: Acknowledged::default(),
+        }
     }
 }
 
@@ -42,8 +52,9 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: u64, _: &openraft::EmptyNode) -> PeerRaft {
         PeerRaft {
-            peers: self.0.clone(),
+            peers: self.peers.clone(),
             target: NodeNumber(target),
+            acknowledged: self.acknowledged.clone(),
         }
     }
 }
@@ -52,6 +63,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub(crate) struct PeerRaft {
     peers: Peers,
     target: NodeNumber,
+    acknowledged: Acknowledged,
 }
 
 type Rpc<T> = Result<T, RPCError<u64, openraft::EmptyNode, RaftError<u64>>>;
@@ -75,7 +87,7 @@ impl RaftNetwork<TypeConfig> for PeerRaft {
             Err(CallError::Late) if body.len() > APPEND_BYTES_SLOW && request.entries.len() > 1 => {
                 Err(half(&request).into())
             }
-            answer => read(answer),
+            answer => self.remember(&request, read(answer)?),
         }
     }
 
@@ -106,10 +118,14 @@ impl RaftNetwork<TypeConfig> for PeerRaft {
             &snapshot,
             option.hard_ttl().min(CHUNK_TIME),
         );
-        tokio::select! {
-            closed = cancel => Err(closed.into()),
-            sent = sent => sent,
+        let installed = tokio::select! {
+            closed = cancel => return Err(closed.into()),
+            sent = sent => sent?,
+        };
+        if installed.vote == vote {
+            self.note(vote, snapshot.meta.last_log_id);
         }
+        Ok(installed)
     }
 
     /// Short at first, so that a restarted peer is found soon, then once a second.
@@ -122,6 +138,76 @@ impl RaftNetwork<TypeConfig> for PeerRaft {
         )
     }
 }
+
+impl PeerRaft {
+    /// Notes what the peer acknowledged, and notices if it lost it. openraft would panic then, and take this leader down for a peer whose
+    /// data were wiped or restored from a copy; so it hears that the peer is unreachable, and the peer hears why.
+    #[allow(clippy::result_large_err)] // openraft's own type
+    fn remember(
+        &self,
+        request: &AppendEntriesRequest<TypeConfig>,
+        answer: AppendEntriesResponse<u64>,
+    ) -> Rpc<AppendEntriesResponse<u64>> {
+        let reached = match &answer {
+            AppendEntriesResponse::Success => request
+                .entries
+                .last()
+                .map(|raft_entry| raft_entry.log_id)
+                .or(request.prev_log_id),
+            AppendEntriesResponse::PartialSuccess(reached) => *reached,
+            AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_) => None,
+        };
+        let known = self.note(request.vote, reached);
+        if answer.is_conflict()
+            && request.prev_log_id <= known
+            && let Some(known) = known
+        {
+            self.tell_of_loss(Lost {
+                vote: request.vote,
+                acknowledged: known,
+            });
+            return Err(unreachable(&PeerLost));
+        }
+        Ok(answer)
+    }
+
+    /// Takes in what the peer acknowledged to a vote of this node; answers with the furthest so far.
+    fn note(&self, vote: RaftVote, reached: Option<RaftLogId>) -> Option<RaftLogId> {
+        let mut acknowledged = self.acknowledged.lock();
+        let known = acknowledged
+            .get(&self.target)
+            .filter(|(to, _)| *to == vote)
+            .map(|(_, id)| *id);
+        let furthest = known.max(reached);
+        if let Some(furthest) = furthest {
+            acknowledged.insert(self.target, (vote, furthest));
+        }
+        furthest
+    }
+
+    fn tell_of_loss(&self, lost: Lost) {
+        tracing::error!(peer = self.target.0, acknowledged = %lost.acknowledged, "a peer lost what it acknowledged; it must be replaced");
+        let (peers, target) = (self.peers.clone(), self.target);
+        tokio::spawn(async move {
+            peers
+                .ask::<_, ()>(target, Method::Lost, &lost, LOST_TIME)
+                .await
+        });
+    }
+}
+
+/// Told to a peer that lost data.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Lost {
+    /// The leader's vote, to which the peer acknowledged.
+    pub(crate) vote: RaftVote,
+    /// How far.
+    pub(crate) acknowledged: RaftLogId,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the peer lost raft_entries that it acknowledged")]
+struct PeerLost;
 
 /// Halving ends at one raft_entry, which a frame always holds.
 fn half(request: &AppendEntriesRequest<TypeConfig>) -> PayloadTooLarge {
@@ -157,3 +243,4 @@ const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 const APPEND_BYTES_SLOW: usize = 128 * 1024;
 /// For one chunk of a snapshot, however long the whole takes.
 const CHUNK_TIME: Duration = Duration::from_secs(60);
+const LOST_TIME: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use ledger::id::NodeNumber;
 use tokio::{
     io::ReadHalf,
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
     time::timeout,
 };
@@ -52,6 +52,7 @@ pub(crate) async fn serve<S: Service>(
     stop: CancellationToken,
 ) {
     let acceptor = TlsAcceptor::from(identity.server.clone());
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -69,7 +70,8 @@ pub(crate) async fn serve<S: Service>(
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        // Strangers can take up handshakes, and never the places of peers that proved who they are.
+        let Ok(handshake) = handshakes.clone().try_acquire_owned() else {
             metrics::counter!("visto_peer_connections_refused_total").increment(1);
             continue;
         };
@@ -77,14 +79,14 @@ pub(crate) async fn serve<S: Service>(
             identity: identity.clone(),
             cluster: cluster.clone(),
             service: service.clone(),
+            places: places.clone(),
         };
         let acceptor = acceptor.clone();
         connections.spawn(async move {
-            if let Err(error) = context.connection(acceptor, stream).await {
+            if let Err(error) = context.connection(acceptor, stream, handshake).await {
                 metrics::counter!("visto_peer_connections_failed_total").increment(1);
                 tracing::debug!(%error, "peer connection ended");
             }
-            drop(place);
         });
     }
 }
@@ -93,10 +95,16 @@ struct Context<S> {
     identity: Arc<Identity>,
     cluster: ClusterId,
     service: Arc<S>,
+    places: Arc<Semaphore>,
 }
 
 impl<S: Service> Context<S> {
-    async fn connection(self, acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<()> {
+    async fn connection(
+        self,
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+        handshake: OwnedSemaphorePermit,
+    ) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let stream = timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await??;
         let certificate = stream
@@ -111,6 +119,10 @@ impl<S: Service> Context<S> {
                 io::ErrorKind::PermissionDenied,
                 "the certificate names no node of this ledger",
             ));
+        };
+        drop(handshake);
+        let Ok(_place) = self.places.clone().try_acquire_owned() else {
+            return Err(io::Error::other("too many connections"));
         };
         let (reader, writer) = tokio::io::split(stream);
         let (answers, queue) = mpsc::channel(CALLS_IN_FLIGHT_MAX);
@@ -222,6 +234,7 @@ async fn write(
 
 /// Two lanes from each peer of a large cluster, and some for reconnects that cross an old connection's end.
 const CONNECTIONS_MAX: usize = 64;
+const HANDSHAKES_MAX: usize = 64;
 const CALLS_IN_FLIGHT_MAX: usize = 128;
 /// Holds the largest frame, and some.
 const IN_FLIGHT_KIB_MAX: usize = 64 * 1024;

@@ -14,20 +14,21 @@ use tokio_util::task::TaskTracker;
 use super::{
     client::Addresses,
     frame::{Denial, Method},
+    raft_network::Lost,
     rpc::{Cosign, Cosigned, Submit, SubmitOutcome, answer, question},
     server::Service,
     snapshot::Receiver,
 };
 use crate::{
     clock::Clock,
-    error::Error,
+    error::{Error, ErrorKind},
     face::{Outcome, Until},
     publish::{
         cosigner::{CosignRefusal, Cosigner},
         keeper::applied_by,
     },
     raft_types::Raft,
-    store::machine::Machine,
+    store::{fatal::Fatal, machine::Machine},
 };
 
 /// Submits to this node's own Raft and to nobody else's: what was forwarded once is not forwarded again.
@@ -39,6 +40,7 @@ pub(crate) struct NodeService {
     pub(crate) own: NodeNumber,
     pub(crate) raft: Raft,
     pub(crate) machine: Machine,
+    pub(crate) fatal: Fatal,
     pub(crate) tasks: TaskTracker,
     pub(crate) clock: Clock,
     pub(crate) clock_ok: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -111,6 +113,7 @@ impl Service for NodeService {
                     .map_err(failed)?,
             ),
             Method::Vote => answer(&self.raft.vote(question(&body)?).await.map_err(failed)?),
+            Method::Lost => answer(&self.lost(question(&body)?)),
             Method::SnapshotOffer => answer(&self.receiver.offer(question(&body)?).await?),
             Method::SnapshotChunk => answer(&self.receiver.chunk(question(&body)?).await?),
             Method::SnapshotInstall => answer(&self.receiver.install(question(&body)?).await?),
@@ -140,6 +143,20 @@ impl Service for NodeService {
 }
 
 impl NodeService {
+    /// The leader says that this node acknowledged more than it has. If so, its data are not what they were: going on would break promises.
+    fn lost(&self, lost: Lost) {
+        let metrics = self.raft.metrics().borrow().clone();
+        let last = metrics.last_log_index.unwrap_or(0);
+        if metrics.vote == lost.vote && last < lost.acknowledged.index {
+            let reason = format!(
+                "this node's data are older than what it acknowledged: raft_entry {}, and its log ends at {last}. It must not go on under its \
+                 number: replace it by a node of a new one",
+                lost.acknowledged.index
+            );
+            self.fatal.latch(Error::new(ErrorKind::Corrupt, reason));
+        }
+    }
+
     /// Raft's ReadIndex: a quorum confirms, after the question came, that this node still leads. No lease, so no clock is trusted.
     async fn read_index(&self) -> Result<u64, Denial> {
         // Confirming would renew the lead that a leader with a wrong clock wants to be rid of.

@@ -3,7 +3,7 @@
 //! that size makes a checkpoint published.
 //!
 //! [`quorum`] knows whose signatures count, [`cosigner`] decides what this node signs, [`publisher`] collects on the leader, [`keeper`]
-//! stores what is published, on every node, and spreads it.
+//! shows what is published. A cosigned checkpoint goes through Raft (`store::apply` keeps it), so every node has the same ones.
 
 pub(crate) mod cosigner;
 pub(crate) mod keeper;
