@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use cluster::{Node, NodeKeys, PeerTls, Tuning};
+use cluster::{ErrorKind, Node, NodeKeys, PeerTls, Tuning};
 use ledger::{
     admission::LedgerInfo,
     body::{Body, Content},
@@ -62,6 +62,18 @@ pub enum Error {
     /// Certificate or key of the public listener.
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    /// The configuration contradicts itself or what is stored: a key may be another's.
+    #[error("{cause} (keys.node {}, keys.cosign {}, keys.log {}, data {})",
+        keys.node.display(), keys.cosign.display(), keys.log.display(), data.display())]
+    Config {
+        /// What does not fit.
+        #[source]
+        cause: cluster::Error,
+        /// The key files that were read.
+        keys: Box<crate::config::Keys>,
+        /// The folder that was opened.
+        data: PathBuf,
+    },
     /// The node did not open, or had to stop.
     #[error(transparent)]
     Node(#[from] cluster::Error),
@@ -113,7 +125,15 @@ pub async fn serve(
             ..Tuning::default()
         },
     })
-    .await?;
+    .await
+    .map_err(|cause| match cause.kind() {
+        ErrorKind::Config => Error::Config {
+            cause,
+            keys: Box::new(config.keys.clone()),
+            data: config.data.clone(),
+        },
+        _ => Error::Node(cause),
+    })?;
     let app = Arc::new(App::new(
         node.clone(),
         info,
