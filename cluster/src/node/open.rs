@@ -9,6 +9,8 @@ use ledger::body::Content;
 use ledger::body::governance::Genesis;
 use ledger::entry::genesis_keys;
 use ledger::hash::Hash;
+use ledger::id::KeyId;
+use ledger::key::KeyUse;
 use ledger::number::EntryIndex;
 use openraft::{EmptyNode, SnapshotPolicy};
 use tokio::time::sleep;
@@ -30,6 +32,8 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
     let fatal = Fatal::new();
     let verifier = VerifyPool::new(&ledger.name);
     let (log, machine) = open_store(&config, &ledger, &genesis, &fatal, &verifier).await?;
+
+    check_keys(&config, &genesis, &machine)?;
 
     let dialing = Dialing::new(Own {
         node: config.node,
@@ -188,6 +192,52 @@ async fn open_store(
             error,
         ))
     })
+}
+
+/// The key files hold the keys that the registry knows for this node: a damaged or swapped file is noticed before anything is signed with it.
+/// A node whose `node` entry is not applied here yet cannot be checked: before it, other keys may have been in force.
+fn check_keys(config: &Config, genesis: &Founding, machine: &Machine) -> Result<(), Error> {
+    let view = machine.view()?;
+    let size = view.size();
+    let mut wanted: Vec<(&str, KeyId, Vec<KeyId>)> = Vec::new();
+    let (node, cosign) = (config.keys.node.key_id(), config.keys.cosign.key_id());
+    let log: Vec<KeyId> = config.keys.log.iter().map(SigningKey::key_id).collect();
+    if size == TreeSize::EMPTY {
+        let founder = genesis
+            .content
+            .nodes
+            .iter()
+            .find(|own| own.node == config.node);
+        if let Some(own) = founder {
+            wanted.push(("node", own.node_key, vec![node]));
+            wanted.push(("cosign", own.cosign_key, vec![cosign]));
+            let mut keys = genesis.content.keys.iter();
+            let log_key = keys.find(|key| key.key_use == KeyUse::Log);
+            wanted.extend(log_key.map(|key| ("log", key.public_key.key_id(), log)));
+        }
+    } else if let Some(own) = registry::node(&view, config.node)?
+        && own.removed.is_none()
+    {
+        let current = |id| registry::current_key(&view, id, size.next_index());
+        wanted.push(("node", current(&own.node_key)?, vec![node]));
+        wanted.push(("cosign", current(&own.cosign_key)?, vec![cosign]));
+        let log_key = registry::log_key_at(&view, size)?;
+        wanted.extend(log_key.map(|key| ("log", key, log)));
+    }
+    match wanted
+        .into_iter()
+        .find(|(_, wanted, held)| !held.contains(wanted))
+    {
+        None => Ok(()),
+        Some((which, wanted, _)) => Err(Error::new(
+            ErrorKind::Config,
+            format!(
+                "the {which} key of node {} is not {wanted}, the one registered: its file is damaged, of another node, or ahead of a rotation \
+                 that this node has not applied",
+                config.node.0
+            ),
+        )),
+    }
 }
 
 async fn raft(

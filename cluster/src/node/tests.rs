@@ -14,7 +14,7 @@ use ledger::admission::RowKind;
 use ledger::number::EntryIndex;
 
 use super::*;
-use crate::face::Tuning;
+use crate::face::{NodeKeys, Tuning};
 use crate::store::view::Direction;
 use crate::testbed::{self, consent, genesis, tuning};
 
@@ -39,17 +39,20 @@ impl One {
         }
     }
 
-    async fn open(&self) -> Result<Node, Error> {
+    fn config(&self) -> Config {
         let listener = std::net::TcpListener::bind(self.address).unwrap();
-        Node::open(testbed::config(
+        testbed::config(
             self.dir.path(),
             1,
             listener,
             &self.genesis,
             &[1],
             self.tuning.clone(),
-        ))
-        .await
+        )
+    }
+
+    async fn open(&self) -> Result<Node, Error> {
+        Node::open(self.config()).await
     }
 
     fn data(&self) -> PathBuf {
@@ -172,4 +175,30 @@ async fn a_ledger_of_another_genesis_is_not_opened() {
     one.genesis = genesis(&[(1, one.address), (2, one.address)].into());
     let error = one.open().await.err().expect("opened with another genesis");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_not_this_nodes_are_refused_and_named() {
+    let one = One::new();
+    type Damage = (&'static str, fn(&mut NodeKeys));
+    let damages: [Damage; 3] = [
+        ("node key", |keys| keys.node = testbed::key("another")),
+        ("cosign key", |keys| keys.cosign = testbed::key("another")),
+        ("log key", |keys| keys.log = vec![testbed::key("another")]),
+    ];
+    let refused = async || {
+        for (name, damage) in &damages {
+            let mut config = one.config();
+            damage(&mut config.keys);
+            let error = Node::open(config).await.err().expect("opened");
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    };
+    // By the genesis before it is applied, and by the registry after.
+    refused().await;
+    let node = one.open().await.unwrap();
+    ready(&node).await;
+    node.shutdown().await;
+    refused().await;
 }
