@@ -349,7 +349,8 @@ async fn answer(app: &App, outcome: Outcome) -> Line {
     };
     let receipt = match accepted.state {
         Until::Committed => None,
-        Until::Published => receipt(app, accepted.index).await?,
+        // It is written, whatever becomes of the receipt: a failure here must not be told as one of the entry.
+        Until::Published => receipt(app, accepted.index).await.unwrap_or_default(),
     };
     let published = accepted.state == Until::Published && receipt.is_some();
     let status = match (accepted.again, published) {
