@@ -169,6 +169,9 @@ async fn reading_is_recorded_before_anything_leaves() {
     assert_eq!(body["reader"][0]["person"], "operator-7");
     assert_eq!(body["released"]["route"], "/v1/accesses/search");
     assert_eq!(body["released"]["count"], 1);
+    // The reader's own token is on record, and closed while it is good.
+    assert!(body["token"][0]["..."].is_string());
+    assert_eq!(read["withheld"], 1);
     running
         .get_as(&format!("/v1/entries/{index}"), TOWN, Role::Dpo)
         .await;
