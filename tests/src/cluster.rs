@@ -372,16 +372,14 @@ impl Cluster {
         .await
     }
 
-    /// What each node keeps, up to a size that all publish: leaf hashes from its own bundles, entry ids from its answers to the
-    /// supervisory authority.
+    /// What each node keeps, up to a size of at least `size_min` that all publish: leaf hashes from its own bundles, entry ids from one
+    /// node's answers to the supervisory authority.
     ///
     /// # Panics
     /// If a node does not answer.
-    pub async fn kept(&self, numbers: &[u64]) -> Vec<Kept> {
-        let first = numbers.first().copied().unwrap_or(1);
-        let Some((size, _)) = self.checkpoint(first).await else {
-            return Vec::new();
-        };
+    pub async fn kept(&self, numbers: &[u64], size_min: u64) -> Vec<Kept> {
+        let first = numbers[0];
+        let (size, _) = self.published(first, size_min).await;
         let mut kept = Vec::new();
         let ids = leaves::entry_ids(&self.http, &self.url(first, "")).await;
         for number in numbers {

@@ -225,6 +225,16 @@ impl Recorder {
             .count()
     }
 
+    /// The smallest tree that holds every acknowledged entry.
+    pub fn covering_size(&self) -> u64 {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let sizes = history.appends.iter().map(|append| match append.outcome {
+            Outcome::Accepted { index, .. } => index + 1,
+            _ => 0,
+        });
+        sizes.max().unwrap_or_default()
+    }
+
     /// What was recorded, with what the nodes keep.
     pub fn finish(&self, kept: Vec<Kept>) -> History {
         let mut history = self

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Nodes killed by SIGKILL while clients write: nothing acknowledged is lost, changed or counted twice.
 
+use std::{fs, process::Command};
+
 use tests::{cluster::Cluster, load::Load};
 
 use crate::judge;
@@ -41,5 +43,44 @@ async fn all_nodes_are_killed_at_once_and_restarted() {
     load.progress(60).await;
     let recorder = load.stop().await;
     judge(&cluster, recorder, &[1, 2, 3]).await;
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_put_back_to_an_older_copy_or_emptied_stops_and_the_others_go_on() {
+    let mut cluster = Cluster::start().await;
+    let load = Load::start(&cluster.http, &cluster.urls(), 6);
+    load.progress(60).await;
+    let node = 1 + cluster.leader().await % 3;
+    let data = cluster.node(node).data();
+    let older = data.with_extension("older");
+    cluster.node(node).kill();
+    let copied = Command::new("cp").arg("-a").arg(&data).arg(&older).status();
+    assert!(copied.unwrap().success());
+    cluster.node(node).start();
+    cluster.ready_node(node).await;
+    load.progress(60).await;
+
+    // What it acknowledged since then is gone: if it voted again, a majority could forget what it promised.
+    for copy in [Some(older), None] {
+        cluster.node(node).kill();
+        fs::remove_dir_all(&data).unwrap();
+        if let Some(copy) = copy {
+            fs::rename(copy, &data).unwrap();
+        }
+        let before = cluster.node(node).log().len();
+        cluster.node(node).start();
+        let status = cluster.node(node).ended().await.unwrap();
+        let log = cluster.node(node).log();
+        assert!(!status.success(), "it ended as if all were well");
+        assert!(
+            log[before..].contains("older"),
+            "it does not say why:\n{log}"
+        );
+        load.progress(60).await;
+    }
+    let rest: Vec<u64> = (1..=3).filter(|number| *number != node).collect();
+    let recorder = load.stop().await;
+    judge(&cluster, recorder, &rest).await;
     cluster.finish().await;
 }

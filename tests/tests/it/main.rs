@@ -26,7 +26,8 @@ use tests::{cluster::Cluster, history::Recorder};
 
 /// Judges a run against what the named nodes keep, and prints what it amounts to.
 async fn judge(cluster: &Cluster, recorder: Arc<Recorder>, nodes: &[u64]) {
-    let history = recorder.finish(cluster.kept(nodes).await);
+    let kept = cluster.kept(nodes, recorder.covering_size()).await;
+    let history = recorder.finish(kept);
     match history.judge() {
         Ok(verdict) => println!("{verdict}"),
         Err(anomalies) => panic!("the history breaks promises: {anomalies:#?}"),

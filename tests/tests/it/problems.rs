@@ -8,7 +8,7 @@ use tests::{
     cluster::{Cluster, Setup},
     http::Answer,
     sign::{Draft, Signed, entry_id, sign_body},
-    world::{self, ASL, INPS, VOGHERA, access_draft, key},
+    world::{self, ASL, GARANTE, VOGHERA, access_draft, key},
 };
 
 use crate::governance::Governance;
@@ -373,12 +373,19 @@ fn cases(known: &Signed) -> Vec<Case> {
             "institution-unknown",
         ),
         case(
-            "somebody else's entry",
-            draft().sign(&[&key(INPS, "entry")]).line(),
+            "not a side of the exchange",
+            bystander(),
             422,
             "institution-mismatch",
         ),
     ]
+}
+
+/// An access as told by an institution that is neither of its sides.
+fn bystander() -> String {
+    let mut draft = access_draft(&world::person("anna"));
+    draft.institution = GARANTE.into();
+    draft.sign(&[&key(GARANTE, "entry")]).line()
 }
 
 /// Another entry under the id of a known one.

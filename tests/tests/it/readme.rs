@@ -73,15 +73,19 @@ fn transcript() -> Vec<(String, Vec<String>)> {
 
 /// Whether a line is the pattern, where each `…` stands for anything.
 fn fits(line: &str, pattern: &str) -> bool {
-    let mut rest = line;
-    for (place, part) in pattern.split('…').enumerate() {
+    let mut parts = pattern.split('…');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = line.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
         let Some(at) = rest.find(part) else {
             return false;
         };
-        if place == 0 && at != 0 {
-            return false;
-        }
         rest = &rest[at + part.len()..];
     }
-    rest.is_empty() || pattern.ends_with('…')
+    rest.ends_with(last)
 }
