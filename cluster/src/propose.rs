@@ -250,3 +250,45 @@ fn outcome(result: ItemResult) -> Outcome {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )]
+    use openraft::error::{Fatal, ForwardToLeader};
+
+    use super::*;
+
+    #[test]
+    fn only_what_never_reached_the_log_certainly_was_not_written() {
+        let batch = || Batch::new(1, vec![BatchItem::new(Bytes::new(), [0; 32], None)]);
+        let not_leader = || {
+            Some(RaftError::APIError(ClientWriteError::ForwardToLeader(
+                ForwardToLeader::empty(),
+            )))
+        };
+        let stopped = || Some(RaftError::Fatal(Fatal::Stopped));
+        assert_eq!(
+            failed(&batch(), not_leader()),
+            [Outcome::Failed(Failure::NoQuorum)]
+        );
+        assert_eq!(
+            failed(&batch(), stopped()),
+            [Outcome::Failed(Failure::ShuttingDown)]
+        );
+        assert_eq!(
+            failed(&batch(), None),
+            [Outcome::Failed(Failure::ShuttingDown)]
+        );
+        // A truncated raft_entry may live on in another node's log and be committed by the next leader.
+        for error in [not_leader(), stopped(), None] {
+            let batch = batch();
+            batch.mark_appended();
+            assert_eq!(failed(&batch, error), [Outcome::Unknown]);
+        }
+    }
+}

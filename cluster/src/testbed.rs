@@ -107,6 +107,11 @@ pub(crate) fn genesis(peers: &BTreeMap<u64, SocketAddr>) -> SubmittedEntry {
 
 /// A consent event of its own record and person, so that none refers to another.
 pub(crate) fn consent(number: u64) -> SubmittedEntry {
+    consent_at(Clock::system().now_ms(), number)
+}
+
+/// The same, signed at another time.
+pub(crate) fn consent_at(now_ms: u64, number: u64) -> SubmittedEntry {
     let salt = Hash::of(&[b"salt", &number.to_be_bytes()]);
     let (subject, disclosure) =
         Disclosed::seal(salt.as_bytes(), Hash::of(&[b"ref", &number.to_be_bytes()]));
@@ -125,7 +130,7 @@ pub(crate) fn consent(number: u64) -> SubmittedEntry {
         indication: None,
     };
     let body = Body {
-        common: common(Clock::system().now_ms(), number),
+        common: common(now_ms, number),
         content: Content::Consent(Box::new(consent)),
     };
     SubmittedEntry::sign(

@@ -85,6 +85,8 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ATTEMPT_TIMEOUT.min(patience))
+            // What is asked names persons: it goes to the nodes that were named, and nowhere that one of them points to.
+            .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("visto-client/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Error::Setup(error.to_string()))?;
@@ -120,47 +122,54 @@ impl Client {
         .await
     }
 
-    /// Submits up to 1 000 entries in one request; the answers stand in the order of the lines.
+    /// Submits up to 1 000 entries, in one request if they are not too long for it; the answers stand in the order of the lines.
     ///
     /// Lines whose outcome is open are sent again until all are settled or patience ends; what is then still open is [`Outcome::Open`].
     pub async fn submit_batch(&self, lines: &[String], until: Until) -> Vec<Outcome> {
         let deadline = Instant::now() + self.patience;
         let mut outcomes: Vec<Option<Outcome>> = lines.iter().map(|_| None).collect();
-        let mut attempt = 0;
+        let mut stalled = 0;
         loop {
             let open: Vec<usize> = outcomes
                 .iter()
                 .enumerate()
-                .filter(|(_, outcome)| {
-                    !matches!(outcome, Some(Outcome::Accepted(_) | Outcome::Refused(_)))
-                })
+                .filter(|(_, outcome)| is_open(outcome.as_ref()))
                 .map(|(place, _)| place)
                 .collect();
-            if open.is_empty() || (attempt > 0 && Instant::now() >= deadline) {
+            if open.is_empty() || (stalled > 0 && Instant::now() >= deadline) {
                 break;
             }
-            if attempt > 0 {
-                self.pause(attempt, None, deadline).await;
+            if stalled > 0 {
+                self.pause(stalled, None, deadline).await;
             }
-            attempt += 1;
-            let body: String = open
-                .iter()
-                .filter_map(|place| lines.get(*place))
-                .flat_map(|line| [line.as_str(), "\n"])
-                .collect();
-            match self.batch_once(body, until).await {
+            let mut body = String::new();
+            let mut sent = Vec::new();
+            for place in open {
+                let line = lines.get(place).map_or("", String::as_str);
+                if !sent.is_empty() && body.len() + line.len() >= BATCH_BYTES {
+                    break;
+                }
+                body.push_str(line);
+                body.push('\n');
+                sent.push(place);
+            }
+            let answer = self.batch_once(body, until).await;
+            let mut settled = false;
+            match answer {
                 Ok(answers) => {
                     for answer in answers {
                         let place = usize::try_from(answer.line)
                             .ok()
-                            .and_then(|line| open.get(line.checked_sub(1)?));
+                            .and_then(|line| sent.get(line.checked_sub(1)?));
                         if let Some(outcome) = place.and_then(|place| outcomes.get_mut(*place)) {
                             *outcome = Some(settle(answer));
+                            settled |= !is_open(outcome.as_ref());
                         }
                     }
                 }
                 Err(Attempt::Final(Error::Problem(problem))) => {
-                    for place in open {
+                    settled = true;
+                    for place in sent {
                         if let Some(outcome) = outcomes.get_mut(place) {
                             *outcome = Some(Outcome::Refused(problem.clone()));
                         }
@@ -168,6 +177,7 @@ impl Client {
                 }
                 Err(Attempt::Final(_) | Attempt::Again { .. }) => self.turn_away(),
             }
+            stalled = if settled { 0 } else { stalled + 1 };
         }
         outcomes
             .into_iter()
@@ -455,7 +465,8 @@ async fn send(request: RequestBuilder) -> Result<Response, Attempt> {
             sent: false,
             retry_after,
         },
-        StatusCode::GATEWAY_TIMEOUT => Attempt::Again {
+        // A node that fails may have written first; another one can tell.
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT => Attempt::Again {
             error,
             sent: true,
             retry_after,
@@ -487,10 +498,14 @@ fn again(error: &reqwest::Error) -> Attempt {
     }
 }
 
+fn is_open(outcome: Option<&Outcome>) -> bool {
+    !matches!(outcome, Some(Outcome::Accepted(_) | Outcome::Refused(_)))
+}
+
 fn settle(answer: LineOutcome) -> Outcome {
     match (answer.accepted, answer.problem) {
         (Some(accepted), _) => Outcome::Accepted(accepted),
-        (None, Some(problem)) if matches!(answer.status, 429 | 502 | 503 | 504) => {
+        (None, Some(problem)) if matches!(answer.status, 429 | 500..) => {
             Outcome::Open(Error::Problem(Box::new(problem)))
         }
         (None, Some(problem)) => Outcome::Refused(Box::new(problem)),
@@ -510,6 +525,8 @@ fn plain_problem(status: StatusCode) -> Problem {
     }
 }
 
+/// Longest body of a batch, below what a server takes (16 MiB): what is longer goes in several requests.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// One attempt: longer than a server waits for a quorum, so that its own answer comes first.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);

@@ -16,7 +16,7 @@ use ledger::{
     hash::Hash,
     id::InstitutionId,
 };
-use wire::token::Role;
+use wire::token::{LIFE_SECONDS_MAX, Role, SKEW_SECONDS_MAX};
 
 use crate::{auth::Reader, problem::Fault};
 
@@ -49,6 +49,16 @@ impl Opening {
                 .collect(),
             _ => Vec::new(),
         }
+    }
+}
+
+/// The token in a `read` entry of this age, while it may still let somebody in: closed to everybody.
+pub fn live_token(body: &Body, age_ms: u64) -> Option<Hash> {
+    /// A token may be dated this far ahead and live so long; as much again for clocks that differ.
+    const LIVES_MS: u64 = (LIFE_SECONDS_MAX + 2 * SKEW_SECONDS_MAX) * 1000;
+    match &body.content {
+        Content::Read(read) if age_ms < LIVES_MS => read.token.as_ref().map(|token| token.digest),
+        _ => None,
     }
 }
 

@@ -4,6 +4,8 @@
 //! A token is a JWT signed with EdDSA by a registered, in-force key of use `token`. The key decides the institution, and the algorithm
 //! is fixed here: the token's header is believed in nothing but the key id. Roles other than `institution` count only while the registry grants them.
 
+use std::fmt;
+
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use ledger::{
     id::{InstitutionId, KeyId},
@@ -28,9 +30,25 @@ pub struct Reader {
     role: Role,
     purpose: String,
     case: Option<String>,
+    token: Token,
+}
+
+/// The token as it came; nothing prints it.
+#[derive(Clone, PartialEq, Eq)]
+struct Token(String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
 }
 
 impl Reader {
+    /// The token, the institution's own word that this person asks; goes into the `read` entry. Never logged.
+    pub fn token(&self) -> &str {
+        &self.token.0
+    }
+
     /// Institution of the reader.
     pub fn institution(&self) -> &InstitutionId {
         &self.institution
@@ -67,6 +85,7 @@ impl Reader {
             role,
             purpose: "dpv:ServiceProvision".to_owned(),
             case: None,
+            token: Token("t".to_owned()),
         }
     }
 }
@@ -127,6 +146,7 @@ where
         role: claims.role,
         purpose: claims.purpose,
         case: claims.case,
+        token: Token(token.to_owned()),
     })
 }
 

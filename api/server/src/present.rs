@@ -22,6 +22,7 @@ use wire::{
 
 use crate::{
     access::{self, Opening},
+    app::now_ms,
     auth::Reader,
     problem::Fault,
     release::Recorded,
@@ -168,8 +169,13 @@ impl Seen {
     }
 
     fn build(&self, view: &View) -> Result<Entry, Fault> {
+        let age_ms = now_ms().saturating_sub(self.accepted_at_ms());
         let closed = match &self.body {
-            Some(body) => self.opening.closed(body),
+            Some(body) => {
+                let mut closed = self.opening.closed(body);
+                closed.extend(access::live_token(body, age_ms));
+                closed
+            }
             None => Vec::new(),
         };
         let mut opened = self.stored.clone();

@@ -190,6 +190,11 @@ fn content(
         digest,
         value: Some(person),
     };
+    // It would still be good for minutes in the hands of whoever reads this entry: until then it stays closed, see `access`.
+    let token = Disclosed {
+        digest: disclose(&Value::text(reader.token()))?,
+        value: Some(reader.token().to_owned()),
+    };
     let case_ref = match reader.case() {
         Some(case) => Some(Disclosed {
             digest: disclose(&Value::text(case))?,
@@ -208,8 +213,7 @@ fn content(
     let read = Read {
         institution,
         reader: reader_disclosed,
-        // The token would still be good for minutes in the hands of whoever reads this entry.
-        token: None,
+        token: Some(token),
         purpose: reader.purpose().to_owned(),
         case_ref,
         route: release.route.to_owned(),

@@ -34,7 +34,7 @@ pub struct ConsentSearch {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConsentPage {
-    /// The records that the reader may see, by name.
+    /// The records that the reader may see, the latest begun first.
     pub items: Vec<ConsentRecord>,
     /// Limit that was applied.
     #[schema(format = Int32, minimum = 1, maximum = 100)]

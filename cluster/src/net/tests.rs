@@ -419,31 +419,30 @@ fn assert_same(nodes: &BTreeMap<u64, Node>, size: TreeSize) {
     }
 }
 
-/// Who leads, by a majority's word.
+/// Who leads.
 async fn leader(nodes: &BTreeMap<u64, Node>) -> u64 {
-    let found = async {
-        loop {
-            if let Some((number, _)) = nodes
-                .iter()
-                .find(|(_, node)| node.status().role == Role::Leader)
-            {
-                return *number;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, found).await.unwrap()
+    let leads = |(_, node): &(&u64, &Node)| node.status().role == Role::Leader;
+    let found = until(|| nodes.iter().find(leads).map(|(number, _)| *number)).await;
+    found.expect("somebody leads")
 }
 
 async fn wait_for(node: &Node, condition: impl Fn(&Status) -> bool) {
-    let held = async {
-        while !condition(&node.status()) {
-            tokio::task::yield_now().await;
+    let held = until(|| condition(&node.status()).then_some(())).await;
+    held.unwrap_or_else(|| panic!("{:?}", node.status()));
+}
+
+/// What `look` finds, as soon as it does; `None` when patience ends.
+async fn until<T>(look: impl Fn() -> Option<T>) -> Option<T> {
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    let found = async {
+        loop {
+            ticks.tick().await;
+            if let Some(found) = look() {
+                return found;
+            }
         }
     };
-    timeout(PATIENCE, held)
-        .await
-        .unwrap_or_else(|_| panic!("{:?}", node.status()));
+    timeout(PATIENCE, found).await.ok()
 }
 
 fn voters(status: &Status) -> Vec<u64> {

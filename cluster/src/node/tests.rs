@@ -14,6 +14,7 @@ use ledger::admission::RowKind;
 use ledger::number::EntryIndex;
 
 use super::*;
+use crate::Clock;
 use crate::face::{NodeKeys, Tuning};
 use crate::store::view::Direction;
 use crate::testbed::{self, consent, genesis, tuning};
@@ -201,4 +202,79 @@ async fn keys_that_are_not_this_nodes_are_refused_and_named() {
     ready(&node).await;
     node.shutdown().await;
     refused().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_at_the_door_does_not_reach_the_log() {
+    let one = One::new();
+    let node = one.open().await.unwrap();
+    ready(&node).await;
+    submit(&node, 1..2, Until::Published).await;
+    let quiet = node.status();
+    let long_ago = testbed::consent_at(Clock::system().now_ms() - 40 * 86_400_000, 9);
+    let verified = node
+        .verify(vec![long_ago])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
+    let outcomes = node
+        .submit(vec![verified], Until::Committed, PATIENCE)
+        .await;
+    let [Outcome::Refused(refused)] = outcomes.as_slice() else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!(refused.refusal, Refusal::IdOutOfWindow);
+    assert_eq!(node.status().raft_last, quiet.raft_last);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_key_is_refused_by_name() {
+    let one = One::new();
+    let node = one.open().await.unwrap();
+    ready(&node).await;
+    let stranger = SubmittedEntry::sign(consent(1).payload(), &[&testbed::key("stranger")], vec![]);
+    let verified = node
+        .verify(vec![stranger.unwrap(), consent(2)])
+        .await
+        .unwrap();
+    assert_eq!(
+        verified[0].as_ref().unwrap_err().refusal,
+        Refusal::KeyUnknown
+    );
+    assert!(verified[1].is_ok());
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overload_is_told_and_nothing_of_it_is_written() {
+    let mut one = One::new();
+    one.tuning.queue_entries_max = 20;
+    let node = one.open().await.unwrap();
+    ready(&node).await;
+    let outcomes = submit(&node, 1..301, Until::Committed).await;
+    let accepted = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, Outcome::Accepted(_)))
+        .count();
+    let overloaded = outcomes
+        .iter()
+        .filter(|outcome| **outcome == Outcome::Failed(Failure::Overloaded))
+        .count();
+    assert_eq!(accepted + overloaded, 300, "{outcomes:?}");
+    assert!(accepted >= 20 && overloaded > 0);
+    assert_eq!(
+        node.linearizable(PATIENCE).await.unwrap().size(),
+        TreeSize(1 + accepted as u64)
+    );
+    // What was told to come back later comes in later.
+    let again = submit(&node, 301..311, Until::Committed).await;
+    assert!(
+        again
+            .iter()
+            .all(|outcome| matches!(outcome, Outcome::Accepted(_))),
+        "{again:?}"
+    );
+    node.shutdown().await;
 }

@@ -18,7 +18,10 @@ use rustls::{
 };
 use x509_parser::{extensions::GeneralName, prelude::parse_x509_certificate};
 
-use crate::certs::{self, peer_name};
+use crate::{
+    certs::{self, peer_name},
+    clock::Clock,
+};
 
 /// Files of a node's identity towards its peers, as `visto certs` makes them.
 #[derive(Clone, Debug)]
@@ -59,6 +62,7 @@ impl Identity {
                 ledger.to_owned(),
             ));
         }
+        warn_of_expiry(chain.first());
         let key = certs::read_private(&files.key)?;
         let key = PrivateKeyDer::from_pem_slice(&key)
             .map_err(|error| TlsError::Pem(files.key.clone(), error))?;
@@ -106,6 +110,26 @@ pub(crate) fn node_of(certificate: &CertificateDer<'_>, ledger: &str) -> Option<
     (peer_name(ledger, NodeNumber(number)).as_deref() == Some(*name)).then_some(NodeNumber(number))
 }
 
+/// Peers refuse an expired certificate, and a cluster whose certificates all expire stops: it is said in time. `visto certs` makes new ones
+/// with the same CA, once the old ones are out of the way.
+fn warn_of_expiry(own: Option<&CertificateDer<'_>>) {
+    let Some(expires_s) = own.and_then(|own| {
+        let (_, parsed) = parse_x509_certificate(own).ok()?;
+        u64::try_from(parsed.validity().not_after.timestamp()).ok()
+    }) else {
+        return;
+    };
+    metrics::gauge!("visto_peer_certificate_expires_timestamp_seconds").set(expires_s as f64);
+    let now_s = Clock::system().now_ms() / 1000;
+    if expires_s < now_s.saturating_add(EXPIRY_WARN_S) {
+        let days = expires_s.saturating_sub(now_s) / (24 * 3600);
+        tracing::warn!(
+            days,
+            "this node's peer certificate expires soon: peers will refuse it"
+        );
+    }
+}
+
 /// Why a node has no identity towards its peers. The operator mends the named file; the node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -140,3 +164,4 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 const ALPN: &[u8] = b"visto-peer/1";
+const EXPIRY_WARN_S: u64 = 30 * 24 * 3600;

@@ -52,6 +52,8 @@ impl Db {
         // The default mode drops synced records silently after one flipped bit. This one accepts a torn last record (a power cut) and
         // refuses to open on anything else; a tail cut off at a record's edge is what the high-water mark is for.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        // With each flush of the log the vote is flushed too: a family that is hardly written would keep every WAL since its last write.
+        options.set_atomic_flush(true);
         options.set_max_total_wal_size(4 * memory.write_buffer_bytes as u64);
         let cache = Cache::new_lru_cache(memory.cache_bytes / 4);
         let families = raft_cf::ALL.iter().map(|&name| {

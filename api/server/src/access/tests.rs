@@ -255,3 +255,16 @@ fn roles_and_routes() {
         assert_eq!(demand_operator(&reader).is_ok(), admin);
     }
 }
+
+#[test]
+fn a_token_stays_closed_while_it_lets_somebody_in() {
+    let mut body = read();
+    assert_eq!(live_token(&body, 0), None);
+    let Content::Read(read) = &mut body.content else {
+        panic!("a read entry")
+    };
+    read.token = Some(disclosed(5, "token".to_owned()));
+    assert_eq!(live_token(&body, 0), Some(Hash([5; 32])));
+    assert_eq!(live_token(&body, 330_000), Some(Hash([5; 32])));
+    assert_eq!(live_token(&body, 360_000), None);
+}

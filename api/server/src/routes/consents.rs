@@ -77,17 +77,13 @@ pub async fn search(
         &at.unwrap_or(u64::MAX).to_be_bytes(),
         record.as_deref().unwrap_or_default().as_bytes(),
     ]);
-    let skip = match cursor {
+    let before = match cursor {
         Some(cursor) => cursor::parse(&cursor, &question, &reader)?,
-        None => 0,
+        None => u64::MAX,
     };
     let at_ms = at.unwrap_or_else(now_ms);
 
     let (looking_view, looking_reader) = (view.clone(), reader.clone());
-    let (skip_items, limit_items) = (
-        usize::try_from(skip).unwrap_or(usize::MAX),
-        usize::try_from(limit).unwrap_or(usize::MAX),
-    );
     let look = move || {
         records(
             &looking_view,
@@ -98,15 +94,17 @@ pub async fn search(
         )
     };
     let found = app.search(&reader, look).await?;
-    let more = found.len() > skip_items.saturating_add(limit_items);
-    let page: Vec<Record> = found
+    let mut page: Vec<Record> = found
         .into_iter()
-        .skip(skip_items)
-        .take(limit_items)
+        .filter(|record| record.began() < before)
         .collect();
+    let limit_items = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = page.len() > limit_items;
+    page.truncate(limit_items);
+    let next = page.last().filter(|_| more).map(Record::began);
     let release = Release {
         route: "/v1/consents/search",
-        question: Hash::of(&[question.as_bytes(), &skip.to_be_bytes()]),
+        question: Hash::of(&[question.as_bytes(), &before.to_be_bytes()]),
         count: u64::try_from(page.len()).unwrap_or(u64::MAX),
         tree_size: view.size(),
         subjects: vec![subject],
@@ -118,8 +116,7 @@ pub async fn search(
             .map(|record| record.show(at_ms, &recorded))
             .collect(),
         limit,
-        next_cursor: more
-            .then(|| cursor::format(skip.saturating_add(u64::from(limit)), &question, &reader)),
+        next_cursor: next.map(|began| cursor::format(began, &question, &reader)),
         at: time::format_timestamp(at_ms),
         tree_size: view.size().0,
         checkpoint: app.node.published().map(|newest| newest.note.to_string()),
@@ -138,6 +135,11 @@ struct Record {
 }
 
 impl Record {
+    /// Index of the first event that the reader may see: a record keeps its place while the ledger grows, and new ones come before it.
+    fn began(&self) -> u64 {
+        self.events.first().map_or(0, |seen| seen.index().0)
+    }
+
     fn show(&self, at_ms: u64, _recorded: &Recorded) -> ConsentRecord {
         let state = self.state.as_ref();
         let status = state.map_or(ConsentStatus::Unknown, |state| state.status(at_ms));
@@ -179,7 +181,7 @@ fn event(seen: &Seen) -> Option<ConsentEvent> {
     })
 }
 
-/// The person's records of which the reader may see an event, by name, and how many rows were looked at. The status folds all events that were accepted by `at_ms`.
+/// The person's records of which the reader may see an event, the latest begun first, and how many rows were looked at. The status folds all events that were accepted by `at_ms`.
 fn records(
     view: &View,
     reader: &Reader,
@@ -240,8 +242,10 @@ fn records(
         }
         entry.events.extend(seen);
     }
-    let seen = records
+    let mut seen: Vec<Record> = records
         .into_values()
-        .filter(|record| !record.events.is_empty());
-    Ok((seen.collect(), looked_at))
+        .filter(|record| !record.events.is_empty())
+        .collect();
+    seen.sort_by_key(|record| std::cmp::Reverse(record.began()));
+    Ok((seen, looked_at))
 }

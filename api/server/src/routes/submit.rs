@@ -18,7 +18,6 @@ use cluster::{Outcome, Until};
 use ledger::{
     entry::{SubmittedEntry, VerifiedEntry},
     id::{InstitutionId, KeyId},
-    refusal::Refusal,
     state::registry,
     time,
 };
@@ -282,15 +281,13 @@ fn lines_beyond_the_first(count: usize) -> u32 {
     u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX)
 }
 
-/// Parses and verifies. A key that this node does not know may be registered already and not yet applied here: those lines are looked at
-/// again, once this node has caught up, before they are refused.
+/// Parses and verifies; the node catches up before it calls a key unknown.
 async fn verify_lines(
     app: &App,
     lines: Vec<Bytes>,
 ) -> Result<Vec<Result<VerifiedEntry, Fault>>, Fault> {
-    let sent = lines.clone();
     let parsed = blocking(move || {
-        Ok(sent
+        Ok(lines
             .iter()
             .map(|line| SubmittedEntry::from_wire(line))
             .collect::<Vec<_>>())
@@ -308,36 +305,12 @@ async fn verify_lines(
             Err(refused) => Err(refused.into()),
         });
     }
-    put_verified(app, &mut outcomes, &places, entries).await?;
-    let unknown = Refusal::KeyUnknown;
-    places.retain(|place| {
-        matches!(outcomes.get(*place), Some(Err(Fault::Refused(refused))) if refused.refusal == unknown)
-    });
-    if !places.is_empty() {
-        app.node.linearizable(app.timeouts.submit).await?;
-        // Parsed once more instead of kept: it happens seldom, and a batch is large.
-        let again = places.iter().filter_map(|place| lines.get(*place));
-        let entries = again
-            .map(|line| SubmittedEntry::from_wire(line))
-            .collect::<Result<_, _>>()?;
-        put_verified(app, &mut outcomes, &places, entries).await?;
-    }
-    Ok(outcomes)
-}
-
-/// Verifies the entries of these places and puts what came of it there.
-async fn put_verified(
-    app: &App,
-    outcomes: &mut [Result<VerifiedEntry, Fault>],
-    places: &[usize],
-    entries: Vec<SubmittedEntry>,
-) -> Result<(), Fault> {
-    for (place, entry) in places.iter().zip(app.node.verify(entries).await?) {
-        if let Some(slot) = outcomes.get_mut(*place) {
+    for (place, entry) in places.into_iter().zip(app.node.verify(entries).await?) {
+        if let Some(slot) = outcomes.get_mut(place) {
             *slot = entry.map_err(Fault::Refused);
         }
     }
-    Ok(())
+    Ok(outcomes)
 }
 
 async fn answer(app: &App, outcome: Outcome) -> Line {
@@ -349,7 +322,8 @@ async fn answer(app: &App, outcome: Outcome) -> Line {
     };
     let receipt = match accepted.state {
         Until::Committed => None,
-        Until::Published => receipt(app, accepted.index).await?,
+        // It is written, whatever becomes of the receipt: a failure here must not be told as one of the entry.
+        Until::Published => receipt(app, accepted.index).await.unwrap_or_default(),
     };
     let published = accepted.state == Until::Published && receipt.is_some();
     let status = match (accepted.again, published) {

@@ -281,15 +281,28 @@ pub(crate) fn consent(
     occurred_at_ms: u64,
     by: &str,
 ) -> SubmittedEntry {
-    consent_for(INPS, person, event, occurred_at_ms, by)
+    consent_for("r-1", INPS, person, event, occurred_at_ms, by)
+}
+
+/// The town takes a consent of this name for INPS.
+pub(crate) fn consent_named(record: &str, person: Hash, occurred_at_ms: u64) -> SubmittedEntry {
+    consent_for(
+        record,
+        INPS,
+        person,
+        ConsentEvent::Given,
+        occurred_at_ms,
+        TOWN,
+    )
 }
 
 /// An institution renews the consent at its own desk, for itself.
 pub(crate) fn renewed_for(id: &str, person: Hash, occurred_at_ms: u64) -> SubmittedEntry {
-    consent_for(id, person, ConsentEvent::Renewed, occurred_at_ms, id)
+    consent_for("r-1", id, person, ConsentEvent::Renewed, occurred_at_ms, id)
 }
 
 fn consent_for(
+    record: &str,
     recipient: &str,
     person: Hash,
     event: ConsentEvent,
@@ -301,7 +314,7 @@ fn consent_for(
         by,
         occurred_at_ms,
         Plain::Consent(Box::new(PlainConsent {
-            record: "r-1".to_owned(),
+            record: record.to_owned(),
             subject: person,
             event,
             entity: None,

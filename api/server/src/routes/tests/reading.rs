@@ -14,7 +14,7 @@ use crate::{
     present::hash_text,
     testing::{
         AUTHORITY, INPS, TOWN,
-        running::{Answer, Running, access, consent, household, renewed_for},
+        running::{Answer, Running, access, consent, consent_named, household, renewed_for},
     },
 };
 
@@ -169,6 +169,9 @@ async fn reading_is_recorded_before_anything_leaves() {
     assert_eq!(body["reader"][0]["person"], "operator-7");
     assert_eq!(body["released"]["route"], "/v1/accesses/search");
     assert_eq!(body["released"]["count"], 1);
+    // The reader's own token is on record, and closed while it is good.
+    assert!(body["token"][0]["..."].is_string());
+    assert_eq!(read["withheld"], 1);
     running
         .get_as(&format!("/v1/entries/{index}"), TOWN, Role::Dpo)
         .await;
@@ -501,5 +504,39 @@ async fn a_scope_is_shown_to_those_who_see_its_event() {
         assert_eq!(record["status"], "given", "{id}");
         assert_eq!(record["recipients"], recipients, "{id}");
     }
+    running.stop().await;
+}
+
+/// A record that is added while somebody pages neither hides another nor shows one twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_over_consents_is_not_disturbed() {
+    let running = Running::start().await;
+    let now = now_ms();
+    for name in ["m", "z"] {
+        running
+            .accept(&consent_named(name, person(1), now - DAY))
+            .await;
+    }
+    let mut walked = Vec::new();
+    let mut cursor = Value::Null;
+    loop {
+        let mut query = json!({"subject": hash_text(&person(1)), "limit": 1});
+        if cursor.is_string() {
+            query["cursor"] = cursor;
+        }
+        let answer = running
+            .post_as("/v1/consents/search", &query, INPS, Role::Institution)
+            .await
+            .json();
+        walked.push(answer["items"][0]["record"].as_str().unwrap().to_owned());
+        cursor = answer["next_cursor"].clone();
+        if cursor.is_null() {
+            break;
+        }
+        running
+            .accept(&consent_named("a", person(1), now - DAY))
+            .await;
+    }
+    assert_eq!(walked, ["z", "m"]);
     running.stop().await;
 }
