@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! `visto cluster`: its nodes as they see themselves, whether they agree, and who belongs to it.
 
+use std::collections::BTreeSet;
+
 use client::http::Client;
 use serde::Serialize;
 use wire::admin::{Cluster, Root};
@@ -18,7 +20,7 @@ mod members;
 pub(crate) enum Command {
     /// Ask each node given by --url how it is.
     Status(Connection),
-    /// Compare the roots that the nodes given by --url compute at the same tree size. Exit code 1 if they differ.
+    /// Compare the roots that the nodes given by --url compute at the same tree size. Exit code 1 if they differ, 3 if a member was not asked.
     Check(Connection),
     /// Add a node: registers its keys and writes its node entry, signed by k governance keys.
     Add(members::Add),
@@ -122,6 +124,8 @@ struct Agreement {
     tree_size: u64,
     agree: bool,
     roots: Vec<Root>,
+    /// Members that no URL led to: of these nothing is known.
+    not_asked: Vec<u64>,
 }
 
 async fn check(connection: &Connection, output: Output) -> Result<Exit, Failure> {
@@ -140,32 +144,33 @@ async fn check(connection: &Connection, output: Output) -> Result<Exit, Failure>
             "DIFFERENT roots"
         };
         lines.push(format!(
-            "tree size {}: {verdict} ({} nodes asked)",
-            agreement.tree_size,
-            agreement.roots.len()
+            "tree size {}: {verdict} that were asked",
+            agreement.tree_size
         ));
+        for node in &agreement.not_asked {
+            lines.push(format!("node {node}: not asked, give its --url too"));
+        }
         lines.join("\n")
     })?;
-    Ok(if agreement.agree {
-        Exit::Ok
-    } else {
-        Exit::Failed
+    Ok(match (agreement.agree, agreement.not_asked.is_empty()) {
+        (false, _) => Exit::Failed,
+        (true, true) => Exit::Ok,
+        (true, false) => Exit::CannotCheck,
     })
 }
 
 /// Asks all nodes for their root at the largest size that all of them have.
 async fn compare(client: &Client, token: &str) -> Result<Agreement, Failure> {
-    let mut sizes = Vec::new();
+    let mut nodes = Vec::new();
     for url in client.urls() {
-        sizes.push(
+        nodes.push(
             client
                 .cluster_at(url, Some(token))
                 .await
-                .map_err(Failure::of_client)?
-                .tree_size,
+                .map_err(Failure::of_client)?,
         );
     }
-    let tree_size = sizes.into_iter().min().unwrap_or(0);
+    let tree_size = nodes.iter().map(|node| node.tree_size).min().unwrap_or(0);
     let mut roots = Vec::new();
     for url in client.urls() {
         roots.push(
@@ -179,6 +184,54 @@ async fn compare(client: &Client, token: &str) -> Result<Agreement, Failure> {
     Ok(Agreement {
         tree_size,
         agree,
+        not_asked: not_asked(&nodes),
         roots,
     })
+}
+
+/// Members, as those who were asked see them, of which none was asked itself. Two URLs may lead to one node.
+fn not_asked(nodes: &[Cluster]) -> Vec<u64> {
+    let asked: BTreeSet<u64> = nodes.iter().map(|node| node.node).collect();
+    let members = nodes.iter().flat_map(|node| &node.members);
+    let members: BTreeSet<u64> = members.map(|member| member.node).collect();
+    members.difference(&asked).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::admin::Member;
+
+    use super::*;
+
+    fn seen_by(node: u64) -> Cluster {
+        let members = [1, 2, 3].map(|node| Member {
+            node,
+            voter: true,
+            raft_matched_index: None,
+            lag: None,
+            clock_offset_ms: None,
+        });
+        Cluster {
+            node,
+            version: "0".to_owned(),
+            role: "follower".to_owned(),
+            leader: Some(1),
+            term: 1,
+            raft_last_index: None,
+            raft_applied_index: None,
+            tree_size: 5,
+            published_size: 5,
+            healthy: true,
+            failure_tolerance: 1,
+            clock_offset_ms: None,
+            members: members.to_vec(),
+        }
+    }
+
+    #[test]
+    fn agreement_is_that_of_all_members() {
+        assert_eq!(not_asked(&[seen_by(1), seen_by(1)]), [2, 3]);
+        assert_eq!(not_asked(&[seen_by(3), seen_by(1)]), [2]);
+        assert!(not_asked(&[seen_by(3), seen_by(1), seen_by(2)]).is_empty());
+    }
 }
