@@ -14,6 +14,9 @@ use super::keys::{self, raft_cf, state_cf};
 use crate::error::{Error, ErrorKind};
 
 const MIB: usize = 1024 * 1024;
+/// Open files of each database. With those of an old state that a view still holds, and sockets, they stay below the usual limit of 1024.
+const RAFT_FILES_MAX: i32 = 96;
+const STATE_FILES_MAX: i32 = 256;
 
 /// A database with its folder.
 pub(crate) struct Db {
@@ -52,6 +55,7 @@ impl Db {
         // The default mode drops synced records silently after one flipped bit. This one accepts a torn last record (a power cut) and
         // refuses to open on anything else; a tail cut off at a record's edge is what the high-water mark is for.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_max_open_files(RAFT_FILES_MAX);
         // With each flush of the log the vote is flushed too: a family that is hardly written would keep every WAL since its last write.
         options.set_atomic_flush(true);
         options.set_max_total_wal_size(4 * memory.write_buffer_bytes as u64);
@@ -73,6 +77,7 @@ impl Db {
         // Nothing here is fsynced, so a power cut may leave a hole in this WAL. The state before the hole is a whole earlier state, since one
         // apply is one record, and the Raft log still has what follows.
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        options.set_max_open_files(STATE_FILES_MAX);
         // All families are flushed together: without this, one could be ahead of a WAL that lost its tail.
         options.set_atomic_flush(true);
         options.set_db_write_buffer_size(2 * memory.write_buffer_bytes);
@@ -271,7 +276,6 @@ fn common_options() -> Options {
     options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
     options.set_max_background_jobs(2);
-    options.set_max_open_files(512);
     options.set_keep_log_file_num(4);
     options.set_max_log_file_size(4 * MIB);
     options.set_stats_dump_period_sec(0);
