@@ -412,12 +412,11 @@ impl RaftLogStorage<TypeConfig> for Log {
                 bounds.first = first.index;
             }
             bounds.last = Some(last);
+            // Readable from here on, as openraft asks; counted as fsynced only by the writer. Under the lock of the bounds: whoever sees the new
+            // end finds the entries, which are not in the database yet.
+            let sizes = stored.iter().map(|(_, bytes)| bytes.len());
+            self.0.tail.lock().append(entries, sizes);
         }
-        // Readable from here on, as openraft asks; counted as fsynced only by the writer.
-        self.0
-            .tail
-            .lock()
-            .append(entries, stored.iter().map(|(_, bytes)| bytes.len()));
         self.0.writer.send(Command::Append {
             entries: stored,
             last,
