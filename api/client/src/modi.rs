@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use ledger::{base64, hash::Hash};
 
 mod jwk;
-pub use jwk::{KeySet, PublicJwk};
+pub use jwk::{KeyArchive, KeySet, PublicJwk};
 
 /// What the caller of [`open`] knows besides the two tokens.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub struct Call {
     pub digest: Hash,
     /// The evidence as received: what a court would want to see.
     pub jws: String,
-    /// The key that signed the evidence. Keep it once under its thumbprint: PDND forgets keys.
+    /// The key that signed the evidence, to be kept in a [`KeyArchive`].
     pub jwk: PublicJwk,
 }
 

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //! Public keys of callers: JWK sets (RFC 7517), thumbprints (RFC 7638), and the three signature algorithms of ModI.
 
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
 use jsonwebtoken::{DecodingKey, crypto};
 use serde_json::{Map, Value};
 
@@ -133,6 +139,65 @@ impl PublicJwk {
         };
         let signature = base64::url_encode(signature);
         crypto::verify(&signature, message, &self.key, algorithm).unwrap_or(false)
+    }
+}
+
+/// Keys of callers, each kept once under its thumbprint: an entry names the thumbprint, and PDND forgets keys.
+#[derive(Clone, Debug)]
+pub struct KeyArchive {
+    folder: PathBuf,
+}
+
+impl KeyArchive {
+    /// An archive in this folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(folder: &Path) -> io::Result<KeyArchive> {
+        fs::create_dir_all(folder)?;
+        Ok(KeyArchive {
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Keeps a key, if it is not kept already. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn keep(&self, key: &PublicJwk) -> io::Result<()> {
+        let path = self.path(&key.thumbprint);
+        if path.exists() {
+            return Ok(());
+        }
+        // Renamed into place last: a crash before leaves a file that nobody looks for, never half a key.
+        let partial = path.with_extension("partial");
+        let mut file = File::create(&partial)?;
+        file.write_all(key.canonical.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&partial, &path)?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// The key of a thumbprint; `None` where it is not kept, or is not what its name says.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn find(&self, thumbprint: &Hash) -> io::Result<Option<PublicJwk>> {
+        match fs::read(self.path(thumbprint)) {
+            Ok(text) => {
+                let jwk: Option<Map<String, Value>> = serde_json::from_slice(&text).ok();
+                Ok(jwk
+                    .and_then(|jwk| PublicJwk::parse(&jwk))
+                    .filter(|key| key.thumbprint == *thumbprint))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn path(&self, thumbprint: &Hash) -> PathBuf {
+        self.folder
+            .join(format!("{}.jwk", base64::url_encode(thumbprint.as_bytes())))
     }
 }
 

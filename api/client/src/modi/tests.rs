@@ -382,3 +382,34 @@ fn the_thumbprint_is_the_rfcs() {
         "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
     );
 }
+
+#[test]
+fn a_key_is_kept_once_under_its_thumbprint() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = KeyArchive::open(&folder.path().join("callers")).unwrap();
+    for caller in [rsa(), ec(), ed()] {
+        let keys = caller.keys();
+        let key = keys.find(caller.jwk["kid"].as_str().unwrap()).unwrap();
+        assert!(archive.find(&key.thumbprint()).unwrap().is_none());
+        archive.keep(key).unwrap();
+        archive.keep(key).unwrap();
+        let kept = archive.find(&key.thumbprint()).unwrap().unwrap();
+        // What is kept still verifies what the key signed.
+        let evidence = caller.jws(&evidence_claims());
+        let (signed, signature) = evidence.rsplit_once('.').unwrap();
+        assert!(kept.verifies(signed.as_bytes(), &base64::url_decode(signature).unwrap()));
+    }
+    assert_eq!(
+        std::fs::read_dir(folder.path().join("callers"))
+            .unwrap()
+            .count(),
+        3
+    );
+    // A file that is not the key of its name is not believed.
+    let path = folder
+        .path()
+        .join("callers")
+        .join(format!("{}.jwk", base64::url_encode(Hash::ZERO.as_bytes())));
+    std::fs::write(path, ed().jwk.to_string()).unwrap();
+    assert!(archive.find(&Hash::ZERO).unwrap().is_none());
+}

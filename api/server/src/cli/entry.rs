@@ -119,6 +119,9 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<Exit, Failur
             });
         }
     }
+    output::many(output, &answers, |answers| {
+        answers.iter().map(describe).collect::<Vec<_>>().join("\n")
+    })?;
     if let Some(file) = &submit.receipt
         && let Some(accepted) = answers.first().and_then(|answer| answer.accepted.as_ref())
     {
@@ -128,9 +131,6 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<Exit, Failur
         fs::write(file, receipt)
             .map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
     }
-    output::many(output, &answers, |answers| {
-        answers.iter().map(describe).collect::<Vec<_>>().join("\n")
-    })?;
     Ok(exit)
 }
 

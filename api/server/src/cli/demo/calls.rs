@@ -2,9 +2,11 @@
 //! ModI calls as the field builds them: tracking evidence signed by the consumer's client (RS256, ES256 or EdDSA), a voucher signed by
 //! PDND (RS256) over the evidence's digest, and both checked as a provider would before anything is logged.
 
+use std::path::Path;
+
 use client::{
     build::random,
-    modi::{self, Call, Checks, KeySet},
+    modi::{self, Call, Checks, KeyArchive, KeySet},
 };
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use ledger::{base64, hash::Hash, key::SigningKey};
@@ -25,6 +27,8 @@ pub(super) struct Field {
     clients: Vec<Client>,
     client_keys: KeySet,
     pdnd_keys: KeySet,
+    /// Where a provider keeps the keys of callers, each once by thumbprint.
+    archive: KeyArchive,
 }
 
 /// A consumer's client at PDND.
@@ -62,7 +66,7 @@ enum Key {
 
 impl Field {
     /// Draws the keys of PDND and of three clients, one an algorithm.
-    pub(super) fn new() -> Result<Field, Failure> {
+    pub(super) fn new(archive: &Path) -> Result<Field, Failure> {
         let pdnd = Signer::rsa("pdnd-2026")?;
         let clients = vec![
             Client {
@@ -91,15 +95,8 @@ impl Field {
             pdnd_keys: keys(vec![&pdnd])?,
             pdnd,
             clients,
+            archive: KeyArchive::open(archive).map_err(Failure::failed)?,
         })
-    }
-
-    /// The public keys of all clients, as PDND would give them.
-    pub(super) fn client_jwks(&self) -> Vec<&Value> {
-        self.clients
-            .iter()
-            .map(|client| &client.signer.jwk)
-            .collect()
     }
 
     /// Makes a call and opens it again, as its provider does.
@@ -121,14 +118,16 @@ impl Field {
             audience: Some(intent.audience.to_owned()),
             voucher_issuer: Some(PDND.to_owned()),
         };
-        modi::open(
+        let call = modi::open(
             &evidence,
             &voucher,
             &self.client_keys,
             &self.pdnd_keys,
             &checks,
         )
-        .map_err(Failure::failed)
+        .map_err(Failure::failed)?;
+        self.archive.keep(&call.jwk).map_err(Failure::failed)?;
+        Ok(call)
     }
 }
 
@@ -252,7 +251,8 @@ mod tests {
 
     #[test]
     fn calls_of_all_three_clients_open() {
-        let field = Field::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let field = Field::new(folder.path()).unwrap();
         for (variant, consumer) in (0..).zip([TOWN, HEALTH, REGION]) {
             let intent = Intent {
                 consumer,
@@ -269,6 +269,6 @@ mod tests {
             assert_eq!(call.evidence.user_id, "as-0147");
             assert!(call.evidence.loa.is_some());
         }
-        assert_eq!(field.client_jwks().len(), 3);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 }

@@ -6,7 +6,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -20,6 +20,7 @@ use super::{
 
 mod batches;
 mod calls;
+mod commands;
 mod founders;
 mod load;
 mod nodes;
@@ -30,8 +31,9 @@ mod services;
 mod story;
 mod town;
 
-use founders::{DPO, INSPECTOR, OPERATOR, Place};
-use load::{Acknowledged, Counter, load};
+use commands::Commands;
+use founders::{OPERATOR, Place};
+use load::{Acknowledged, Counter, Outlet, load};
 use nodes::{Addresses, Nodes};
 use plan::Plan;
 
@@ -131,21 +133,22 @@ async fn show(
             node.pid().unwrap_or(0)
         ))?;
     }
-    put(&commands.curl(nodes, "/checkpoint"))?;
+    put(&commands.open("/checkpoint"))?;
+    put(&commands.open("/v1/institutions"))?;
 
     let plan = Plan::new(arguments.seed, usize_of(arguments.households), place)?;
-    fs::write(place.path("callers.jwks.json"), plan.client_jwks()).map_err(Failure::failed)?;
     put(&format!(
         "    town: {} persons in {} families, seed {}",
         plan.town.persons.len(),
         plan.town.families.len(),
         arguments.seed
     ))?;
-    let (acknowledged, plan) = load_town(arguments, place, nodes, plan).await?;
+    let (acknowledged, plan) = load_town(arguments, place, nodes, &commands, plan).await?;
 
     title(6, "Every acknowledged entry is still there, and proven")?;
     prove::all(place, &nodes.urls(), &acknowledged).await?;
     prove::catch_up(place, nodes).await?;
+    put(&commands.read(&commands.operator, "/admin/v1/cluster"))?;
 
     story::tell(place, nodes, &commands, &plan, &acknowledged).await?;
 
@@ -164,51 +167,33 @@ async fn load_town(
     arguments: &Arguments,
     place: &Place,
     nodes: &mut Nodes,
+    commands: &Commands,
     plan: Plan,
 ) -> Result<(Vec<Acknowledged>, Plan), Failure> {
-    let urls = nodes.urls();
-    let counter = Counter::default();
-    let mut acknowledged = Vec::new();
+    let mut town = Loading::new(nodes.urls());
 
     title(
         3,
         "The registry signs who lives with whom, and what changed since",
     )?;
     let households = usize_of(arguments.households);
-    let (loaded, plan) = load(
-        "families",
-        households,
-        &urls,
-        &counter,
-        plan,
-        Plan::families,
-    )
-    .await?;
-    rate("household entries", &loaded)?;
-    acknowledged.extend(loaded.acknowledged);
-    let (loaded, plan) = load(
-        "births, moves, splits",
-        CHANGES,
-        &urls,
-        &counter,
-        plan,
-        |plan: &mut Plan, outlet| plan.changes(CHANGES, outlet),
-    )
-    .await?;
-    rate("new compositions", &loaded)?;
-    acknowledged.extend(loaded.acknowledged);
-
-    let (loaded, plan) = load(
-        "ISEE nuclei",
-        NUCLEI,
-        &urls,
-        &counter,
-        plan,
-        |plan: &mut Plan, outlet| plan.nuclei(NUCLEI, outlet),
-    )
-    .await?;
-    rate("ISEE nuclei", &loaded)?;
-    acknowledged.extend(loaded.acknowledged);
+    let plan = town
+        .load("household entries", households, plan, Plan::families)
+        .await?;
+    put(&commands.send(&town.sample(place, "household")?))?;
+    let plan = town
+        .load(
+            "new compositions",
+            CHANGES,
+            plan,
+            |plan: &mut Plan, outlet| plan.changes(CHANGES, outlet),
+        )
+        .await?;
+    let plan = town
+        .load("ISEE nuclei", NUCLEI, plan, |plan: &mut Plan, outlet| {
+            plan.nuclei(NUCLEI, outlet)
+        })
+        .await?;
 
     title(
         4,
@@ -216,125 +201,118 @@ async fn load_town(
     )?;
     let changed = usize_of(arguments.consents) / 6;
     let given = usize_of(arguments.consents) - changed;
-    let (loaded, plan) = load(
-        "consents given",
-        given,
-        &urls,
-        &counter,
-        plan,
-        move |plan: &mut Plan, outlet| plan.consents_given(given, outlet),
-    )
-    .await?;
-    rate("consents", &loaded)?;
-    acknowledged.extend(loaded.acknowledged);
-    let (loaded, plan) = load(
-        "withdrawn, renewed",
-        changed,
-        &urls,
-        &counter,
-        plan,
-        move |plan: &mut Plan, outlet| plan.consents_changed(changed, outlet),
-    )
-    .await?;
-    rate("withdrawals and renewals", &loaded)?;
-    acknowledged.extend(loaded.acknowledged);
+    let plan = town
+        .load("consents", given, plan, move |plan: &mut Plan, outlet| {
+            plan.consents_given(given, outlet)
+        })
+        .await?;
+    let plan = town
+        .load(
+            "withdrawals, renewals",
+            changed,
+            plan,
+            move |plan: &mut Plan, outlet| plan.consents_changed(changed, outlet),
+        )
+        .await?;
+    put(&commands.send(&town.sample(place, "consent")?))?;
 
     title(
         5,
         "Agencies call each other: ModI evidence and PDND vouchers checked, each side logs; and the leader is killed meanwhile",
     )?;
     let accesses = usize_of(arguments.accesses);
-    let at = acknowledged.len() as u64 + u64::from(arguments.accesses) * 2 * 2 / 5;
-    let loading = load(
-        "accesses",
-        accesses * 2,
-        &urls,
-        &counter,
-        plan,
-        move |plan: &mut Plan, outlet| plan.accesses(accesses, outlet),
-    );
-    let killing = async {
-        counter.reach(at).await;
-        let leader = nodes.leader(&place.token(&OPERATOR)?).await?;
-        let pid = nodes.kill(leader).await?;
+    let at = town.counter.now() + u64::from(arguments.accesses) * 2 * 2 / 5;
+    let counter = town.counter.clone();
+    let plan = {
+        let loading = town.load(
+            "access entries",
+            accesses * 2,
+            plan,
+            move |plan: &mut Plan, outlet| plan.accesses(accesses, outlet),
+        );
+        let killing = kill_leader(place, nodes, &counter, at);
+        tokio::pin!(loading, killing);
+        tokio::select! {
+            plan = &mut loading => {
+                // A load that fails ends the wait for its middle; one that was too quick to be met midway is met at its end.
+                let plan = plan?;
+                killing.await?;
+                plan
+            }
+            killed = &mut killing => {
+                killed?;
+                loading.await?
+            }
+        }
+    };
+    put(&commands.send(&town.sample(place, "access")?))?;
+    Ok((town.acknowledged, plan))
+}
+
+async fn kill_leader(
+    place: &Place,
+    nodes: &mut Nodes,
+    counter: &Counter,
+    at: u64,
+) -> Result<(), Failure> {
+    counter.reach(at).await;
+    let leader = nodes.leader(&place.token(&OPERATOR)?).await?;
+    let pid = nodes.kill(leader).await?;
+    put(&format!(
+        "    SIGKILL to node {leader}, the leader (pid {pid}), with {} entries acknowledged",
+        counter.now()
+    ))?;
+    let killed = Instant::now();
+    let next = nodes.leader(&place.token(&OPERATOR)?).await?;
+    put(&format!(
+        "    node {next} leads now, {:.1} s later",
+        killed.elapsed().as_secs_f64()
+    ))
+}
+
+/// A load in several parts, and all that was acknowledged of it.
+struct Loading {
+    urls: Vec<String>,
+    counter: Counter,
+    acknowledged: Vec<Acknowledged>,
+}
+
+impl Loading {
+    fn new(urls: Vec<String>) -> Loading {
+        Loading {
+            urls,
+            counter: Counter::default(),
+            acknowledged: Vec::new(),
+        }
+    }
+
+    async fn load(
+        &mut self,
+        what: &'static str,
+        expected: usize,
+        plan: Plan,
+        produce: impl FnOnce(&mut Plan, &Outlet) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<Plan, Failure> {
+        let (loaded, plan) = load(what, expected, &self.urls, &self.counter, plan, produce).await?;
+        let count = loaded.acknowledged.len();
+        let seconds = loaded.took.max(Duration::from_millis(1)).as_secs_f64();
         put(&format!(
-            "    SIGKILL to node {leader}, the leader (pid {pid}), with {} entries acknowledged",
-            counter.now()
+            "    {count} {what} acknowledged in {seconds:.1} s ({:.0} a second)",
+            count as f64 / seconds
         ))?;
-        let next = nodes.leader(&place.token(&OPERATOR)?).await?;
-        put(&format!("    node {next} leads now"))
-    };
-    tokio::pin!(loading);
-    tokio::pin!(killing);
-    let (loaded, plan) = tokio::select! {
-        loaded = &mut loading => {
-            // A load that fails ends the wait for its middle; one that was too quick to be met midway is met at its end.
-            let loaded = loaded?;
-            killing.await?;
-            loaded
-        }
-        killed = &mut killing => {
-            killed?;
-            loading.await?
-        }
-    };
-    rate("access entries", &loaded)?;
-    acknowledged.extend(loaded.acknowledged);
-    Ok((acknowledged, plan))
-}
-
-/// The commands that a person can type to see the same.
-pub(super) struct Commands {
-    visto: PathBuf,
-    dpo: PathBuf,
-    inspector: PathBuf,
-    operator: PathBuf,
-}
-
-impl Commands {
-    fn new(place: &Place, nodes: &Nodes) -> Result<Commands, Failure> {
-        let urls = nodes.urls();
-        Ok(Commands {
-            visto: std::env::current_exe().map_err(Failure::failed)?,
-            dpo: place.write_profile("dpo.toml", &urls, &DPO)?,
-            inspector: place.write_profile("authority.toml", &urls, &INSPECTOR)?,
-            operator: place.write_profile("operator.toml", &urls, &OPERATOR)?,
-        })
+        self.acknowledged.extend(loaded.acknowledged);
+        Ok(plan)
     }
 
-    fn curl(&self, nodes: &Nodes, path: &str) -> String {
-        let url = nodes
-            .nodes
-            .first()
-            .map(|node| node.url.as_str())
-            .unwrap_or_default();
-        format!("    $ curl -s {url}{path}")
-    }
-
-    fn curl_post(
-        &self,
-        nodes: &Nodes,
-        profile: &Path,
-        path: &str,
-        body: &serde_json::Value,
-    ) -> String {
-        let url = nodes
-            .nodes
-            .first()
-            .map(|node| node.url.as_str())
-            .unwrap_or_default();
-        format!(
-            "    $ curl -s {url}{path} -H 'Content-Type: application/json' -H \"Authorization: Bearer $({})\" -d '{body}'",
-            self.token(profile)
-        )
-    }
-
-    fn token(&self, profile: &Path) -> String {
-        format!(
-            "{} token new --profile {}",
-            self.visto.display(),
-            profile.display()
-        )
+    /// Writes the newest entry to a file, as it was sent.
+    fn sample(&self, place: &Place, name: &str) -> Result<PathBuf, Failure> {
+        let newest = self
+            .acknowledged
+            .last()
+            .ok_or_else(|| Failure::failed("nothing was acknowledged"))?;
+        let path = place.path(&format!("{name}.json"));
+        founders::write(&path, &newest.entry.to_wire())?;
+        Ok(path)
     }
 }
 
@@ -408,15 +386,6 @@ impl Folder {
 
 fn title(number: u32, text: &str) -> Result<(), Failure> {
     put(&format!("\n{number}. {text}"))
-}
-
-fn rate(what: &str, loaded: &load::Loaded) -> Result<(), Failure> {
-    let count = loaded.acknowledged.len();
-    let seconds = loaded.took.max(Duration::from_millis(1)).as_secs_f64();
-    put(&format!(
-        "    {count} {what} acknowledged in {seconds:.1} s ({:.0} a second)",
-        count as f64 / seconds
-    ))
 }
 
 fn usize_of(count: u32) -> usize {

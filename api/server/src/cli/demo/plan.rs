@@ -98,7 +98,7 @@ impl Plan {
             },
             town,
             refs: Refs::new(seed),
-            field: Field::new()?,
+            field: Field::new(&place.path("callers"))?,
             keys: Arc::new(keys),
             random: ChaCha12Rng::seed_from_u64(seed ^ 0x5eed),
             consents: Vec::new(),
@@ -141,11 +141,6 @@ impl Plan {
             .map(|family| family.code.as_str())
             .unwrap_or_default();
         self.refs.of(CodeKind::Anagrafica, code)
-    }
-
-    /// The public keys of the callers, to be kept once by thumbprint.
-    pub(super) fn client_jwks(&self) -> String {
-        serde_json::json!({"keys": self.field.client_jwks()}).to_string()
     }
 
     /// Every family as the registry has it: one `household` entry each, signed by the registry authority.

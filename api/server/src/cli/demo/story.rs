@@ -18,7 +18,7 @@ use wire::{
 };
 
 use super::{
-    Commands,
+    commands::Commands,
     founders::{DPO, FOUNDERS, INSPECTOR, Place},
     load::Acknowledged,
     nodes::Nodes,
@@ -37,9 +37,9 @@ pub(super) async fn tell(
     let client = Client::new(&nodes.urls(), Duration::from_secs(30))
         .map_err(Failure::failed)?
         .linearizable();
-    household(place, nodes, commands, plan, &client).await?;
-    withdrawn(place, nodes, commands, plan, &client).await?;
-    readers(place, &client, plan).await?;
+    household(place, commands, plan, &client).await?;
+    withdrawn(place, commands, plan, &client).await?;
+    readers(place, commands, &client, plan).await?;
     let last = acknowledged
         .last()
         .ok_or_else(|| Failure::failed("nothing was acknowledged"))?;
@@ -52,7 +52,6 @@ pub(super) async fn tell(
 
 async fn household(
     place: &Place,
-    nodes: &Nodes,
     commands: &Commands,
     plan: &Plan,
     client: &Client,
@@ -87,6 +86,8 @@ async fn household(
             members.join(", ")
         ))?;
     }
+    let body = json!({"household": family, "at": time::format_timestamp(star.separated_ms)});
+    output::put(&commands.search(&commands.dpo, "/v1/households/composition", &body))?;
     let search = AccessSearch {
         household: Some(family.clone()),
         ..AccessSearch::default()
@@ -96,8 +97,7 @@ async fn household(
         .await
         .map_err(Failure::of_client)?;
     show(&page)?;
-    output::put(&commands.curl_post(
-        nodes,
+    output::put(&commands.search(
         &commands.inspector,
         "/v1/accesses/search",
         &json!({"household": family}),
@@ -133,7 +133,6 @@ async fn household(
 
 async fn withdrawn(
     place: &Place,
-    nodes: &Nodes,
     commands: &Commands,
     plan: &Plan,
     client: &Client,
@@ -156,28 +155,31 @@ async fn withdrawn(
         return Err(Failure::failed("no access after the withdrawal was found"));
     }
     show(&page)?;
-    output::put(&commands.curl_post(
-        nodes,
+    output::put(&commands.search(
         &commands.inspector,
         "/v1/accesses/search",
         &json!({"subject": head, "finding": "consent-withdrawn"}),
     ))?;
-    output::put(&commands.curl_post(
-        nodes,
+    output::put(&commands.search(
         &commands.inspector,
         "/v1/consents/search",
         &json!({"subject": head}),
     ))
 }
 
-async fn readers(place: &Place, client: &Client, plan: &Plan) -> Result<(), Failure> {
+async fn readers(
+    place: &Place,
+    commands: &Commands,
+    client: &Client,
+    plan: &Plan,
+) -> Result<(), Failure> {
     title(
         9,
         "The reader is on the record too: what we just asked was committed before it was answered",
     )?;
     let head = text_of(&plan.person_ref(plan.star.head));
     let search = AccessSearch {
-        subject: Some(head),
+        subject: Some(head.clone()),
         types: Some(vec!["read".to_owned()]),
         ..AccessSearch::default()
     };
@@ -208,7 +210,8 @@ async fn readers(place: &Place, client: &Client, plan: &Plan) -> Result<(), Fail
             at("/read/purpose")
         ))?;
     }
-    Ok(())
+    let body = json!({"subject": head, "types": ["read"]});
+    output::put(&commands.search(&commands.inspector, "/v1/accesses/search", &body))
 }
 
 /// Verifies a receipt with the stranger's tool, then breaks one byte of it and verifies again.
@@ -244,6 +247,8 @@ fn offline(
             .output()
             .map_err(|error| Failure::failed(format!("{}: {error}", verifier.display())))
     };
+    let path = format!("/v1/entries/{}/receipt", one.accepted.index);
+    output::put(&commands.read(&commands.inspector, &path))?;
     let verified = verify(&receipt)?;
     output::put(&format!(
         "    $ {} --policy {} --key {key} {} {}",
