@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod cli;
 mod flipped;
 mod governance;
 mod kills;

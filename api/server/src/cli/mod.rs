@@ -91,6 +91,9 @@ struct Connection {
     /// Trust policy that receipts and checkpoints are verified against.
     #[arg(long, env = "VISTO_POLICY", value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// How long to try, all attempts together, in seconds.
+    #[arg(long = "timeout", value_name = "SECONDS", default_value_t = 30)]
+    timeout_s: u64,
     #[command(flatten)]
     reader: ReaderFlags,
 }

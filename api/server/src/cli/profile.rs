@@ -64,7 +64,7 @@ impl Connection {
         if self.urls.is_empty() {
             return Err(missing("--url", "VISTO_URL", "urls"));
         }
-        Client::new(&self.urls, PATIENCE).map_err(Failure::usage)
+        Client::new(&self.urls, Duration::from_secs(self.timeout_s)).map_err(Failure::usage)
     }
 
     /// A fresh token of the reader given.
@@ -139,5 +139,3 @@ pub(crate) const ROLES: [Role; 4] = [
     Role::Authority,
     Role::Operator,
 ];
-/// How long a command waits for the ledger, all attempts together.
-const PATIENCE: Duration = Duration::from_secs(30);
