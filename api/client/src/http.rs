@@ -112,7 +112,7 @@ impl Client {
     /// # Errors
     /// [`Error::Problem`] where it was refused; [`Error::Unreachable`] and [`Error::Unknown`] after all patience.
     pub async fn submit(&self, line: &str, until: Until) -> Result<Accepted, Error> {
-        self.persist(async |url| {
+        self.persist(true, async |url| {
             let request = self
                 .http
                 .post(format!("{url}/v1/entries{}", until.query()))
@@ -230,7 +230,7 @@ impl Client {
     /// # Errors
     /// [`Error`]; an entry that is not there and one that the reader may not see are the same 404.
     pub async fn entry(&self, token: &str, index: u64) -> Result<Entry, Error> {
-        self.persist(async |url| {
+        self.persist(false, async |url| {
             let request = self.http.get(format!("{url}/v1/entries/{index}"));
             read_json(send(authorised(request, Some(token))).await?).await
         })
@@ -260,7 +260,7 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn text(&self, path: &str, token: Option<&str>) -> Result<String, Error> {
-        self.persist(async |url| {
+        self.persist(false, async |url| {
             let request = authorised(self.http.get(format!("{url}{path}")), token);
             let response = send(request).await?;
             response.text().await.map_err(|error| again(&error))
@@ -316,7 +316,7 @@ impl Client {
         token: &str,
         body: &impl Serialize,
     ) -> Result<A, Error> {
-        self.persist(async |url| {
+        self.persist(false, async |url| {
             let request = authorised(
                 self.http.post(format!("{url}{path}{}", self.consistency)),
                 Some(token),
@@ -344,9 +344,10 @@ impl Client {
         answer.map_err(|attempt| attempt.into_error(false))
     }
 
-    /// Tries until an answer is final or patience ends, another node each time.
+    /// Tries until an answer is final or patience ends, another node each time. Of what does not write, no outcome is ever unknown.
     async fn persist<A>(
         &self,
+        writes: bool,
         try_once: impl AsyncFn(&str) -> Result<A, Attempt>,
     ) -> Result<A, Error> {
         let deadline = Instant::now() + self.patience;
@@ -361,7 +362,7 @@ impl Client {
                 Attempt::Again {
                     sent, retry_after, ..
                 } => {
-                    maybe_written |= sent;
+                    maybe_written |= writes && *sent;
                     *retry_after
                 }
                 Attempt::Final(_) => None,

@@ -116,6 +116,16 @@ async fn a_broken_connection_leaves_the_outcome_unknown_and_a_closed_port_does_n
 }
 
 #[tokio::test]
+async fn of_a_reading_no_outcome_is_unknown() {
+    let (url, _bodies) = server(vec![(BREAK, String::new())]);
+    let error = client(&url, 1)
+        .search_accesses("token", &AccessSearch::default())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Unreachable(_)), "{error}");
+}
+
+#[tokio::test]
 async fn of_a_batch_only_what_is_open_goes_again() {
     let line = |line: u64, accepted_at: Option<u64>, failed: Option<(&str, u16)>| {
         let mut outcome =
