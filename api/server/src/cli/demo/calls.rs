@@ -50,6 +50,8 @@ pub(super) struct Intent<'a> {
     pub(super) at_s: u64,
     /// Callers differ in spelling; which way this one does.
     pub(super) variant: u32,
+    /// Further claims that the parties agreed on, an object.
+    pub(super) agreed: Value,
 }
 
 struct Signer {
@@ -141,11 +143,11 @@ fn evidence_claims(client: &Client, intent: &Intent<'_>) -> Result<Value, Failur
     let Some(members) = claims.as_object_mut() else {
         return Ok(claims);
     };
-    // GovWay sends a number and LoA; other integrators a text, loa, and claims of their own.
+    members.extend(intent.agreed.as_object().cloned().unwrap_or_default());
+    // GovWay sends a number and LoA; other integrators a text and loa.
     if intent.variant.is_multiple_of(3) {
         members.insert("dnonce".to_owned(), json!(dnonce.to_string()));
         members.insert("loa".to_owned(), json!("substantial"));
-        members.insert("ufficio".to_owned(), json!("Servizi sociali"));
     } else {
         members.insert("dnonce".to_owned(), json!(dnonce));
         members.insert("nbf".to_owned(), json!(intent.at_s));
@@ -246,7 +248,7 @@ const PDND: &str = "interop.pagopa.it";
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]
@@ -264,10 +266,12 @@ mod tests {
                 user_location: "ufficio32".to_owned(),
                 at_s: 1_795_558_336,
                 variant,
+                agreed: json!({"tipoIndicatore": "Ordinario"}),
             };
             let call = field.call(&intent).unwrap();
             assert_eq!(call.evidence.user_id, "as-0147");
             assert!(call.evidence.loa.is_some());
+            assert_eq!(call.evidence.further["tipoIndicatore"], "Ordinario");
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
     }

@@ -5,17 +5,19 @@ use client::{
     build::{self, Draft, Plain, PlainAccess, PlainEvidence},
     modi::Call,
 };
-use ledger::body::access::{
-    AccessSubject, Action, CaseRef, EService, Side, SubjectRole, Visibility,
+use ledger::{
+    body::access::{AccessSubject, Action, CaseRef, EService, Side, SubjectRole, Visibility},
+    time,
 };
 use rand::RngExt;
+use serde_json::{Value, json};
 
 use super::{HOUR_MS, Plan};
 use crate::cli::{
     demo::{
         batches::Batches,
-        calls::Intent,
-        founders::institution,
+        calls::{Intent, uuid},
+        founders::{INPS, institution},
         load::Outlet,
         services::{CONSENT_BASED, ISEE, SERVICES, Service},
         town::{FamilyNumber, PersonNumber},
@@ -81,7 +83,7 @@ impl Plan {
             occurred_ms,
             record,
             exchange: build::random().map_err(Failure::failed)?,
-            protocol: 4000 + number,
+            correlation_id: uuid()?,
         })
     }
 
@@ -112,6 +114,7 @@ impl Plan {
             user_location: format!("ufficio{:02}", self.random.random_range(1..40_u32)),
             at_s: scene.occurred_ms / 1000,
             variant: u32::try_from(number).unwrap_or(0),
+            agreed: agreed(scene, number),
         })
     }
 
@@ -152,11 +155,7 @@ impl Plan {
             legal_basis: service.legal_basis.to_owned(),
             legal_reference: service.legal_reference.map(str::to_owned),
             reason: service.reason.to_owned(),
-            case_ref: Some(CaseRef {
-                protocollo: format!("2026/{:06}", scene.protocol),
-                prestazione: Some(service.benefit.to_owned()),
-                stato: Some("Da Erogare".to_owned()),
-            }),
+            case_ref: case_of(call),
             consent_refs: scene.record.iter().cloned().collect(),
             action: if side == Side::Provider {
                 Action::Disclose
@@ -177,7 +176,7 @@ impl Plan {
             emergency: None,
             visibility: Visibility::Visible,
             evidence: Some(PlainEvidence {
-                correlation_id: Some(format!("{}-{}", service.operation, scene.protocol)),
+                correlation_id: Some(scene.correlation_id.clone()),
                 ..PlainEvidence::default()
             }),
         };
@@ -236,5 +235,48 @@ struct Scene {
     occurred_ms: u64,
     record: Option<String>,
     exchange: [u8; 16],
-    protocol: usize,
+    correlation_id: String,
+}
+
+/// What the parties agreed to send beside the guideline's claims: the fields of an INPS query on ISEE, or of ANPR's C021.
+fn agreed(scene: &Scene, number: usize) -> Value {
+    let service = scene.service;
+    let protocol = format!("2026/{:06}", 4000 + number);
+    if service.provider == INPS {
+        const INDICATORS: [&str; 4] =
+            ["Ordinario", "Universitario", "Minorenni", "Socio-Sanitario"];
+        json!({
+            "organizzazione": service.consumer,
+            "ufficio": "Servizi sociali",
+            "tipoIndicatore": INDICATORS.get(number % INDICATORS.len()),
+            "dataValidita": time::format_date(scene.occurred_ms),
+            "prestazioneDaErogare": service.benefit,
+            "protocolloDomandaEnteErogatore": protocol,
+            "statoDomandaPrestazione": "Da Erogare",
+        })
+    } else {
+        json!({
+            "idOperazioneClient": protocol,
+            "casoUso": service.operation,
+            "motivoRichiesta": service.reason,
+            "prestazioneDaErogare": service.benefit,
+        })
+    }
+}
+
+/// The case that a call serves, as its evidence says.
+fn case_of(call: &Call) -> Option<CaseRef> {
+    let claim = |name: &str| {
+        call.evidence
+            .further
+            .get(name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    Some(CaseRef {
+        protocollo: claim("protocolloDomandaEnteErogatore")
+            .or_else(|| claim("idOperazioneClient"))?,
+        prestazione: claim("prestazioneDaErogare"),
+        stato: claim("statoDomandaPrestazione"),
+    })
 }
