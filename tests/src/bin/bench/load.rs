@@ -19,6 +19,8 @@ use tests::{
     world,
 };
 
+use crate::machine::{self, Cpu};
+
 /// Entries of one request while the ledger is filled.
 const FILL_BATCH: usize = 500;
 /// Requests prepared for each load; sent in turn until time or they run out.
@@ -37,6 +39,8 @@ pub(crate) struct Result {
     pub(crate) bytes: u64,
     pub(crate) elapsed: Duration,
     pub(crate) latencies: Vec<Duration>,
+    /// CPU seconds that it cost, without what preparing it cost.
+    pub(crate) cpu: Cpu,
 }
 
 impl Town {
@@ -147,6 +151,7 @@ pub(crate) async fn press(
             lines.join("\n")
         })
         .collect();
+    let cpu = machine::cpu_seconds(cluster);
     let (prepared, next, start) = (
         Arc::new(prepared),
         Arc::new(AtomicUsize::new(0)),
@@ -182,6 +187,7 @@ pub(crate) async fn press(
         total.add(client.await.unwrap());
     }
     total.elapsed = start.elapsed();
+    total.cpu = machine::difference(&cpu, &machine::cpu_seconds(cluster));
     total
 }
 

@@ -89,7 +89,6 @@ async fn run(arguments: &Arguments) -> Report {
             "{name}, {CONNECTIONS} connections, {} s …",
             arguments.seconds
         );
-        let cpu = machine::cpu_seconds(&cluster);
         let result = load::press(
             &cluster,
             &town,
@@ -107,10 +106,7 @@ async fn run(arguments: &Arguments) -> Report {
             latency: Latency::of(result.latencies),
             failed: result.failed,
         });
-        report.cpu.push((
-            name,
-            machine::difference(&cpu, &machine::cpu_seconds(&cluster)),
-        ));
+        report.cpu.push((name, result.cpu));
     }
     let verified_after = machine::verify_rate(duration.min(Duration::from_secs(3)));
     report.verify_per_s = (verified_before, verified_after);

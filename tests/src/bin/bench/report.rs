@@ -118,11 +118,13 @@ impl fmt::Display for Report {
             "{:<44}{:>14.0}",
             "strict verification alone, after", after
         )?;
-        writeln!(
-            f,
-            "{:<44}{:>14.0}",
-            "filling, 500 entries signed as a batch", self.fill_per_s
-        )?;
+        if self.fill_per_s > 0.0 {
+            writeln!(
+                f,
+                "{:<44}{:>14.0}",
+                "filling, 500 entries signed as a batch", self.fill_per_s
+            )?;
+        }
         writeln!(f, "\nat {} entries", self.entries)?;
         for (name, latency) in [
             ("inclusion proof", self.proof),
