@@ -60,7 +60,7 @@ pub struct Tuning {
     pub raft_keep: u64,
     /// Leader's heartbeat.
     pub heartbeat: Duration,
-    /// A follower that heard nothing for between one and two of these stands for election.
+    /// A follower that heard nothing for one and a half to two of these stands for election; a leader that heard of no quorum for two refuses.
     pub election_timeout: Duration,
     /// Submissions in one raft_entry, at most.
     pub batch_entries_max: usize,

@@ -89,7 +89,7 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         ledger: ledger.clone(),
         clock,
         clock_ok: net.clock_check(),
-        quorum_lost_after: tuning.election_timeout * 3,
+        quorum_lost_after: tuning.election_timeout * 2,
         published: published.clone(),
     };
     let assembled = here.get_or_init(|| assembled).clone();
@@ -251,8 +251,10 @@ async fn raft(
     let raft_config = openraft::Config {
         cluster_name: config.ledger.clone(),
         heartbeat_interval: millis(tuning.heartbeat),
-        election_timeout_min: millis(tuning.election_timeout),
-        election_timeout_max: millis(tuning.election_timeout * 2),
+        // openraft waits for the lease of the silent leader, which is the greater of these, and then for a time between the two: together one
+        // and a half to two times the timeout.
+        election_timeout_min: millis(tuning.election_timeout / 2),
+        election_timeout_max: millis(tuning.election_timeout),
         // A snapshot is the whole ledger: sending it takes as long as it takes, and peers see to its progress.
         install_snapshot_timeout: millis(Duration::from_secs(24 * 3600)),
         max_payload_entries: 64,
