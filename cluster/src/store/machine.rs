@@ -145,21 +145,23 @@ impl Shared {
                 path.display()
             )));
         }
-        let known = self.snapshots.lock().known_hashes();
+        let known = {
+            let snapshots = self.snapshots.lock();
+            if let Some(newer) = snapshots.at_least(applied.raft_log_id) {
+                Snapshots::discard(path);
+                return built(newer);
+            }
+            snapshots.known_hashes()
+        };
         let files = hash_files(&path, &known)?;
         sync_dir(&path)?;
-        let meta = meta_of(&applied);
         let manifest = Manifest {
-            meta: meta.clone(),
+            meta: meta_of(&applied),
             tree_size: applied.tree_size,
             root: applied.root,
             files,
         };
-        let dir = self.snapshots.lock().adopt(path, manifest)?;
-        Ok(Snapshot {
-            meta,
-            snapshot: Box::new(dir),
-        })
+        built(self.snapshots.lock().adopt(path, manifest)?)
     }
 
     fn install(&self, snapshot: &SnapshotDir) -> Result<(), Error> {
@@ -181,6 +183,16 @@ impl Shared {
 struct Pinned {
     path: std::path::PathBuf,
     applied: Applied,
+}
+
+fn built(dir: SnapshotDir) -> Result<Snapshot<TypeConfig>, Error> {
+    let manifest = dir
+        .manifest()
+        .ok_or_else(|| Error::corrupt(format!("{} has no manifest", dir.path().display())))?;
+    Ok(Snapshot {
+        meta: manifest.meta.clone(),
+        snapshot: Box::new(dir),
+    })
 }
 
 fn meta_of(applied: &Applied) -> RaftSnapshotMeta {

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::db;
 use crate::error::Error;
-use crate::raft_types::RaftSnapshotMeta;
+use crate::raft_types::{RaftLogId, RaftSnapshotMeta};
 
 /// The most files a manifest may name.
 const FILES_MAX: usize = 100_000;
@@ -204,12 +204,32 @@ impl Snapshots {
         self.hashed.clone()
     }
 
-    /// Makes a whole folder the current snapshot: its manifest is fsynced under its name, the former one is let go.
+    /// The current snapshot, if it is at least as new as `at`: one that was installed while an older one was being built stays, and the
+    /// hashes known are of its files.
+    pub(crate) fn at_least(&self, at: Option<RaftLogId>) -> Option<SnapshotDir> {
+        self.current.clone().filter(|current| {
+            current
+                .manifest()
+                .is_some_and(|manifest| manifest.meta.last_log_id >= at)
+        })
+    }
+
+    /// Lets go of a folder that was built and is not needed.
+    pub(crate) fn discard(path: PathBuf) {
+        SnapshotDir::new(path, None).retire();
+    }
+
+    /// Makes a whole folder the current snapshot: its manifest is fsynced under its name, the former one is let go. Where the current one is
+    /// at least as new, that one stays and is returned.
     pub(crate) fn adopt(
         &mut self,
         path: PathBuf,
         manifest: Manifest,
     ) -> Result<SnapshotDir, Error> {
+        if let Some(newer) = self.at_least(manifest.meta.last_log_id) {
+            Snapshots::discard(path);
+            return Ok(newer);
+        }
         write_manifest(&manifest_path(&path), &manifest)?;
         let adopted = SnapshotDir::new(path, Some(manifest));
         self.replace(adopted.clone());

@@ -95,6 +95,37 @@ async fn a_sent_snapshot_becomes_the_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_was_overtaken_while_it_was_built_is_dropped() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut log, mut machine) = open_in(ours.path()).unwrap();
+    fill(&mut log, &mut machine, raft_entries(20)).await;
+    machine
+        .get_snapshot_builder()
+        .await
+        .build_snapshot()
+        .await
+        .unwrap();
+    let (mut their_log, mut their_machine) = open_in(theirs.path()).unwrap();
+    fill(&mut their_log, &mut their_machine, raft_entries(10)).await;
+    let mut slow = their_machine.get_snapshot_builder().await;
+    let (meta, received) = send(&mut machine, &mut their_machine).await;
+    their_machine
+        .install_snapshot(&meta, Box::new(received))
+        .await
+        .unwrap();
+
+    assert_eq!(slow.build_snapshot().await.unwrap().meta, meta);
+    let current = their_machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(current.meta, meta);
+    // Its files are those of its manifest, as a peer or a restart would check.
+    their_log.purge(meta.last_log_id.unwrap()).await.unwrap();
+    drop((their_log, their_machine, slow));
+    let (_, mut their_machine) = open_in(theirs.path()).unwrap();
+    let current = their_machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(current.meta, meta);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_snapshot_is_not_taken() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (mut log, mut machine) = open_in(ours.path()).unwrap();
