@@ -2,6 +2,7 @@
 //! The way into this node's own Raft: for its own callers when it leads, and for peers that hand entries on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +35,8 @@ pub(super) struct Here {
     pub(super) clock_ok: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(super) quorum_lost_after: Duration,
     pub(super) published: watch::Receiver<Option<Arc<Published>>>,
+    /// The last term in which this leader had applied all that was committed before it led; 0 = none.
+    pub(super) caught_up_in: Arc<AtomicU64>,
 }
 
 impl Here {
@@ -69,6 +72,9 @@ impl Here {
         let Ok(decoded) = decoded else {
             return vec![Outcome::Failed(Failure::ShuttingDown); count];
         };
+        if !self.caught_up(end).await {
+            return vec![Outcome::Failed(Failure::NoQuorum); count];
+        }
         let Ok(verified) = self.verify(decoded).await else {
             return vec![Outcome::Failed(Failure::ShuttingDown); count];
         };
@@ -97,7 +103,7 @@ impl Here {
         until: Until,
         end: Instant,
     ) -> Vec<Outcome> {
-        if !(self.clock_ok)() || !self.has_quorum() {
+        if !(self.clock_ok)() || !self.has_quorum() || !self.caught_up(end).await {
             return vec![Outcome::Failed(Failure::NoQuorum); entries.len()];
         }
         let entries = match self.precheck(entries).await {
@@ -146,6 +152,27 @@ impl Here {
                 .collect::<Result<Vec<_>, Error>>()
         });
         checked.await.ok().and_then(Result::ok).ok_or(count)
+    }
+
+    /// Waits, once in each term that it leads, until this node has applied what was committed before. Earlier its view lags: a key that an
+    /// institution was told is registered would be unknown, and an entry that stands in the log already would be refused for good.
+    async fn caught_up(&self, end: Instant) -> bool {
+        // Read before the index is asked for: should another term begin meanwhile, the next caller asks again.
+        let term = self.raft.metrics().borrow().current_term;
+        if term != 0 && self.caught_up_in.load(Ordering::Acquire) == term {
+            return true;
+        }
+        let Ok(Some(index)) = timeout_at(end, self.read_index()).await else {
+            return false;
+        };
+        let mut applied = self.machine.applied();
+        let reached =
+            applied.wait_for(|applied| applied.raft_log_id.map_or(0, |id| id.index) >= index);
+        let reached = matches!(timeout_at(end, reached).await, Ok(Ok(_)));
+        if reached {
+            self.caught_up_in.store(term, Ordering::Release);
+        }
+        reached
     }
 
     /// Whether a quorum answered this leader lately. Without one a proposal would wait for its deadline and its outcome be unknown.

@@ -91,6 +91,7 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         clock_ok: net.clock_check(),
         quorum_lost_after: tuning.election_timeout * 2,
         published: published.clone(),
+        caught_up_in: Arc::default(),
     };
     let assembled = here.get_or_init(|| assembled).clone();
 
