@@ -265,6 +265,28 @@ pub fn extra_decode(data: &[u8]) -> Option<(Meta, [u8; 32])> {
     rest.is_empty().then_some(extra)
 }
 
+/// What `evidence.requestDigest` of an access holds: `H("visto/request/v1\n" ‖ method ‖ 0x0A ‖ target ‖ 0x0A ‖ body)`.
+///
+/// `method` is HTTP's, in the case sent (`GET`). `target` is path and query as the provider's service gets them in the request line, byte by
+/// byte, percent-encoding as sent, from the first `/` on, without scheme, host and fragment. `body` is the content after any transfer coding
+/// was taken off and with its content coding as sent; empty where there is none. Neither a method nor a target can hold a line feed, so no two
+/// requests give the same bytes.
+pub fn request_digest(method: &str, target: &str, body: &[u8]) -> Hash {
+    Hash::of(&[
+        b"visto/request/v1\n",
+        method.as_bytes(),
+        b"\n",
+        target.as_bytes(),
+        b"\n",
+        body,
+    ])
+}
+
+/// What `evidence.responseDigest` of an access holds: `H("visto/response/v1\n" ‖ u16(status) ‖ body)`, the body as in [`request_digest`].
+pub fn response_digest(status: u16, body: &[u8]) -> Hash {
+    Hash::of(&[b"visto/response/v1\n", &status.to_be_bytes(), body])
+}
+
 /// Puts parts that are `N` bytes together one after the other.
 fn join<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     debug_assert_eq!(parts.iter().map(|part| part.len()).sum::<usize>(), N);

@@ -3,9 +3,12 @@
 //!
 //! A receipt promises: the entry is fsynced on a quorum, it stands in the tree of size N, and a majority of the nodes in force at N
 //! computed that tree. A corrupt majority is caught by witnesses and other holders of receipts, not by one receipt.
+//!
+//! Many receipts stand under one checkpoint, and its signatures are what costs: [`VerifiedNote::open`] checks them once, and
+//! [`Receipt::verify_in`] holds a receipt under it with hashes alone. [`verify`] is the two together.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -21,7 +24,7 @@ use crate::signature::Sigs;
 use crate::time::format_timestamp;
 use crate::tlog_proof::{TlogProof, TlogProofError};
 
-/// A parsed receipt, believed in nothing: [`verify`] says whether it holds.
+/// A parsed receipt, believed in nothing: [`verify`] and [`Receipt::verify_in`] say whether it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// Place of the entry.
@@ -79,7 +82,7 @@ impl fmt::Display for Receipt {
     }
 }
 
-/// A receipt that holds for its entry under a policy. Only [`verify`] and [`verify_signed`] make one.
+/// A receipt that holds for its entry under a policy. Only [`verify`] and [`Receipt::verify_in`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedReceipt {
     index: EntryIndex,
@@ -173,6 +176,114 @@ impl VerifiedReceipt {
     }
 }
 
+/// A checkpoint's note, every known line of which holds under a policy file: what receipts can stand under. May be kept and used again for as
+/// long as that policy file is the one to go by; [`VerifiedNote::key`] tells which note it is. Only [`VerifiedNote::open`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedNote {
+    key: Hash,
+    checkpoint: VerifiedCheckpoint,
+    /// What the policy file names.
+    genesis: Option<Hash>,
+}
+
+impl VerifiedNote {
+    /// Verifies a note for receipts: as [`PolicySet::verify`], and no line is a damaged one of a known key.
+    ///
+    /// # Errors
+    /// [`ReceiptError::Checkpoint`], [`ReceiptError::Line`]
+    pub fn open(note: &Note, policies: &PolicySet) -> Result<Self, ReceiptError> {
+        let checkpoint = policies.verify(note).map_err(ReceiptError::Checkpoint)?;
+        // The policy was there a line ago.
+        let keys = policies
+            .at_size(checkpoint.checkpoint().size)
+            .map(|policy| policy.keys())
+            .unwrap_or_default();
+        if !lines_are_clean(note, keys) {
+            return Err(ReceiptError::Line);
+        }
+        Ok(Self {
+            key: note_key(note),
+            checkpoint,
+            genesis: policies.genesis(),
+        })
+    }
+
+    /// SHA-256 of the note's bytes, signature lines included: [`Receipt::note_key`] of every receipt under it.
+    pub fn key(&self) -> Hash {
+        self.key
+    }
+
+    /// What log and cosigners stated.
+    pub fn checkpoint(&self) -> &VerifiedCheckpoint {
+        &self.checkpoint
+    }
+}
+
+/// SHA-256 of a note's bytes.
+fn note_key(note: &Note) -> Hash {
+    Hash::of(&[note.to_string().as_bytes()])
+}
+
+impl Receipt {
+    /// SHA-256 of the bytes of the note that the receipt stands under: finds the [`VerifiedNote`] to give to [`Receipt::verify_in`].
+    pub fn note_key(&self) -> Hash {
+        note_key(&self.note)
+    }
+
+    /// Verifies that the receipt is this entry's, under a note that was verified before. No signature is checked again.
+    ///
+    /// # Errors
+    /// [`ReceiptError::OtherNote`] where the receipt stands under another note, else why it proves nothing.
+    pub fn verify_in(
+        &self,
+        note: &VerifiedNote,
+        entry: &SubmittedEntry,
+    ) -> Result<VerifiedReceipt, ReceiptError> {
+        self.verify_signed_in(note, entry.pae(), entry.sigs())
+    }
+
+    /// As [`Receipt::verify_in`], for an entry of which only what is signed and the signatures are at hand.
+    ///
+    /// # Errors
+    /// As [`Receipt::verify_in`].
+    pub fn verify_signed_in(
+        &self,
+        note: &VerifiedNote,
+        pae: &[u8],
+        sigs: &Sigs,
+    ) -> Result<VerifiedReceipt, ReceiptError> {
+        if self.note_key() != note.key {
+            return Err(ReceiptError::OtherNote);
+        }
+        if self.index == EntryIndex(0)
+            && note
+                .genesis
+                .is_some_and(|genesis| genesis != Hash::of(&[pae]))
+        {
+            return Err(ReceiptError::Genesis);
+        }
+        let checkpoint = note.checkpoint.checkpoint();
+        let meta_commit = bytes::meta_commit(&bytes::meta_salt(&self.body_salt), &self.meta);
+        let body_commit = bytes::body_commit(&self.body_salt, pae, &sigs.encode());
+        let leaf_hash = bytes::leaf_hash(&bytes::leaf(&meta_commit, &body_commit));
+        let root = merkle::verify_inclusion(self.index, checkpoint.size, leaf_hash, &self.path)
+            .map_err(ReceiptError::Proof)?;
+        if root != checkpoint.root {
+            return Err(ReceiptError::Proof(ProofError::OtherRoot));
+        }
+        // The leaf commits to both; a ledger whose leaf contradicts itself is not to be believed.
+        if self.meta.first_key != sigs.first() {
+            return Err(ReceiptError::Meta);
+        }
+        Ok(VerifiedReceipt {
+            index: self.index,
+            meta: self.meta,
+            leaf_hash,
+            checkpoint: note.checkpoint.clone(),
+        })
+    }
+}
+
 /// Verifies that the receipt is this entry's, and holds under the policy for its tree's size. Whether the entry's own signatures hold is
 /// another question, which needs the signers' keys: [`crate::entry::verify`].
 ///
@@ -183,56 +294,7 @@ pub fn verify(
     receipt: &Receipt,
     policies: &PolicySet,
 ) -> Result<VerifiedReceipt, ReceiptError> {
-    verify_signed(entry.pae(), entry.sigs(), receipt, policies)
-}
-
-/// As [`verify`], for an entry of which only what is signed and the signatures are at hand.
-///
-/// # Errors
-/// Why the receipt proves nothing.
-pub fn verify_signed(
-    pae: &[u8],
-    sigs: &Sigs,
-    receipt: &Receipt,
-    policies: &PolicySet,
-) -> Result<VerifiedReceipt, ReceiptError> {
-    let checkpoint = policies
-        .verify(&receipt.note)
-        .map_err(ReceiptError::Checkpoint)?;
-    let size = checkpoint.checkpoint().size;
-    // The policy was there a line ago.
-    let keys = policies
-        .at_size(size)
-        .map(|policy| policy.keys())
-        .unwrap_or_default();
-    if !lines_are_clean(&receipt.note, keys) {
-        return Err(ReceiptError::Line);
-    }
-    if receipt.index == EntryIndex(0)
-        && policies
-            .genesis()
-            .is_some_and(|genesis| genesis != Hash::of(&[pae]))
-    {
-        return Err(ReceiptError::Genesis);
-    }
-    let meta_commit = bytes::meta_commit(&bytes::meta_salt(&receipt.body_salt), &receipt.meta);
-    let body_commit = bytes::body_commit(&receipt.body_salt, pae, &sigs.encode());
-    let leaf_hash = bytes::leaf_hash(&bytes::leaf(&meta_commit, &body_commit));
-    let root = merkle::verify_inclusion(receipt.index, size, leaf_hash, &receipt.path)
-        .map_err(ReceiptError::Proof)?;
-    if root != checkpoint.checkpoint().root {
-        return Err(ReceiptError::Proof(ProofError::OtherRoot));
-    }
-    // The leaf commits to both; a ledger whose leaf contradicts itself is not to be believed.
-    if receipt.meta.first_key != sigs.first() {
-        return Err(ReceiptError::Meta);
-    }
-    Ok(VerifiedReceipt {
-        index: receipt.index,
-        meta: receipt.meta,
-        leaf_hash,
-        checkpoint,
-    })
+    receipt.verify_in(&VerifiedNote::open(&receipt.note, policies)?, entry)
 }
 
 /// Whether no line is a known key's but for its name or its key ID. A signed note lets such lines pass as a stranger's; under a receipt
@@ -263,6 +325,8 @@ pub enum ReceiptError {
     Checkpoint(VerifyError),
     /// A signature line under a known name with another key ID, or the other way round.
     Line,
+    /// The receipt stands under another note than the one that was verified.
+    OtherNote,
     /// The receipt is of a genesis entry, and the policy file names another.
     Genesis,
     /// The path does not lead from this entry to the checkpoint's root: another entry's, or changed.
@@ -282,6 +346,7 @@ impl fmt::Display for ReceiptError {
             ReceiptError::Extra => f.write_str("the receipt's extra line is missing or malformed"),
             ReceiptError::Checkpoint(cause) => cause.fmt(f),
             ReceiptError::Line => f.write_str("a signature line of the receipt is damaged"),
+            ReceiptError::OtherNote => f.write_str("the receipt stands under another checkpoint than the one verified"),
             ReceiptError::Genesis => f.write_str("the policy file names another genesis entry"),
             ReceiptError::Proof(ProofError::OtherRoot) => {
                 f.write_str("the receipt does not lead from this entry to the checkpoint: it is another entry's, or was changed")

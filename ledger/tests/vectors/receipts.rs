@@ -11,8 +11,9 @@ use ledger::merkle::{self, MemoryNodes, prove_consistency, prove_inclusion};
 use ledger::note::{KeyName, Note, SignatureLine, SignatureType, VerifierKey};
 use ledger::number::{EntryIndex, TreeSize};
 use ledger::policy::{Policy, PolicySet, VerifyError};
-use ledger::receipt::{self, Receipt, ReceiptError, VerifiedReceipt};
+use ledger::receipt::{self, Receipt, ReceiptError, VerifiedNote, VerifiedReceipt};
 use ledger::tlog_proof::TlogProof;
+use proptest::prelude::*;
 
 use crate::file::{Value, bytes, cases, entry, hash, list, number, section, signing_key, text};
 
@@ -152,6 +153,104 @@ fn no_byte_of_a_receipt_changes_unseen() {
             !holds(&[&original[..at], &original[at + 1..]].concat()),
             "without byte {at}"
         );
+    }
+}
+
+/// The whole check at once, step by step as the byte specification tells it: what the two halves are held against.
+fn whole(
+    entry: &SubmittedEntry,
+    receipt: &Receipt,
+    policies: &PolicySet,
+) -> Result<(EntryIndex, Hash), ReceiptError> {
+    use ledger::bytes;
+    let verified = policies
+        .verify(&receipt.note)
+        .map_err(ReceiptError::Checkpoint)?;
+    let checkpoint = verified.checkpoint();
+    let keys = policies.at_size(checkpoint.size).unwrap().keys();
+    for line in receipt.note.signatures() {
+        let near = |key: &&VerifierKey| {
+            let (name, id) = (*key.name() == line.name, key.key_id() == line.key_id);
+            name != id && key.signature_type().signature_bytes() == line.signature.len()
+        };
+        let known = |key: &&VerifierKey| *key.name() == line.name && key.key_id() == line.key_id;
+        if !keys.iter().any(|key| known(&key)) && keys.iter().any(|key| near(&key)) {
+            return Err(ReceiptError::Line);
+        }
+    }
+    let genesis = policies.genesis();
+    if receipt.index.0 == 0 && genesis.is_some_and(|it| it != Hash::of(&[entry.pae()])) {
+        return Err(ReceiptError::Genesis);
+    }
+    let salt = &receipt.body_salt;
+    let meta = bytes::meta_commit(&bytes::meta_salt(salt), &receipt.meta);
+    let body = bytes::body_commit(salt, entry.pae(), &entry.sigs().encode());
+    let leaf = leaf_hash(&bytes::leaf(&meta, &body));
+    let led = merkle::verify_inclusion(receipt.index, checkpoint.size, leaf, &receipt.path);
+    if led.map_err(ReceiptError::Proof)? != checkpoint.root {
+        return Err(ReceiptError::Proof(merkle::ProofError::OtherRoot));
+    }
+    if receipt.meta.first_key != entry.sigs().first() {
+        return Err(ReceiptError::Meta);
+    }
+    Ok((receipt.index, leaf))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Notes are opened once and kept, as a provider does; whatever is spoiled, the halves say what the whole says.
+    #[test]
+    fn a_kept_note_and_a_receipt_say_what_the_whole_check_says(
+        of in 0_usize..4, shown_for in 0_usize..4, under in 0_usize..4, spoil in 0_u8..12,
+        at in any::<prop::sample::Index>(), bit in 0_u8..8, named in any::<bool>(),
+    ) {
+        let section = section("receipt");
+        let proofs = list(&section["proofs"]);
+        let proof = |at: usize| &proofs[at % proofs.len()];
+        let receipt = |at| Receipt::parse(text(proof(at), "tlog_proof").as_bytes()).unwrap();
+        let entry = submitted(text(proof(shown_for), "entry"));
+        let first = submitted(text(proof(0), "entry"));
+        let mut set = policies();
+        if named {
+            set = set.with_genesis(Hash::of(&[first.pae()]));
+        }
+        let mut it = receipt(of);
+        let flip = |bytes: &mut [u8]| bytes[at.index(bytes.len())] ^= 1 << bit;
+        let mut lines = it.note.signatures().to_vec();
+        let place = at.index(lines.len());
+        match spoil {
+            0 => flip(&mut it.body_salt),
+            1 if !it.path.is_empty() => {
+                let place = at.index(it.path.len());
+                flip(&mut it.path[place].0);
+            }
+            2 => it.index.0 ^= 1 << bit,
+            3 => it.meta.findings.0 ^= 1 << bit,
+            4 => flip(&mut it.meta.first_key.0.0),
+            5 => flip(&mut lines[place].signature),
+            6 => lines[place].key_id.0[0] ^= 1 << bit,
+            7 => lines[place].name = KeyName::parse("w.example").unwrap(),
+            8 if lines.len() > 1 => drop(lines.remove(place)),
+            9 => lines.reverse(),
+            _ => {}
+        }
+        it.note = Note::new(it.note.text().into(), lines).unwrap();
+        let expected = whole(&entry, &it, &set);
+        let plain = |it: VerifiedReceipt| (it.index(), it.leaf_hash());
+        prop_assert_eq!(receipt::verify(&entry, &it, &set).map(plain), expected);
+        match VerifiedNote::open(&it.note, &set) {
+            Ok(note) => prop_assert_eq!(it.verify_in(&note, &entry).map(plain), expected),
+            Err(error) => prop_assert_eq!(Err(error), expected),
+        }
+        // Under a note kept from another receipt it holds if and only if that is the same note, byte by byte.
+        let kept = VerifiedNote::open(&receipt(under).note, &set).unwrap();
+        let judged = it.verify_in(&kept, &entry).map(plain);
+        if it.note == receipt(under).note {
+            prop_assert_eq!(judged, expected);
+        } else {
+            prop_assert_eq!(judged, Err(ReceiptError::OtherNote));
+        }
     }
 }
 
