@@ -83,10 +83,17 @@ impl SubmittedEntry {
         let mut m = Members::open(&value)?;
         let envelope = m.required("envelope", Envelope::parse)?;
         let disclosures = m.required("disclosures", |value| list(value, text))?;
-        let envelope = m.close(envelope)?;
-        let (pae, payload_bytes, sigs) =
-            envelope.open().map_err(|refused| refused.at("envelope"))?;
-        Self::of_pae(pae, payload_bytes, sigs, disclosures)
+        m.close(envelope)?.entry(disclosures)
+    }
+
+    /// As [`SubmittedEntry::from_wire`], where the two members stand in a larger document.
+    pub(crate) fn of_members(
+        envelope: &Value<'_>,
+        disclosures: Vec<String>,
+    ) -> Result<Self, Refused> {
+        Envelope::parse(envelope)
+            .map_err(|refused| refused.at("envelope"))?
+            .entry(disclosures)
     }
 
     /// Writes the wire line, without a line break.
@@ -220,6 +227,11 @@ impl<'v> Envelope<'v> {
             payload,
             signatures,
         })
+    }
+
+    fn entry(self, disclosures: Vec<String>) -> Result<SubmittedEntry, Refused> {
+        let (pae, payload_bytes, sigs) = self.open().map_err(|refused| refused.at("envelope"))?;
+        SubmittedEntry::of_pae(pae, payload_bytes, sigs, disclosures)
     }
 
     /// PAE, length of its payload, and signatures.

@@ -33,6 +33,7 @@ pub mod time;
 
 pub mod checkpoint;
 pub mod cosignature;
+pub mod export;
 pub mod merkle;
 pub mod note;
 pub mod policy;
