@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ledger::admission::LedgerInfo;
-use ledger::body::{Body, Common, Content};
+use ledger::body::{Body, Common, Content, Reference};
 use ledger::entry::{SubmittedEntry, VerifiedEntry};
 use ledger::id::{EntryId, NodeNumber};
 use ledger::key::SigningKey;
@@ -160,6 +160,19 @@ impl Node {
         until: Until,
         deadline: Duration,
     ) -> Outcome {
+        self.write_own_about(None, content, disclosures, until, deadline)
+            .await
+    }
+
+    /// As [`Node::write_own`], about another entry.
+    pub async fn write_own_about(
+        &self,
+        refers_to: Option<Reference>,
+        content: Content,
+        disclosures: Vec<String>,
+        until: Until,
+        deadline: Duration,
+    ) -> Outcome {
         let own = self
             .view()
             .and_then(|view| registry::node(&view, self.0.node));
@@ -179,7 +192,7 @@ impl Node {
             id: EntryId::from_parts(now_ms, &random),
             institution,
             occurred_at_ms: now_ms,
-            refers_to: None,
+            refers_to,
             stream: None,
         };
         let payload = Body { common, content }.to_json();

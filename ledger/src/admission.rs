@@ -3,8 +3,8 @@
 //!
 //! Refused is only what cannot be believed or placed. What is merely wrong is recorded with its findings, which are part of the leaf.
 //! [`apply`] is a function of state, entry, stamp and ledger name: no clock, no chance, so every node does the same. Of several refusals
-//! the first of [`Refusal`]'s order is told. The parts: `judge` decides, `find` says what is wrong all the same, `effects` what is
-//! written.
+//! the first of [`Refusal`]'s order is told. The parts: `judge` decides, `find` says what is wrong all the same, `seal` from whom an entry
+//! is kept, `effects` what is written.
 
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
@@ -24,6 +24,7 @@ use crate::{
 mod effects;
 mod find;
 mod judge;
+mod seal;
 
 pub use judge::use_of;
 

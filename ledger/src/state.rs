@@ -12,6 +12,7 @@ pub use crate::bytes::state::{KeyRecord, KeyTerms, StateKey, kind};
 use crate::entry::Stop;
 
 pub mod registry;
+pub mod sealed;
 
 /// Read access to the state as of some tree size.
 pub trait State {

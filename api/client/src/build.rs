@@ -10,7 +10,7 @@ use ledger::{
         },
         consent::{Consent, ConsentEntity, ConsentEvent, Notice},
         household::{Household, HouseholdKind, Member},
-        system::{Note, NoteKind},
+        system::{Note, NoteKind, NoteOpens},
     },
     bytes,
     entry::SubmittedEntry,
@@ -153,6 +153,7 @@ pub struct PlainNote {
     pub kind: NoteKind,
     pub text: Option<String>,
     pub subjects: Vec<Hash>,
+    pub opens: Vec<NoteOpens>,
 }
 
 impl PlainAccess {
@@ -372,6 +373,7 @@ impl Concealer {
                 .into_iter()
                 .map(|subject| self.conceal(subject))
                 .collect::<Result<_, _>>()?,
+            opens: plain.opens,
         })
     }
 

@@ -6,6 +6,7 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use super::{
     Row, RowKind,
     judge::{self, Judged},
+    seal,
 };
 use crate::{
     body::{
@@ -14,7 +15,7 @@ use crate::{
     },
     bytes::{
         self,
-        state::{self, StateKey, Writer},
+        state::{self, StateKey},
     },
     consent,
     entry::{SequencedEntry, Stop},
@@ -55,21 +56,12 @@ pub(super) fn write<S: State>(
             write_exchange(draft, access, &common.institution, at)?;
         }
     }
+    if let Some(seal) = &judged.seal {
+        let accepted_at_ms = entry.meta().accepted_at_ms;
+        seal::write(draft, body, seal, at, accepted_at_ms)?;
+    }
     match &body.content {
-        Content::Access(access) => {
-            if let Some(authority) =
-                judge::sealing_authority(&access.visibility, &common.institution)
-            {
-                draft.put(
-                    StateKey::sealed_entry(at.index),
-                    Writer::default()
-                        .hash(&at.leaf)
-                        .raw(authority.as_bytes())
-                        .done(),
-                );
-            }
-            Ok(())
-        }
+        Content::Release(release) => seal::write_release(draft, release, common),
         Content::Consent(consent) => write_consent(draft, consent, entry, at),
         Content::Link(link) => write_link(draft, link),
         Content::StateRoot(root) => {
@@ -160,8 +152,15 @@ pub(super) fn rows(entry: &SequencedEntry, judged: &Judged) -> Vec<Row> {
     if !entry.meta().findings.is_covered() {
         rows.insert(Row::any_finding());
     }
+    if let Some(seal) = &judged.seal {
+        // Folds into the list of who sealed it alone: until a release nothing under a person's ref tells of it.
+        rows.insert(Row {
+            kind: RowKind::Sealed,
+            of: bytes::sealed_ref(&seal.authority),
+        });
+    }
     match &body.content {
-        Content::Access(access) => access_rows(access, &body.common.institution, &mut rows),
+        Content::Access(access) => access_rows(access, judged.seal.is_some(), &mut rows),
         Content::Consent(consent) => {
             let recipients = consent
                 .recipients
@@ -186,7 +185,8 @@ pub(super) fn rows(entry: &SequencedEntry, judged: &Judged) -> Vec<Row> {
                     .map(|member| subject(member.person)),
             );
         }
-        Content::Note(note) => rows.extend(subjects(&note.subjects)),
+        Content::Note(note) if judged.seal.is_none() => rows.extend(subjects(&note.subjects)),
+        Content::Note(_) => {}
         Content::Read(read) => {
             rows.insert(Row::institution(&read.institution));
             rows.extend(subjects(&read.subjects));
@@ -238,7 +238,7 @@ pub(super) fn rows(entry: &SequencedEntry, judged: &Judged) -> Vec<Row> {
     rows.into_iter().collect()
 }
 
-fn access_rows(access: &Access, institution: &InstitutionId, rows: &mut BTreeSet<Row>) {
+fn access_rows(access: &Access, sealed: bool, rows: &mut BTreeSet<Row>) {
     rows.extend([
         Row::institution(&access.consumer),
         Row::institution(&access.provider),
@@ -251,12 +251,7 @@ fn access_rows(access: &Access, institution: &InstitutionId, rows: &mut BTreeSet
             .as_ref()
             .map(|user_id| Row::operator(&access.consumer, user_id)),
     );
-    if let Some(authority) = judge::sealing_authority(&access.visibility, institution) {
-        // Folds into the list of who sealed it alone: until a release nothing under a person's ref tells of it.
-        rows.insert(Row {
-            kind: RowKind::Sealed,
-            of: bytes::sealed_ref(authority),
-        });
+    if sealed {
         return;
     }
     for person in access

@@ -3,7 +3,7 @@
 
 use alloc::string::String;
 
-use super::judge::{named_authority, use_of};
+use super::{judge::use_of, seal::named_authority};
 use crate::{
     body::{
         Body, Common, Content,

@@ -3,11 +3,14 @@
 
 use alloc::{collections::BTreeSet, format, vec::Vec};
 
-use super::{CONSENT_READS_MAX, LINKED_REFS_MAX, Signer, find, refuse};
+use super::{
+    CONSENT_READS_MAX, LINKED_REFS_MAX, Signer, find, refuse,
+    seal::{self, Seal},
+};
 use crate::{
     body::{
         Body, Common, Content, EntryType,
-        access::{Access, Side, SubjectRole, Visibility},
+        access::{Access, Side, SubjectRole},
         governance::Key,
         household::HouseholdKind,
     },
@@ -16,7 +19,7 @@ use crate::{
     finding::Findings,
     governance,
     hash::Hash,
-    id::{InstitutionId, KeyId},
+    id::KeyId,
     key::KeyUse,
     number::EntryIndex,
     refusal::Refusal,
@@ -45,6 +48,8 @@ pub(super) struct Judged {
     pub(super) digest: Hash,
     pub(super) rules: u16,
     pub(super) findings: Findings,
+    /// The persons named may not be told of it.
+    pub(super) seal: Option<Seal>,
 }
 
 /// The use that a key must have to sign entries of a type.
@@ -118,15 +123,20 @@ pub(super) fn judge<S: State>(
             digest,
             rules: genesis.rules,
             findings: Findings::COVERED,
+            seal: None,
         }));
     }
     let vouched = judge_institutions(state, &body.common, &signers)?;
     judge_right(state, body, &signers, vouched, alone, index)?;
+    if let Content::Release(release) = &body.content {
+        seal::judge_release(state, release, &body.common, &signers, accepted_at_ms)?;
+    }
     let Some(rules) = registry::rules(state)? else {
         return refuse(Refusal::Genesis, &common_pointer("type"));
     };
     let set = rule_set(rules).ok_or(StateError::UnknownRules(rules))?;
     let findings = find::find(state, body, vouched, set, accepted_at_ms)?;
+    let seal = seal::find(state, body, vouched)?;
     Ok(Judgement::New(Judged {
         signers,
         alone,
@@ -134,6 +144,7 @@ pub(super) fn judge<S: State>(
         digest,
         rules,
         findings,
+        seal,
     }))
 }
 
@@ -177,11 +188,16 @@ fn judge_keys<E>(
         }
     }
     for (place, signer) in signers.iter().enumerate() {
-        if !alone && signer.terms.key_use != use_of(entry_type) {
+        if !alone && !may_sign(signer.terms.key_use, entry_type) {
             return refuse(Refusal::KeyUse, &signer_pointer(&format!("{place}")));
         }
     }
     Ok(())
+}
+
+/// What was sealed until a date, a node releases in nobody else's name when the date has come.
+fn may_sign(key_use: KeyUse, entry_type: EntryType) -> bool {
+    key_use == use_of(entry_type) || (key_use == KeyUse::Node && entry_type == EntryType::Release)
 }
 
 /// The institution named and those of the signers take part. Answers whether one of the signers may speak for it.
@@ -246,6 +262,9 @@ fn judge_right<S: State>(
                 );
             }
         }
+        Content::Release(_) if seal::by_node(signers) => {
+            judge_node(state, &body.content, signers, index)?;
+        }
         Content::Erasure(_) | Content::Release(_) => {}
         Content::Link(link) => {
             let holds = registry::has_role(
@@ -279,7 +298,7 @@ fn judge_right<S: State>(
         _ if !vouched => return mismatch(),
         _ => {}
     }
-    judge_reference(state, body, alone, index)?;
+    judge_reference(body, alone, index)?;
     match &body.content {
         Content::StateRoot(root) => {
             let last = registry::state_root(state)?;
@@ -363,49 +382,15 @@ fn judge_node<S: State>(
     Ok(())
 }
 
-/// `refersTo` names what stands before; a release names a sealed entry of the same authority.
-fn judge_reference<S: State>(
-    state: &Draft<'_, S>,
-    body: &Body,
-    alone: bool,
-    index: EntryIndex,
-) -> Result<(), Stop<S::Error>> {
+/// `refersTo` names what stands before.
+fn judge_reference<E>(body: &Body, alone: bool, index: EntryIndex) -> Result<(), Stop<E>> {
     let wrong = || refuse(Refusal::RefersTo, &common_pointer("refersTo"));
     match (&body.content, &body.common.refers_to) {
         (Content::Note(_) | Content::Release(_), None) => wrong(),
         // Governance has a refusal of its own for it.
         (content, _) if is_governance(content) && !alone => Ok(()),
         (_, Some(reference)) if reference.index >= index => wrong(),
-        (Content::Release(_), Some(reference)) => {
-            match registry::sealed_entry(state, reference.index)? {
-                Some((leaf, _)) if leaf != reference.leaf => wrong(),
-                Some((_, authority)) if authority == body.common.institution => Ok(()),
-                Some(_) => refuse(Refusal::NotAuthorised, &common_pointer("institution")),
-                None => wrong(),
-            }
-        }
         _ => Ok(()),
-    }
-}
-
-/// The authority that seals an entry, where the persons named may not be told; the institution itself if none is named.
-pub(super) fn sealing_authority<'a>(
-    visibility: &'a Visibility,
-    institution: &'a InstitutionId,
-) -> Option<&'a InstitutionId> {
-    match visibility {
-        Visibility::Visible => None,
-        Visibility::Deferred { .. } | Visibility::Hidden { .. } => {
-            Some(named_authority(visibility).unwrap_or(institution))
-        }
-    }
-}
-
-pub(super) fn named_authority(visibility: &Visibility) -> Option<&InstitutionId> {
-    match visibility {
-        Visibility::Visible => None,
-        Visibility::Deferred { authority, .. } => authority.as_ref(),
-        Visibility::Hidden { authority, .. } => Some(authority),
     }
 }
 

@@ -15,18 +15,27 @@ use crate::{
     refusal::{Refusal, Refused},
 };
 
-/// `note`, type 12: on another entry, never changing it. JSON: `{kind, text? d, subjects? d[] {ref}}`, `refersTo` required.
+/// `note`, type 12: on another entry, never changing it. JSON: `{kind, text? d, subjects? d[] {ref}, opens?[]}`, `refersTo` required.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct Note {
     pub kind: NoteKind,
     pub text: Option<Disclosed<String>>,
     pub subjects: Vec<Disclosed<Hash>>,
+    /// What of the other entry a decision opens to the persons named, each once. Only beside `kind` decide, the reason as `text`, and
+    /// `subjects`: nothing is opened without saying why and to whom.
+    pub opens: Vec<NoteOpens>,
 }
 
 words! {
     /// What a note does.
     NoteKind { Correct "correct", Complete "complete", Decide "decide", Dispute "dispute" }
+}
+
+words! {
+    /// What a decision can open: who caused an access, from which desk (both decided by the consumer), or that an access is kept from the
+    /// persons named at all (decided by the authority that seals it).
+    NoteOpens { UserId "userID", UserLocation "userLocation", Restriction "restriction" }
 }
 
 /// `read`, type 13: a reader saw personal data through the API; committed before the data leaves.
@@ -127,7 +136,15 @@ impl Note {
             subjects: m
                 .optional("subjects", |value| some(value, slots))?
                 .unwrap_or_default(),
+            opens: m
+                .optional("opens", NoteOpens::parse_list)?
+                .unwrap_or_default(),
         };
+        let decided =
+            note.kind == NoteKind::Decide && note.text.is_some() && !note.subjects.is_empty();
+        if !note.opens.is_empty() && !decided {
+            return Err(Refused::from(Refusal::Members).at("opens"));
+        }
         m.close(note)
     }
 
@@ -136,7 +153,27 @@ impl Note {
         w.put("kind", self.kind.as_str());
         w.put("text", &self.text);
         w.put_some("subjects", &self.subjects);
+        let opens: Vec<Value<'_>> = self
+            .opens
+            .iter()
+            .map(|opens| Value::text(opens.as_str()))
+            .collect();
+        w.put("opens", (!opens.is_empty()).then_some(Value::List(opens)));
         w.into()
+    }
+}
+
+impl NoteOpens {
+    /// At least one word, none twice.
+    fn parse_list(value: &Value<'_>) -> Result<Vec<Self>, Refused> {
+        let opens = list(value, |value| words(value, NoteOpens::parse))?;
+        let mut distinct = opens.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        if opens.is_empty() || distinct.len() != opens.len() {
+            return Err(Refusal::Members.into());
+        }
+        Ok(opens)
     }
 }
 

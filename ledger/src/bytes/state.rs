@@ -55,7 +55,7 @@ pub mod kind {
     pub const GOVERNANCE: u8 = 0x84;
     /// Registry lists that only grow: length, and items by place.
     pub const LIST: u8 = 0x85;
-    /// Sealed entries: index → leaf hash and sealing authority.
+    /// Sealed entries: index → leaf hash, date of release, sealing authority, and the persons not told yet.
     pub const SEALED_ENTRY: u8 = 0x86;
     /// The last `state-root` entry.
     pub const STATE_ROOT: u8 = 0x87;

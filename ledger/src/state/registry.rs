@@ -467,17 +467,6 @@ pub fn state_root<S: State>(state: &S) -> Result<Option<LastStateRoot>, S::Error
     read(state, &StateKey::state_root(), LastStateRoot::decode)
 }
 
-/// The sealing authority of an entry that is `deferred` or `hidden`, and its leaf hash.
-pub fn sealed_entry<S: State>(
-    state: &S,
-    index: EntryIndex,
-) -> Result<Option<(Hash, InstitutionId)>, S::Error> {
-    read(state, &StateKey::sealed_entry(index), |value| {
-        let mut from = Reader::new(value);
-        Some((from.hash()?, InstitutionId::parse(from.rest_text()?)?))
-    })
-}
-
 /// How long a registry list is.
 pub(crate) fn list_length<S: State>(state: &S, list: &str) -> Result<u64, S::Error> {
     let length = read(state, &StateKey::list(list), |value| {
@@ -486,7 +475,7 @@ pub(crate) fn list_length<S: State>(state: &S, list: &str) -> Result<u64, S::Err
     Ok(length.unwrap_or(0))
 }
 
-fn items<S: State, T>(
+pub(crate) fn items<S: State, T>(
     state: &S,
     list: &str,
     decode: impl Fn(&[u8]) -> Option<T>,

@@ -322,10 +322,19 @@ impl Draw {
             EntryType::Rules => Content::Rules(Rules {
                 rules: self.next() as u16,
             }),
-            EntryType::Note => Content::Note(Note {
-                kind: self.of(NoteKind::ALL),
-                text: self.maybe(Self::secret),
-                subjects: self.many(2, Self::person),
+            EntryType::Note => Content::Note({
+                let mut note = Note {
+                    kind: self.of(NoteKind::ALL),
+                    text: self.maybe(Self::secret),
+                    subjects: self.many(2, Self::person),
+                    opens: Vec::new(),
+                };
+                if note.kind == NoteKind::Decide && note.text.is_some() && !note.subjects.is_empty()
+                {
+                    let opened = self.below(NoteOpens::ALL.len() as u64 + 1) as usize;
+                    note.opens = NoteOpens::ALL[..opened].to_vec();
+                }
+                note
             }),
             EntryType::Read => Content::Read(Read {
                 institution: self.institution(),

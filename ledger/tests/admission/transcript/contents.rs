@@ -15,7 +15,8 @@ use ledger::{
         },
         household::{Household, HouseholdKind, Member},
         system::{
-            Disclosure, Erased, Erasure, Link, Note, NoteKind, Read, Reader, Release, StateRoot,
+            Disclosure, Erased, Erasure, Link, Note, NoteKind, NoteOpens, Read, Reader, Release,
+            StateRoot,
         },
     },
     bytes,
@@ -127,8 +128,15 @@ impl Teller {
             }
             "note" => Content::Note(Note {
                 kind: NoteKind::parse(&args.text("kind").unwrap_or("dispute".into())).unwrap(),
-                text: None,
+                text: args
+                    .text("text")
+                    .map(|text| self.town.seal(text, &mut told)),
                 subjects: self.people(&args.list("subjects"), &mut told),
+                opens: args
+                    .list("opens")
+                    .iter()
+                    .map(|word| NoteOpens::parse(word).unwrap())
+                    .collect(),
             }),
             "read" => {
                 let reader = Reader {
@@ -378,7 +386,7 @@ impl Teller {
         let visibility = match args.text("seal").as_deref() {
             None => return Visibility::Visible,
             Some("deferred") => Visibility::Deferred {
-                until: "2027-06-30".to_owned(),
+                until: args.text("until").unwrap_or("2027-06-30".to_owned()),
                 legal_reference,
                 authority,
             },
