@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! A small ledger in memory, kept like a real one: entries admitted, folded, rooted, published under cosignatures, and exported.
+//! The verifier's tests, and whoever needs example exports, take them from here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ledger::{
+    admission::RowKind,
+    body::{Body, Content, Disclosed, EntryType, system::StateRoot},
+    bytes::{self, ListValue},
+    checkpoint::Checkpoint,
+    cosignature, disclosure,
+    entry::StoredEntry,
+    export::{
+        About, AboutKind, Audience, Erased, Export, Fact, Head, Item, List, ListHead, NotOpened,
+        Opened, Why, Withheld,
+    },
+    hash::Hash,
+    household::{Composition, Spell, membership},
+    id::NodeNumber,
+    merkle::{MemoryNodes, prove_inclusion},
+    note::{KeyName, Note, SignatureLine, SignatureType, VerifierKey},
+    number::{EntryIndex, TreeSize},
+    policy::{Policy, PolicySet},
+    state::{StateKey, registry},
+    state_map::{self, MapNode, MapPath, MapProof},
+};
+
+use crate::town::{Said, Saying, Town, institution, key};
+
+/// Institutions of the small ledger; each runs a node and has keys of every use.
+pub(crate) const INSTITUTIONS: [&str; 4] = ["inps", "c_m109", "asl_pv", "garante"];
+
+/// The small ledger.
+pub(crate) struct Book {
+    pub(crate) town: Town,
+    tree: MemoryNodes,
+    values: BTreeMap<StateKey, Vec<u8>>,
+    map: BTreeMap<MapPath, MapNode>,
+    /// Entries below are folded.
+    folded: usize,
+    lists: BTreeMap<(RowKind, Hash), Vec<u64>>,
+    /// By erased entry: the order.
+    erased: BTreeMap<u64, u64>,
+    root: Option<Rooted>,
+}
+
+/// A state root and where it stands.
+#[derive(Clone, Copy)]
+struct Rooted {
+    at: u64,
+    said: (u64, Hash),
+}
+
+/// What an export is asked for.
+pub(crate) struct Wanted {
+    pub(crate) about: About,
+    /// Members whose lists stay closed.
+    pub(crate) closed: Vec<Hash>,
+}
+
+impl Wanted {
+    pub(crate) fn subject(of: Hash) -> Wanted {
+        Wanted {
+            about: About {
+                kind: AboutKind::Subject,
+                of,
+            },
+            closed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn household(of: Hash, closed: &[Hash]) -> Wanted {
+        Wanted {
+            about: About {
+                kind: AboutKind::Household,
+                of,
+            },
+            closed: closed.to_vec(),
+        }
+    }
+}
+
+impl Book {
+    /// Founded, and nothing else told yet.
+    pub(crate) fn begin() -> Book {
+        let town = Town::new();
+        let roles = [
+            ("c_m109", "registry-anagrafica"),
+            ("garante", "authority"),
+            ("garante", "dpo"),
+        ]
+        .map(|(of, role)| (of.to_owned(), role.to_owned()));
+        let genesis = town.genesis(2, &INSTITUTIONS.map(str::to_owned), &roles, true);
+        let mut book = Book {
+            town,
+            tree: MemoryNodes::default(),
+            values: BTreeMap::new(),
+            map: BTreeMap::new(),
+            folded: 0,
+            lists: BTreeMap::new(),
+            erased: BTreeMap::new(),
+            root: None,
+        };
+        book.say(
+            Content::Genesis(Box::new(genesis)),
+            Vec::new(),
+            "inps",
+            &["inps.governance", "asl_pv.governance"],
+        );
+        book
+    }
+
+    /// Signs a content with named keys and has it admitted; answers with its index.
+    pub(crate) fn say(
+        &mut self,
+        content: Content,
+        disclosures: Vec<String>,
+        speaks: &str,
+        signers: &[&str],
+    ) -> u64 {
+        let governed = matches!(
+            content.entry_type(),
+            EntryType::Institution | EntryType::Delegation | EntryType::Key | EntryType::Role
+        );
+        let saying = Saying {
+            institution: speaks.to_owned(),
+            signers: signers.iter().map(|&name| name.to_owned()).collect(),
+            refers_to: self.town.governed().filter(|_| governed),
+            ..Saying::default()
+        };
+        self.say_so(content, disclosures, &saying)
+    }
+
+    /// As [`Book::say`], with everything around the content.
+    pub(crate) fn say_so(
+        &mut self,
+        content: Content,
+        disclosures: Vec<String>,
+        saying: &Saying,
+    ) -> u64 {
+        let submitted = self.town.sign(content, disclosures, saying);
+        self.admit(submitted)
+    }
+
+    /// Has a signed entry admitted.
+    pub(crate) fn admit(&mut self, submitted: ledger::entry::SubmittedEntry) -> u64 {
+        let said = self.town.submit(submitted);
+        let Said::Accepted(index) = said else {
+            panic!("not accepted: {said:?}");
+        };
+        let effects = &self.town.entry(index).effects;
+        self.tree.push(effects.entry.leaf_hash());
+        for row in effects.rows.iter().filter(|row| row.kind.under_root()) {
+            self.lists
+                .entry((row.kind, row.of))
+                .or_default()
+                .push(index);
+        }
+        index
+    }
+
+    /// The body of an entry is gone, by this order.
+    pub(crate) fn erase(&mut self, index: u64, by: u64) {
+        self.erased.insert(index, by);
+    }
+
+    /// Folds what came since the last state root, and roots it.
+    pub(crate) fn root(&mut self) {
+        let mut changed: BTreeMap<StateKey, Option<Vec<u8>>> = BTreeMap::new();
+        for index in self.folded..self.town.accepted.len() {
+            let effects = &self.town.accepted[index].effects;
+            let leaf = effects.entry.leaf_hash();
+            let salt = bytes::meta_salt(effects.entry.body_salt());
+            for row in effects.rows.iter().filter(|row| row.kind.under_root()) {
+                let key = list_key(row.kind, &row.of);
+                let before = match changed.get(&key) {
+                    Some(value) => value.clone(),
+                    None => self.values.get(&key).cloned(),
+                };
+                let before =
+                    before.map_or(ListValue::EMPTY, |value| ListValue::decode(&value).unwrap());
+                let after = before.with(&bytes::item(&salt, &row.of, &leaf));
+                changed.insert(key, Some(after.encode().to_vec()));
+            }
+            for (key, value) in effects.writes.iter().filter(|(key, _)| key.under_root()) {
+                changed.insert(key.clone(), value.clone());
+            }
+        }
+        let hashes = changed
+            .iter()
+            .map(|(key, value)| (key.hash(), value.as_deref().map(state_map::value_hash)))
+            .collect();
+        let update = state_map::update(&hashes, &self.map).unwrap();
+        for (path, node) in update.writes {
+            match node {
+                Some(node) => self.map.insert(path, node),
+                None => self.map.remove(&path),
+            };
+        }
+        for (key, value) in changed {
+            match value {
+                Some(value) => self.values.insert(key, value),
+                None => self.values.remove(&key),
+            };
+        }
+        let size = self.town.size();
+        self.folded = self.town.accepted.len();
+        let (version, previous) = self.root.map_or((0, state_map::EMPTY), |root| root.said);
+        let said = StateRoot {
+            size,
+            version: version + 1,
+            root: update.root,
+            previous,
+        };
+        let at = self.say(Content::StateRoot(said), Vec::new(), "inps", &["inps.node"]);
+        self.root = Some(Rooted {
+            at,
+            said: (version + 1, update.root),
+        });
+    }
+
+    /// The policy file of this ledger.
+    pub(crate) fn policies(&self) -> PolicySet {
+        let log = VerifierKey::new(self.origin(), SignatureType::Ed25519, key("log").public());
+        let nodes: Vec<_> = (1..)
+            .zip(INSTITUTIONS)
+            .map(|(number, name)| {
+                let cosign = key(&format!("{name}.cosign")).public();
+                let key = VerifierKey::new(self.node(number), SignatureType::Cosignature, cosign);
+                (NodeNumber(number), key)
+            })
+            .collect();
+        let genesis = Hash::of(&[self.town.entry(0).submitted.pae()]);
+        PolicySet::from(Policy::majority(&log, &nodes).unwrap()).with_genesis(genesis)
+    }
+
+    fn origin(&self) -> KeyName {
+        let ledger = &self.town.ledger;
+        KeyName::parse(&format!("{}/{}", ledger.name, ledger.shard)).unwrap()
+    }
+
+    fn node(&self, number: u64) -> KeyName {
+        KeyName::parse(&format!("{}/node/{number}", self.town.ledger.name)).unwrap()
+    }
+
+    /// The newest tree, signed by the log and cosigned by these many nodes.
+    pub(crate) fn checkpoint(&self, nodes: usize) -> Note {
+        let checkpoint = Checkpoint {
+            origin: self.origin(),
+            size: self.tree.size(),
+            root: self.tree.root(),
+        };
+        let text = checkpoint.to_text();
+        let mut lines = vec![SignatureLine::sign(&self.origin(), &key("log"), &text)];
+        for (number, name) in (1..).zip(INSTITUTIONS).take(nodes) {
+            let cosign = key(&format!("{name}.cosign"));
+            let time_s = self.town.now_ms / 1000;
+            lines.push(cosignature::cosign(
+                &self.node(number),
+                &cosign,
+                &text,
+                time_s,
+            ));
+        }
+        Note::new(text, lines).unwrap()
+    }
+
+    /// An export under the last state root.
+    pub(crate) fn export(&self, wanted: &Wanted) -> Export {
+        let mut export = Export {
+            head: Head {
+                origin: self.origin(),
+                audience: Audience::Citizen,
+                about: wanted.about,
+                binding: None,
+                checkpoint: self.checkpoint(3),
+                state_root: self.record(self.root.unwrap().at),
+            },
+            lists: Vec::new(),
+            facts: Vec::new(),
+            records: vec![self.record(0)],
+            not_opened: Vec::new(),
+            restricted: Vec::new(),
+        };
+        match wanted.about.kind {
+            AboutKind::Subject => {
+                let own = BTreeSet::from([wanted.about.of]);
+                export
+                    .lists
+                    .push(self.list(RowKind::Subject, wanted.about.of, &own, None));
+            }
+            AboutKind::Household => self.fill_household(wanted, &mut export),
+        }
+        let erasures: BTreeSet<u64> = export
+            .lists
+            .iter()
+            .flat_map(|list| &list.items)
+            .filter_map(|item| match item {
+                Item::Erased(erased) => Some(erased.by.0),
+                _ => None,
+            })
+            .collect();
+        export
+            .records
+            .extend(erasures.into_iter().map(|by| self.record(by)));
+        export.facts = self.facts_of(&export);
+        export
+    }
+
+    fn fill_household(&self, wanted: &Wanted, export: &mut Export) {
+        let spells = membership(&self.compositions(&wanted.about.of));
+        let members: BTreeSet<Hash> = spells.iter().map(|spell| spell.person).collect();
+        export
+            .lists
+            .push(self.list(RowKind::Household, wanted.about.of, &members, None));
+        for member in &members {
+            if wanted.closed.contains(member) {
+                export.not_opened.push(NotOpened {
+                    of: *member,
+                    why: "adult-without-mandate".to_owned(),
+                });
+            } else {
+                let own = BTreeSet::from([*member]);
+                export
+                    .lists
+                    .push(self.list(RowKind::Subject, *member, &own, Some(&spells)));
+            }
+        }
+    }
+
+    fn compositions(&self, household: &Hash) -> Vec<Composition> {
+        let indexes = self.lists.get(&(RowKind::Household, *household));
+        indexes
+            .into_iter()
+            .flatten()
+            .map(|&index| {
+                let Content::Household(said) = &self.body(index).content else {
+                    panic!("entry {index} is in a household's list");
+                };
+                Composition {
+                    index: EntryIndex(index),
+                    valid_from_ms: said.valid_from_ms,
+                    members: said
+                        .members
+                        .iter()
+                        .map(|member| member.value.as_ref().unwrap().person)
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
+    fn body(&self, index: u64) -> &Body {
+        self.town.entry(index).effects.entry.entry().body()
+    }
+
+    /// A list as of the last state root. `own`: the persons who may be named in it.
+    fn list(
+        &self,
+        kind: RowKind,
+        of: Hash,
+        own: &BTreeSet<Hash>,
+        spells: Option<&[Spell]>,
+    ) -> List {
+        let key = list_key(kind, &of);
+        let head = ListHead {
+            kind,
+            of,
+            value: self
+                .values
+                .get(&key)
+                .and_then(|value| ListValue::decode(value)),
+            proof: self.prove(&key),
+        };
+        let indexes = self.lists.get(&(kind, of)).into_iter().flatten();
+        let items = indexes
+            .filter(|&&index| index < self.folded as u64)
+            .map(|&index| {
+                let at_ms = self.body(index).common.occurred_at_ms;
+                let belongs = |spell: &Spell| spell.person == of && spell.holds(at_ms);
+                if spells.is_some_and(|spells| !spells.iter().any(belongs)) {
+                    Item::Withheld(Withheld {
+                        item: self.stored(index).item(&of),
+                        why: Some(Why::OutsideMembership),
+                    })
+                } else {
+                    self.item(index, own)
+                }
+            })
+            .collect();
+        List { head, items }
+    }
+
+    fn item(&self, index: u64, own: &BTreeSet<Hash>) -> Item {
+        let (stored, path) = (self.stored(index), self.path(index));
+        match self.erased.get(&index) {
+            Some(&by) => Item::Erased(Box::new(Erased::of(
+                EntryIndex(index),
+                &stored,
+                path,
+                EntryIndex(by),
+                None,
+                Some("retention".to_owned()),
+            ))),
+            None => {
+                let shown = shown(self.body(index), own);
+                let mut disclosures = stored.disclosures.clone();
+                disclosures.retain(|text| shown.contains(&disclosure::digest(text)));
+                let opened = Opened::of(EntryIndex(index), &stored, disclosures, path);
+                Item::Opened(Box::new(opened.unwrap()))
+            }
+        }
+    }
+
+    /// An entry that explains others, with nothing disclosed.
+    pub(crate) fn record(&self, index: u64) -> Opened {
+        let stored = self.stored(index);
+        Opened::of(EntryIndex(index), &stored, Vec::new(), self.path(index)).unwrap()
+    }
+
+    /// What a node keeps of an entry.
+    pub(crate) fn stored(&self, index: u64) -> StoredEntry {
+        self.town.entry(index).effects.entry.clone().into_stored()
+    }
+
+    fn path(&self, index: u64) -> Vec<Hash> {
+        prove_inclusion(EntryIndex(index), self.size(), &self.tree).unwrap()
+    }
+
+    /// Size of the newest tree.
+    pub(crate) fn size(&self) -> TreeSize {
+        self.tree.size()
+    }
+
+    fn prove(&self, key: &StateKey) -> MapProof {
+        state_map::prove(&key.hash(), &self.map).unwrap()
+    }
+
+    /// A fact under the last state root.
+    pub(crate) fn fact(&self, key: StateKey) -> Fact {
+        Fact {
+            value: self.values.get(&key).cloned(),
+            proof: self.prove(&key),
+            key,
+        }
+    }
+
+    /// Keys, institutions, delegations and consents that what is opened rests on.
+    fn facts_of(&self, export: &Export) -> Vec<Fact> {
+        let opened = export.lists.iter().flat_map(|list| {
+            list.items.iter().filter_map(move |item| match item {
+                Item::Opened(opened) => Some((list.head.of, &**opened)),
+                _ => None,
+            })
+        });
+        let records = export.records.iter().chain([&export.head.state_root]);
+        let mut keys = BTreeSet::new();
+        for (of, opened) in opened.chain(records.map(|record| (Hash::ZERO, record))) {
+            let body = self.body(opened.index.0);
+            keys.insert(StateKey::institution(&body.common.institution));
+            for row in opened.entry.sigs().rows() {
+                keys.insert(StateKey::key(&row.key_id));
+                let signer = registry::key_terms(&self.town.state, &row.key_id)
+                    .unwrap()
+                    .unwrap();
+                if signer.institution != body.common.institution {
+                    keys.insert(StateKey::delegation(
+                        &body.common.institution,
+                        &signer.institution,
+                    ));
+                }
+            }
+            if let Content::Access(access) = &body.content {
+                let consents = access.consent_refs.iter();
+                keys.extend(consents.map(|record| StateKey::consent(&of, record)));
+            }
+        }
+        keys.into_iter().map(|key| self.fact(key)).collect()
+    }
+}
+
+fn list_key(kind: RowKind, of: &Hash) -> StateKey {
+    match kind {
+        RowKind::Household => StateKey::household(of),
+        RowKind::Sealed => StateKey::sealed(of),
+        _ => StateKey::subject(of),
+    }
+}
+
+/// Digests of what a citizen is shown: the own refs, the reason, the office, the case; not the employee, not the neighbour.
+fn shown(body: &Body, own: &BTreeSet<Hash>) -> BTreeSet<Hash> {
+    let mut digests = BTreeSet::new();
+    let persons = |disclosed: &[Disclosed<Hash>]| {
+        let own = disclosed
+            .iter()
+            .filter(|person| person.value.is_some_and(|person| own.contains(&person)));
+        own.map(|person| person.digest).collect::<Vec<_>>()
+    };
+    match &body.content {
+        Content::Access(access) => {
+            digests.extend([access.reason.digest, access.user_location.digest]);
+            digests.extend(access.case_ref.iter().map(|case| case.digest));
+            let subjects = access.subjects.iter().filter(|subject| {
+                let subject = subject.value.as_ref();
+                subject.is_some_and(|subject| own.contains(&subject.person))
+            });
+            digests.extend(subjects.map(|subject| subject.digest));
+        }
+        Content::Consent(consent) => digests.extend([consent.subject.digest]),
+        Content::Household(household) => {
+            let all = own.len() > 1 || household.members.len() == 1;
+            digests.extend([household.household.digest]);
+            digests.extend(
+                household
+                    .members
+                    .iter()
+                    .filter(|member| {
+                        let member = member.value.as_ref();
+                        all || member.is_some_and(|member| own.contains(&member.person))
+                    })
+                    .map(|member| member.digest),
+            );
+        }
+        Content::Note(note) => {
+            digests.extend(note.text.iter().map(|text| text.digest));
+            digests.extend(persons(&note.subjects));
+        }
+        Content::Read(read) => digests.extend(persons(&read.subjects)),
+        Content::Disclosure(disclosure) => digests.extend(persons(&disclosure.subjects)),
+        Content::Release(release) => digests.extend(persons(&release.subjects)),
+        Content::Link(link) => digests.extend([link.old.digest, link.new.digest]),
+        _ => {}
+    }
+    digests
+}
+
+/// An institution by its short name.
+pub(crate) fn of(name: &str) -> ledger::id::InstitutionId {
+    institution(name)
+}

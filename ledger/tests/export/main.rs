@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Exports of a small ledger, verified, and lied about.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[allow(dead_code)]
+mod book;
+mod format;
+mod story;
+#[path = "../admission/town.rs"]
+#[allow(dead_code)]
+mod town;
