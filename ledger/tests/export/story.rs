@@ -146,6 +146,7 @@ fn end(book: &mut Book) {
                 .seal("Non risulta alcuna mia domanda.".to_owned(), &mut told),
         ),
         subjects: vec![book.town.seal(person("anna"), &mut told)],
+        opens: Vec::new(),
     };
     let saying = Saying {
         institution: "c_m109".to_owned(),
