@@ -18,6 +18,7 @@ pub mod consent;
 pub mod disclosure;
 pub mod entry;
 pub mod finding;
+pub mod fold;
 pub mod governance;
 pub mod hash;
 pub mod household;

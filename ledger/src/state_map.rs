@@ -9,6 +9,7 @@
 
 mod node;
 mod proof;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -17,6 +18,7 @@ use core::fmt;
 
 pub use node::{MapNode, MapPath};
 pub use proof::{MapProof, MapProofError, Place, verify_absence, verify_presence};
+pub use scan::leaves;
 pub use update::{Update, update};
 
 use crate::hash::Hash;

@@ -49,6 +49,18 @@ impl MapPath {
         bit(key, self.depth)
     }
 
+    /// Whether every key below this path comes before `key`, in the order of keys.
+    pub fn is_before(&self, key: &Hash) -> bool {
+        let mut start = Hash::ZERO;
+        let held = (0..self.depth).filter(|at| bit(key, *at) == Some(true));
+        for at in held {
+            if let Some(byte) = start.0.get_mut(usize::from(at / 8)) {
+                *byte |= 0x80 >> (at % 8);
+            }
+        }
+        self.prefix < start
+    }
+
     /// `u16(depth) ‖ the bytes that hold these bits`: ordered as the paths are.
     pub fn encode(&self) -> Vec<u8> {
         let held = usize::from(self.depth.div_ceil(8));

@@ -17,6 +17,7 @@ use ledger::{
     bytes,
     entry::{self, SubmittedEntry},
     finding::Finding,
+    fold::Change,
     hash::Hash,
     number::EntryIndex,
     refusal::Refusal,
@@ -467,6 +468,12 @@ fn check_rows(town: &Town) {
             _ => BTreeSet::new(),
         };
         assert_eq!(rooted, wanted);
+        let change = Change::of(&accepted.effects);
+        assert_eq!(change.lists, rooted.into_iter().collect::<Vec<_>>());
+        let writes = accepted.effects.writes.iter();
+        let writes = writes.filter(|(key, _)| key.under_root());
+        assert_eq!(change.writes, writes.cloned().collect::<Vec<_>>());
+        assert_eq!(Change::decode(&change.encode()), Ok(change));
         let findings = accepted.effects.entry.meta().findings;
         for finding in Finding::ALL {
             assert_eq!(

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use ledger::admission::RowKind;
+use ledger::fold::{Change, MemoryFold, list_key};
 use ledger::hash::Hash;
+use ledger::number::EntryIndex;
 use ledger::state_map::{
     EMPTY, MapNode, MapPath, MapProof, MapProofError, prove, root, update, value_hash,
     verify_absence, verify_presence,
@@ -127,6 +130,45 @@ fn the_ledger_s_own_state_has_the_root_that_its_entry_states() {
         root(&nodes),
         Ok(hash(section("receipt"), "state_map_root_of_size_6"))
     );
+}
+
+/// What the first six entries change, folded: every list's head and the root that the seventh states.
+#[test]
+fn the_ledger_s_own_entries_fold_to_that_root() {
+    let mut fold = MemoryFold::new();
+    for entry in cases("entries").iter().take(6) {
+        let mut lists: Vec<_> = entry["folds_into"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|list| {
+                let kind = RowKind::from_code(number(list, "kind") as u8).unwrap();
+                (kind, hash(list, "ref"))
+            })
+            .collect();
+        lists.sort();
+        let change = Change {
+            index: EntryIndex(number(entry, "index")),
+            meta_salt: hash(entry, "meta_salt"),
+            leaf_hash: hash(entry, "leaf_hash"),
+            lists,
+            writes: vec![],
+        };
+        assert_eq!(Change::decode(&change.encode()), Ok(change.clone()));
+        fold.apply(&change);
+    }
+    for list in cases("lists") {
+        let kind = RowKind::from_code(number(list, "kind") as u8).unwrap();
+        let key = list_key(kind, &hash(list, "ref"));
+        assert_eq!(key.hash(), hash(list, "state_key"));
+        assert_eq!(fold.value(&key), Some(&bytes(list, "value")[..]));
+        let proof = fold.prove(&key);
+        let value = bytes(list, "value");
+        let proven = verify_presence(&fold.root(), &key.hash(), &value, &proof);
+        assert_eq!(proven, Ok(()));
+    }
+    let stated = hash(section("receipt"), "state_map_root_of_size_6");
+    assert_eq!(fold.root(), stated);
 }
 
 /// The lists of the vectors' first six entries, and nothing else.
