@@ -4,7 +4,7 @@
 //! Refused is only what cannot be believed or placed. What is merely wrong is recorded with its findings, which are part of the leaf.
 //! [`apply`] is a function of state, entry, stamp and ledger name: no clock, no chance, so every node does the same. Of several refusals
 //! the first of [`Refusal`]'s order is told. The parts: `judge` decides, `find` says what is wrong all the same, `seal` from whom an entry
-//! is kept, `effects` what is written.
+//! is kept, `effects` what is written, `sides` what is kept of exchanges.
 
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
@@ -25,6 +25,7 @@ mod effects;
 mod find;
 mod judge;
 mod seal;
+mod sides;
 
 pub use judge::use_of;
 
@@ -86,11 +87,13 @@ pub enum RowKind {
     Finding = 0x46,
     /// An access that rests on a consent record: [`Row::consent_use`].
     ConsentUse = 0x47,
+    /// A note on an entry: [`Row::note_on`].
+    NoteOn = 0x48,
 }
 
 impl RowKind {
     /// Every kind.
-    pub const ALL: [RowKind; 10] = [
+    pub const ALL: [RowKind; 11] = [
         RowKind::Subject,
         RowKind::Household,
         RowKind::Sealed,
@@ -101,6 +104,7 @@ impl RowKind {
         RowKind::Type,
         RowKind::Finding,
         RowKind::ConsentUse,
+        RowKind::NoteOn,
     ];
 
     /// The number in the store.
@@ -160,6 +164,14 @@ impl Row {
         Row {
             kind: RowKind::Exchange,
             of: Hash::of(&[exchange]),
+        }
+    }
+
+    /// The notes on an entry.
+    pub fn note_on(index: EntryIndex) -> Row {
+        Row {
+            kind: RowKind::NoteOn,
+            of: Hash::of(&[&index.0.to_be_bytes()]),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod change;
+pub mod sides;
 pub mod state;
 pub mod stored;
 

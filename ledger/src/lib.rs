@@ -26,6 +26,7 @@ pub mod id;
 pub mod json;
 pub mod key;
 pub mod number;
+pub mod pair;
 pub mod refusal;
 pub mod rules;
 pub mod signature;

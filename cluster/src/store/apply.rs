@@ -49,14 +49,17 @@ impl Apply {
         &self.applied
     }
 
-    /// Deletes the ids of entries that left the window. Admission refuses such ids before it looks for them, so nodes may do this when they like.
+    /// Deletes the ids of entries that left the window, and exchanges of eras long past. Admission does not look for either any more, so nodes
+    /// may do this when they like.
     pub(crate) fn forget_old_ids(&self) -> Result<(), Error> {
         let mut batch = WriteBatch::default();
-        batch.delete_range_cf(
-            self.db.cf(state_cf::STATE)?,
-            StateKey::entry_ids_start().encode(),
-            StateKey::entry_ids_end(self.applied.accepted_at_ms).encode(),
-        );
+        let now_ms = self.applied.accepted_at_ms;
+        for (from, to) in [
+            (StateKey::entry_ids_start(), StateKey::entry_ids_end(now_ms)),
+            (StateKey::exchanges_start(), StateKey::exchanges_end(now_ms)),
+        ] {
+            batch.delete_range_cf(self.db.cf(state_cf::STATE)?, from.encode(), to.encode());
+        }
         self.db.write(batch, false)
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ledger::admission::RowKind;
-use ledger::bytes;
+use ledger::bytes::{self, sides::Unsettled};
 use ledger::entry::StoredEntry;
 use ledger::hash::Hash;
 use ledger::merkle::{self, NodeReader, ProveError};
@@ -293,6 +293,44 @@ impl View {
             indexes.push(EntryIndex(index));
         }
         Ok(indexes)
+    }
+
+    /// The entries below an index whose exchange is not settled, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The state cannot be read, or holds what is no such value.
+    pub fn unsettled(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(EntryIndex, Unsettled)>, Error> {
+        let (first, last) = (
+            StateKey::unsettled(EntryIndex(0)).encode(),
+            StateKey::unsettled(EntryIndex(before)).encode(),
+        );
+        if before == 0 {
+            return Ok(Vec::new());
+        }
+        self.iterate(
+            state_cf::STATE,
+            IteratorMode::End,
+            Some(first.clone()..last),
+        )?
+        .take(limit)
+        .map(|item| {
+            let (key, value) =
+                item.map_err(|error| self.db().read_error(state_cf::STATE, &first, error))?;
+            StateKey::decode(&key)
+                .and_then(|key| key.unsettled_index())
+                .zip(Unsettled::decode(&value))
+                .ok_or_else(|| {
+                    Error::corrupt(format!(
+                        "{} is no unsettled exchange",
+                        self.db().name_of(state_cf::STATE, &key)
+                    ))
+                })
+        })
+        .collect()
     }
 
     /// The published checkpoint of the greatest size in this view.

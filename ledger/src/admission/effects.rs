@@ -7,6 +7,7 @@ use super::{
     Row, RowKind,
     judge::{self, Judged},
     seal,
+    sides,
 };
 use crate::{
     body::{
@@ -52,8 +53,13 @@ pub(super) fn write<S: State>(
                 );
             }
         }
-        if let Content::Access(access) = &body.content {
-            write_exchange(draft, access, &common.institution, at)?;
+        match &body.content {
+            Content::Access(access) => {
+                let accepted_at_ms = entry.meta().accepted_at_ms;
+                sides::write_access(draft, access, common, at.index, accepted_at_ms)?;
+            }
+            Content::Note(note) => sides::write_note(draft, note, common)?,
+            _ => {}
         }
     }
     if let Some(seal) = &judged.seal {
@@ -76,23 +82,6 @@ pub(super) fn write<S: State>(
         }
         _ => Ok(()),
     }
-}
-
-/// The first that a side tells of an exchange stands, whole or in parts.
-fn write_exchange<S: State>(
-    draft: &mut Draft<'_, S>,
-    access: &Access,
-    institution: &InstitutionId,
-    at: &Reference,
-) -> Result<(), Stop<S::Error>> {
-    let (k, n) = access.part.map_or((0, 0), |part| (part.k, part.n));
-    for part in [0, k] {
-        let key = StateKey::exchange(&access.exchange, access.side as u8, part, institution);
-        if draft.get(&key)?.is_none() {
-            draft.put(key, state::exchange(at.index, n));
-        }
-    }
-    Ok(())
 }
 
 fn write_consent<S: State>(
@@ -185,8 +174,14 @@ pub(super) fn rows(entry: &SequencedEntry, judged: &Judged) -> Vec<Row> {
                     .map(|member| subject(member.person)),
             );
         }
-        Content::Note(note) if judged.seal.is_none() => rows.extend(subjects(&note.subjects)),
-        Content::Note(_) => {}
+        Content::Note(note) => {
+            let on = body.common.refers_to.as_ref();
+            rows.extend(on.map(|reference| Row::note_on(reference.index)));
+            // A note on a sealed entry is sealed with it.
+            if judged.seal.is_none() {
+                rows.extend(subjects(&note.subjects));
+            }
+        }
         Content::Read(read) => {
             rows.insert(Row::institution(&read.institution));
             rows.extend(subjects(&read.subjects));

@@ -3,7 +3,7 @@
 
 use alloc::string::String;
 
-use super::{judge::use_of, seal::named_authority};
+use super::{judge::use_of, seal::named_authority, sides};
 use crate::{
     body::{
         Body, Common, Content,
@@ -50,7 +50,13 @@ pub(super) fn find<S: State>(
         }
     }
     if let Content::Access(access) = &body.content {
-        findings = findings.union(find_access(state, access, &body.common, set)?);
+        findings = findings.union(find_access(
+            state,
+            access,
+            &body.common,
+            set,
+            accepted_at_ms,
+        )?);
     }
     Ok(findings)
 }
@@ -79,6 +85,7 @@ fn find_access<S: State>(
     access: &Access,
     common: &Common,
     set: &RuleSet,
+    accepted_at_ms: u64,
 ) -> Result<Findings, Stop<S::Error>> {
     let mut findings = Findings::COVERED;
     let purpose = set.purpose(&access.purpose);
@@ -109,7 +116,7 @@ fn find_access<S: State>(
     if access.emergency.is_some() {
         findings.insert(Finding::Emergency);
     }
-    if is_again(state, access, common)? {
+    if sides::is_again(state, access, accepted_at_ms)? {
         findings.insert(Finding::ExchangeAgain);
     }
     Ok(findings)
@@ -176,27 +183,4 @@ fn find_consent_of<S: State>(
         findings.insert(Finding::ConsentMissing);
     }
     Ok(findings)
-}
-
-/// The same side told this exchange, or this part of it, before.
-fn is_again<S: State>(
-    state: &Draft<'_, S>,
-    access: &Access,
-    common: &Common,
-) -> Result<bool, Stop<S::Error>> {
-    let key = |part| {
-        StateKey::exchange(
-            &access.exchange,
-            access.side as u8,
-            part,
-            &common.institution,
-        )
-    };
-    let (k, n) = access.part.map_or((0, 0), |part| (part.k, part.n));
-    match read(state, &key(0), state::decode_exchange)? {
-        None => Ok(false),
-        // Told whole, or in another number of parts.
-        Some((_, told)) if told == 0 || told != n => Ok(true),
-        Some(_) => Ok(state.get(&key(k))?.is_some()),
-    }
 }

@@ -45,7 +45,7 @@ pub mod kind {
     pub const LOCAL: u8 = 0x80;
     /// Entry ids: day, institution, id → index and what stands there.
     pub const ENTRY_ID: u8 = 0x80;
-    /// Exchanges: exchange, side, part, institution → index.
+    /// Exchanges: era, exchange, side, part, consumer, provider → what that side told first.
     pub const EXCHANGE: u8 = 0x81;
     /// What the registry knows of a name beyond `at`.
     pub const DETAIL: u8 = 0x82;
@@ -63,6 +63,8 @@ pub mod kind {
     pub const LINK: u8 = 0x88;
     /// The key that replaced a key.
     pub const SUCCESSOR: u8 = 0x89;
+    /// Entries whose exchange is not settled: index → why.
+    pub const UNSETTLED: u8 = 0x8A;
 }
 
 /// A typed key: `u8(kind) ‖ name` in the store, hashed in the state map.
@@ -200,24 +202,6 @@ impl StateKey {
         StateKey::of(
             kind::ENTRY_ID,
             &[&u32::try_from(day).unwrap_or(u32::MAX).to_be_bytes()],
-        )
-    }
-
-    /// 0x81: `exchange ‖ u8(side) ‖ u64(part, 0 if whole) ‖ institution`.
-    pub fn exchange(
-        exchange: &[u8; 16],
-        side: u8,
-        part: u64,
-        institution: &InstitutionId,
-    ) -> StateKey {
-        StateKey::of(
-            kind::EXCHANGE,
-            &[
-                exchange,
-                &[side],
-                &part.to_be_bytes(),
-                institution.as_str().as_bytes(),
-            ],
         )
     }
 
@@ -431,16 +415,6 @@ pub fn entry_id(index: EntryIndex, digest: &Hash) -> Vec<u8> {
 /// What [`entry_id`] laid out.
 pub fn decode_entry_id(value: &[u8]) -> Option<(EntryIndex, Hash)> {
     Reader::all(value, |from| Some((EntryIndex(from.u64()?), from.hash()?)))
-}
-
-/// Value under [`kind::EXCHANGE`]: `u64(index) ‖ u64(number of parts, 0 if whole)`.
-pub fn exchange(index: EntryIndex, parts: u64) -> Vec<u8> {
-    Writer::default().u64(index.0).u64(parts).done()
-}
-
-/// What [`exchange`] laid out.
-pub fn decode_exchange(value: &[u8]) -> Option<(EntryIndex, u64)> {
-    Reader::all(value, |from| Some((EntryIndex(from.u64()?), from.u64()?)))
 }
 
 /// What identifies an entry beside its id, so that the same entry sent again is known: its PAE and who signed it, not with which

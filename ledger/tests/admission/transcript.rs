@@ -12,7 +12,7 @@ use datadriven::TestCase;
 use ledger::{
     admission::{Row, RowKind},
     body::{Content, Reference, StreamPlace},
-    bytes,
+    bytes::{self, sides::Unsettled},
     consent::status_at,
     finding::Finding,
     hash::Hash,
@@ -65,6 +65,7 @@ impl Teller {
                 told(self.town.submit(entry), &self.town)
             }
             "rows" => self.rows(&mut args),
+            "unsettled" => self.unsettled(),
             "consent-status" => self.consent_status(&mut args),
             "members" => self.members(&mut args),
             "registry" => self.registry(),
@@ -134,6 +135,25 @@ impl Teller {
         };
         let submitted = self.town.sign(content, disclosures, &saying);
         told(self.town.submit(submitted), &self.town)
+    }
+
+    /// The exchanges that somebody should look at, by the entry that they are kept under.
+    fn unsettled(&self) -> String {
+        let mut told = String::new();
+        for (key, value) in self.town.state.iter() {
+            if let Some(index) = key.unsettled_index() {
+                match Unsettled::decode(value).unwrap() {
+                    Unsettled::Pair(sides, pair) => writeln!(
+                        told,
+                        "{index}: {} {} {sides:?}",
+                        pair.consumer, pair.provider
+                    ),
+                    Unsettled::Corrected => writeln!(told, "{index}: corrected"),
+                }
+                .unwrap();
+            }
+        }
+        told
     }
 
     fn rows(&mut self, args: &mut Args<'_>) -> String {
