@@ -6,8 +6,7 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use super::{
     Row, RowKind,
     judge::{self, Judged},
-    seal,
-    sides,
+    seal, sides,
 };
 use crate::{
     body::{
