@@ -34,9 +34,9 @@ need_command() {
   install_packages "${missing[@]}"
 }
 
-# A C++ compiler and libclang: RocksDB's bindings are generated at build time.
+# A C++ compiler and libclang: RocksDB's bindings are generated at build time. node and npm: so is the page of citizens' exports.
 need_build_packages() {
-  need_command cc gcc g++ g++ make make git git curl curl
+  need_command cc gcc g++ g++ make make git git curl curl node nodejs npm npm
   if ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null; then
     install_packages libclang-dev
   fi

@@ -70,7 +70,8 @@ fn nothing_points_up() {
         ("cluster", &["ledger"]),
         ("wire", &["ledger"]),
         ("client", &["wire", "ledger"]),
-        ("server", &["cluster", "wire", "client", "ledger"]),
+        ("report", &[]),
+        ("server", &["cluster", "wire", "client", "report", "ledger"]),
         ("demo", &["client", "wire", "ledger"]),
         ("tests", &["client", "wire", "ledger"]),
     ]);
