@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Writes example exports of a small ledger, with the policy to verify them under: `cargo run -p ledger --example exports -- DIR [N]`,
-//! N accesses to the person asked about.
+//! N accesses to the person asked about. And each lie that the verifier's tests tell, in `lies/NAME.json`, with its name in `lies.tsv`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +11,8 @@
 
 #[path = "../tests/export/book.rs"]
 mod book;
+#[path = "../tests/export/lies.rs"]
+mod lies;
 #[path = "../tests/export/story.rs"]
 mod story;
 #[path = "../tests/admission/town.rs"]

@@ -34,9 +34,19 @@ use crate::{
     state_map::MapProof,
 };
 
+mod fault;
+mod ground;
+mod lists;
 mod parse;
+mod since;
+mod verified;
+mod verify;
 mod write;
 
+pub use fault::{Fault, Lie};
+pub use lists::{Counted, persons};
+pub use verified::{HONEST, Verified};
+pub use verify::{Asked, Bound, Remark, verify};
 pub use write::{OutOfOrder, Piece, Stream};
 
 /// Longest export that is read, in bytes.

@@ -118,6 +118,16 @@ impl<'k, K: KeySource> Verifier<'k, K> {
     /// # Errors
     /// As [`verify`].
     pub fn verify(&mut self, submitted: SubmittedEntry) -> Result<VerifiedEntry, Stop<K::Error>> {
+        self.verify_signatures(&submitted)?;
+        let body = Body::parse_for(self.ledger, submitted.payload(), submitted.disclosures())?;
+        Ok(VerifiedEntry { submitted, body })
+    }
+
+    /// The signatures of the next entry alone; its body is not looked at.
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub fn verify_signatures(&mut self, submitted: &SubmittedEntry) -> Result<(), Stop<K::Error>> {
         let rows = submitted.sigs().rows();
         // All keys first: a signature is costly to check.
         let mut keys = Vec::with_capacity(rows.len());
@@ -129,8 +139,7 @@ impl<'k, K: KeySource> Verifier<'k, K> {
             self.check(row, key, submitted.pae())
                 .map_err(|refusal| in_signature(refusal, at, "sig"))?;
         }
-        let body = Body::parse_for(self.ledger, submitted.payload(), submitted.disclosures())?;
-        Ok(VerifiedEntry { submitted, body })
+        Ok(())
     }
 
     fn key(&mut self, id: &KeyId) -> Result<Option<PublicKey>, K::Error> {

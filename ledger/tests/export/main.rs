@@ -10,7 +10,10 @@
 #[allow(dead_code)]
 mod book;
 mod format;
+#[allow(dead_code)]
+mod lies;
 mod story;
 #[path = "../admission/town.rs"]
 #[allow(dead_code)]
 mod town;
+mod verifier;

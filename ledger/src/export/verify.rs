@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The offline verifier of exports: from the policy to the checkpoint, the state root, the facts, the lists, and who belongs in here.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    vec::Vec,
+};
+
+use super::{
+    About, AboutKind, Binding, Export, Fault, Lie, Verified,
+    ground::Ground,
+    lists::{Counted, Folded, fold},
+    since,
+};
+use crate::{
+    admission::RowKind,
+    body::{Body, Content, system::Erasure},
+    entry::Verifier,
+    hash::Hash,
+    household::{Composition, Spell, membership},
+    id::KeyId,
+    key::PublicKey,
+    number::{EntryIndex, TreeSize},
+    policy::PolicySet,
+    state::kind,
+};
+
+/// What a verifier wants to know beyond whether the export holds in itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// The state root covers a tree of at least this size.
+    pub at_least: Option<TreeSize>,
+    /// An earlier export: what it held is still there, and unchanged.
+    pub since: Option<&'a Export>,
+    /// The code that a citizen types: its ref is the one that the export is about.
+    pub code: Option<&'a str>,
+}
+
+/// Verifies an export under a policy.
+///
+/// # Errors
+/// The first thing that is wrong, by name.
+pub fn verify(export: &Export, policies: &PolicySet, asked: Asked<'_>) -> Result<Verified, Fault> {
+    let ground = Ground::of(export, policies)?;
+    if asked.at_least.is_some_and(|size| ground.size() < size) {
+        let why = format!(
+            "the state root covers the first {} entries only",
+            ground.size()
+        );
+        return Err(Fault::new(Lie::OldRoot, why).at("stateRoot"));
+    }
+    let keys = ground.public_keys();
+    let mut verifier = Verifier::new(&ground.ledger, &keys);
+    let mut checked = Checked {
+        export,
+        ground: &ground,
+        lists: Vec::new(),
+        records: BTreeMap::new(),
+        spells: Vec::new(),
+        remarks: Vec::new(),
+    };
+    let root = ground.open(&export.head.state_root, &mut verifier);
+    root.map_err(|fault| fault.at("stateRoot"))?;
+    checked.records(&mut verifier)?;
+    match export.head.about.kind {
+        AboutKind::Subject => checked.person(&mut verifier)?,
+        AboutKind::Household => checked.household(&mut verifier)?,
+    }
+    checked.erasures()?;
+    checked.consents()?;
+    let bound = checked.binding(asked.code)?;
+    let verified = checked.verified(bound);
+    if let Some(old) = asked.since {
+        since::compare(old, export, &verified, policies)?;
+    }
+    Ok(verified)
+}
+
+/// What an export leaves open though it holds: told beside what it proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// Compositions of the household were deleted or erased: who belonged before is not known.
+    MembershipPartial,
+    /// A link joins a person to a ref that is not shown.
+    LinkNotShown(EntryIndex),
+}
+
+/// Whether the ref was shown to be a code's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The export does not say how.
+    No,
+    /// It does, and no code was given to be held against it.
+    NotAsked,
+    /// It is the code's that was given.
+    Yes,
+}
+
+struct Checked<'a, 'e> {
+    export: &'e Export,
+    ground: &'a Ground<'e>,
+    lists: Vec<Folded>,
+    records: BTreeMap<EntryIndex, Body>,
+    spells: Vec<Spell>,
+    remarks: Vec<Remark>,
+}
+
+type Keys<'k> = Verifier<'k, BTreeMap<KeyId, PublicKey>>;
+
+impl Checked<'_, '_> {
+    fn records(&mut self, verifier: &mut Keys<'_>) -> Result<(), Fault> {
+        for (at, record) in self.export.records.iter().enumerate() {
+            let body = self.ground.open(record, verifier);
+            let body = body.map_err(|fault| fault.at(at).at("records"))?;
+            self.records.insert(record.index, body);
+        }
+        Ok(())
+    }
+
+    /// The person's list, and those of refs that links join to it.
+    fn person(&mut self, verifier: &mut Keys<'_>) -> Result<(), Fault> {
+        let of = self.export.head.about.of;
+        self.persons(&BTreeMap::from([(of, None)]), verifier)
+    }
+
+    /// The household's list, and those of all who ever belonged, cut to when they did.
+    fn household(&mut self, verifier: &mut Keys<'_>) -> Result<(), Fault> {
+        let About { of, .. } = self.export.head.about;
+        self.fold_lists(RowKind::Household, &BTreeMap::from([(of, None)]), verifier)?;
+        if self.lists.is_empty() {
+            let why = "the household's own list is not in here";
+            return Err(Fault::new(Lie::Missing, why).at("lists"));
+        }
+        let mut compositions = Vec::new();
+        for folded in &self.lists {
+            let counted = &folded.counted;
+            if !counted.withheld.is_empty() {
+                let why = "a composition is withheld: who belonged cannot be told";
+                return Err(Fault::new(Lie::Missing, why).at("lists"));
+            }
+            if counted.erased > 0 || counted.base_count > 0 {
+                self.remarks.push(Remark::MembershipPartial);
+            }
+            for (index, body) in &folded.telling {
+                compositions.extend(composition(*index, body)?);
+            }
+        }
+        self.spells = membership(&compositions);
+        let partial = self.remarks.contains(&Remark::MembershipPartial);
+        let mut members: BTreeMap<Hash, Option<Vec<Spell>>> = BTreeMap::new();
+        for spell in &self.spells {
+            let spells = members
+                .entry(spell.person)
+                .or_insert_with(|| (!partial).then(Vec::new));
+            if let Some(spells) = spells {
+                spells.push(*spell);
+            }
+        }
+        for (at, member) in self.export.not_opened.iter().enumerate() {
+            if members.remove(&member.of).is_none() {
+                let why = "who is not opened is no member, or stands twice";
+                return Err(Fault::new(Lie::Anothers, why).at(at).at("notOpened"));
+            }
+        }
+        self.persons(&members, verifier)
+    }
+
+    /// Folds the lists of these persons, then those of refs that are joined to theirs, until no new one is met. Every one must be there.
+    fn persons(
+        &mut self,
+        persons: &BTreeMap<Hash, Option<Vec<Spell>>>,
+        verifier: &mut Keys<'_>,
+    ) -> Result<(), Fault> {
+        let mut wanted = persons.clone();
+        let mut done: BTreeSet<Hash> = BTreeSet::new();
+        while !wanted.is_empty() {
+            self.fold_lists(RowKind::Subject, &wanted, verifier)?;
+            done.extend(wanted.keys());
+            let mut joined = BTreeMap::new();
+            for folded in &self.lists {
+                let Some(spells) = wanted.get(&folded.counted.of) else {
+                    continue;
+                };
+                for (index, body) in &folded.telling {
+                    let Content::Link(link) = &body.content else {
+                        continue;
+                    };
+                    match (link.old.value, link.new.value) {
+                        (Some(old), Some(new)) => {
+                            let new = [old, new].into_iter().filter(|of| !done.contains(of));
+                            joined.extend(new.map(|of| (of, spells.clone())));
+                        }
+                        _ => self.remarks.push(Remark::LinkNotShown(*index)),
+                    }
+                }
+            }
+            wanted = joined;
+        }
+        for (at, list) in self.export.lists.iter().enumerate() {
+            let asked = self.lists.iter().any(|folded| {
+                (folded.counted.kind, folded.counted.of) == (list.head.kind, list.head.of)
+            });
+            if !asked {
+                let why = "the list belongs to nobody whom the export is about";
+                return Err(Fault::new(Lie::Anothers, why).at(at).at("lists"));
+            }
+        }
+        Ok(())
+    }
+
+    fn fold_lists(
+        &mut self,
+        kind: RowKind,
+        wanted: &BTreeMap<Hash, Option<Vec<Spell>>>,
+        verifier: &mut Keys<'_>,
+    ) -> Result<(), Fault> {
+        let mut missing: BTreeSet<&Hash> = wanted.keys().collect();
+        for (at, list) in self.export.lists.iter().enumerate() {
+            let Some(spells) = wanted.get(&list.head.of).filter(|_| list.head.kind == kind) else {
+                continue;
+            };
+            if !missing.remove(&list.head.of) {
+                return Err(Fault::new(Lie::Added, "a list stands twice")
+                    .at(at)
+                    .at("lists"));
+            }
+            let folded = fold(list, spells.as_deref(), self.ground, verifier);
+            self.lists
+                .push(folded.map_err(|fault| fault.at(at).at("lists"))?);
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let why = format!(
+            "the lists of {} whom the export is about are not in here",
+            missing.len()
+        );
+        Err(Fault::new(Lie::Missing, why).at("lists"))
+    }
+
+    /// Each erased item names the order that erased it, and the order names it.
+    fn erasures(&self) -> Result<(), Fault> {
+        for erased in self.lists.iter().flat_map(|folded| &folded.erased) {
+            let index = erased.index;
+            let Some(Body {
+                content: Content::Erasure(order),
+                ..
+            }) = self.records.get(&erased.by)
+            else {
+                let why = format!("the order that erased entry {index} is not among the records");
+                return Err(Fault::new(Lie::Missing, why).at("records"));
+            };
+            let ground = erased.ground.as_deref();
+            if erased.by <= index
+                || !orders(order, index)
+                || ground.is_some_and(|ground| ground != order.ground)
+            {
+                let why = format!(
+                    "entry {} does not order what is said of entry {index}",
+                    erased.by
+                );
+                return Err(Fault::new(Lie::Changed, why).at("records"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Consents that are shown are those of the persons whom the export is about.
+    fn consents(&self) -> Result<(), Fault> {
+        for (at, fact) in self.export.facts.iter().enumerate() {
+            let own = |folded: &Folded| fact.key.name.starts_with(folded.counted.of.as_bytes());
+            if fact.key.kind == kind::CONSENT && !self.lists.iter().any(own) {
+                let why = "the consent is of nobody whom the export is about";
+                return Err(Fault::new(Lie::Anothers, why).at(at).at("facts"));
+            }
+        }
+        Ok(())
+    }
+
+    fn binding(&self, code: Option<&str>) -> Result<Bound, Fault> {
+        match (&self.export.head.binding, code) {
+            (None, None) => Ok(Bound::No),
+            (None, Some(_)) => {
+                let why = "the export does not say how its ref comes from a code";
+                Err(Fault::new(Lie::Binding, why).at("binding"))
+            }
+            (Some(_), None) => Ok(Bound::NotAsked),
+            (Some(binding), Some(code)) => self.bind(binding, code).map(|()| Bound::Yes),
+        }
+    }
+
+    fn bind(&self, _binding: &Binding, _code: &str) -> Result<(), Fault> {
+        let why = "this build cannot evaluate codes";
+        Err(Fault::new(Lie::Binding, why).at("binding"))
+    }
+
+    fn verified(self, bound: Bound) -> Verified {
+        let lists: Vec<Counted> = self
+            .lists
+            .into_iter()
+            .map(|folded| folded.counted)
+            .collect();
+        Verified {
+            head: self.export.head.clone(),
+            checkpoint: self.ground.checkpoint.clone(),
+            size: self.ground.size(),
+            version: self.ground.root.version,
+            root_index: self.ground.root_index,
+            time_ms: self.ground.root_meta.accepted_at_ms,
+            lists,
+            spells: self.spells,
+            facts: self.export.facts.len(),
+            records: self.records.len(),
+            not_opened: self.export.not_opened.clone(),
+            restricted: self.export.restricted.clone(),
+            bound,
+            remarks: self.remarks,
+        }
+    }
+}
+
+/// What a household entry says; every member must be disclosed.
+fn composition(index: EntryIndex, body: &Body) -> Result<Option<Composition>, Fault> {
+    let Content::Household(household) = &body.content else {
+        return Ok(None);
+    };
+    let members = household.members.iter();
+    let members: Option<Vec<Hash>> = members
+        .map(|member| member.value.as_ref().map(|member| member.person))
+        .collect();
+    let members = members.ok_or_else(|| {
+        let why = format!("entry {index} says who belonged, and not all of them are disclosed");
+        Fault::new(Lie::Missing, why).at("lists")
+    })?;
+    Ok(Some(Composition {
+        index,
+        valid_from_ms: household.valid_from_ms,
+        members,
+    }))
+}
+
+fn orders(order: &Erasure, index: EntryIndex) -> bool {
+    order.entries.contains(&index.0) || order.before.is_some_and(|before| index.0 < before)
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The verifier: what it says of exports that hold, and how it calls each lie.
+
+use std::collections::BTreeMap;
+
+use ledger::{
+    admission::RowKind,
+    export::{Asked, Export, Fault, Item, Lie, Remark, Verified, Why, verify},
+    finding::Finding,
+    hash::Hash,
+    number::TreeSize,
+    policy::PolicySet,
+};
+use proptest::prelude::*;
+
+use crate::{
+    book::{Book, Wanted},
+    lies::{self, ABOUT_ANNA, ABOUT_HOME},
+    story::{home, tell},
+    town::person,
+};
+
+fn check(book: &Book, export: &Export) -> Result<Verified, Fault> {
+    verify(export, &book.policies(), Asked::default())
+}
+
+#[test]
+fn a_persons_export_is_complete() {
+    let book = tell(20);
+    let export = book.export(&Wanted::subject(person("anna")));
+    let verified = check(&book, &export).unwrap();
+    let [list] = verified.lists() else {
+        panic!("one list");
+    };
+    assert_eq!((list.kind, list.of), (RowKind::Subject, person("anna")));
+    // 20 accesses, three compositions, two events of a consent, a note, a read; and one access erased.
+    assert_eq!((list.count, list.opened, list.erased), (28, 27, 1));
+    assert!(list.withheld.is_empty());
+    let (all, covered, by_finding) = verified.accesses();
+    assert_eq!((all, covered), (21, 19));
+    assert_eq!(by_finding, BTreeMap::from([(Finding::ConsentWithdrawn, 2)]));
+    assert_eq!(verified.size(), TreeSize(export.head.state_root.index.0));
+    let said = verified.facts();
+    assert!(said[0].starts_with(&format!(
+        "Complete as of size {}, time 2026-",
+        verified.size()
+    )));
+    assert!(said[1].contains("nobody logged"));
+}
+
+#[test]
+fn nobody_is_proven_to_be_in_no_entry() {
+    let book = tell(5);
+    let export = book.export(&Wanted::subject(person("nobody")));
+    let verified = check(&book, &export).unwrap();
+    assert_eq!((verified.lists()[0].count, verified.opened()), (0, 0));
+}
+
+#[test]
+fn a_household_follows_its_members() {
+    let book = tell(20);
+    let export = book.export(&Wanted::household(home(), &[]));
+    let verified = check(&book, &export).unwrap();
+    let of = |name: &str| {
+        let lists = verified.lists();
+        lists
+            .iter()
+            .find(|list| list.of == person(name))
+            .unwrap()
+            .clone()
+    };
+    // Bruno was asked for after he had moved out: that is none of this household's.
+    let outside = BTreeMap::from([(Some(Why::OutsideMembership), 1)]);
+    assert_eq!(of("bruno").withheld, outside);
+    assert!(of("bruno").opened > 0);
+    assert_eq!((of("carla").opened, of("carla").withheld.len()), (3, 0));
+    let left = verified
+        .spells()
+        .iter()
+        .filter(|spell| spell.until_ms.is_some());
+    assert_eq!(
+        left.map(|spell| spell.person).collect::<Vec<_>>(),
+        [person("bruno")]
+    );
+
+    let export = book.export(&Wanted::household(home(), &[person("bruno")]));
+    let verified = check(&book, &export).unwrap();
+    assert_eq!(verified.not_opened()[0].of, person("bruno"));
+    assert!(
+        verified
+            .facts()
+            .iter()
+            .any(|fact| fact.starts_with("NOT IN HERE"))
+    );
+    assert_eq!(verified.remarks(), [] as [Remark; 0]);
+}
+
+#[test]
+fn every_lie_is_called_by_its_name() {
+    let book = tell(20);
+    let told = [
+        (Wanted::subject(person("anna")), ABOUT_ANNA),
+        (Wanted::household(home(), &[person("bruno")]), ABOUT_HOME),
+    ];
+    for (wanted, lies) in told {
+        let good = book.export(&wanted);
+        check(&book, &good).unwrap();
+        for (name, lie, tell) in lies {
+            let mut export = good.clone();
+            tell(&book, &mut export);
+            assert_ne!(export, good, "{name} changes nothing");
+            let fault = check(&book, &export).expect_err(name);
+            assert_eq!(fault.lie, *lie, "{name}: {fault}");
+        }
+    }
+}
+
+#[test]
+fn what_happened_outside_of_the_membership_stays_closed() {
+    let book = tell(20);
+    let mut export = book.export(&Wanted::household(home(), &[]));
+    lies::opened_outside(&book, &mut export);
+    export.facts = book
+        .export(&Wanted::subject(person("bruno")))
+        .facts
+        .into_iter()
+        .chain(export.facts)
+        .fold(Vec::new(), |mut facts, fact| {
+            if !facts.contains(&fact) {
+                facts.push(fact);
+            }
+            facts
+        });
+    assert_eq!(
+        check(&book, &export).unwrap_err().lie,
+        Lie::OutsideMembership
+    );
+}
+
+#[test]
+fn a_withheld_item_folds_and_is_counted_by_its_reason() {
+    let book = tell(20);
+    let mut export = book.export(&Wanted::subject(person("anna")));
+    let Item::Opened(opened) = export.lists[0].items[6].clone() else {
+        panic!("opened");
+    };
+    let item = book.stored(opened.index.0).item(&person("anna"));
+    export.lists[0].items[6] = Item::Withheld(ledger::export::Withheld { item, why: None });
+    let verified = check(&book, &export).unwrap();
+    assert_eq!(verified.withheld(), BTreeMap::from([(None, 1)]));
+    assert!(
+        verified
+            .facts()
+            .iter()
+            .any(|fact| fact.contains("no reason is given"))
+    );
+}
+
+#[test]
+fn an_older_root_is_named() {
+    let mut book = tell(20);
+    let wanted = Wanted::subject(person("anna"));
+    let old = book.export(&wanted);
+    let size = old.head.state_root.index.size();
+    let asked = |at_least| Asked {
+        at_least: Some(at_least),
+        ..Asked::default()
+    };
+    let policies = book.policies();
+    let covered = TreeSize(size.0 - 1);
+    assert!(verify(&old, &policies, asked(covered)).is_ok());
+    assert_eq!(
+        verify(&old, &policies, asked(size)).unwrap_err().lie,
+        Lie::OldRoot
+    );
+
+    crate::story::access(
+        &mut book,
+        "inps",
+        "inps.entry",
+        &crate::story::Asked {
+            targets: &["anna"],
+            ..Default::default()
+        },
+    );
+    book.root();
+    let new = book.export(&wanted);
+    let since = |old: &Export, new: &Export| {
+        let asked = Asked {
+            since: Some(old),
+            ..Asked::default()
+        };
+        verify(new, &policies, asked).map_err(|fault| fault.lie)
+    };
+    assert!(since(&old, &new).is_ok());
+    assert!(since(&new, &new).is_ok());
+    assert_eq!(since(&new, &old), Err(Lie::OldRoot));
+    let other = book.export(&Wanted::subject(person("dario")));
+    assert_eq!(since(&old, &other), Err(Lie::Anothers));
+    let mut broken = old.clone();
+    broken.lists[0].items.pop();
+    assert_eq!(
+        since(&broken, &new),
+        Err(Lie::Missing),
+        "the earlier one must hold too"
+    );
+}
+
+/// Two ledgers under the same keys, one of which forgot an access: what a cluster that rewrites history would hand out.
+#[test]
+fn a_rewritten_history_is_no_continuation() {
+    let wanted = Wanted::subject(person("anna"));
+    let (honest, other) = (tell(21), tell(20));
+    let (old, mut new) = (honest.export(&wanted), other);
+    for _ in 0..3 {
+        crate::story::access(
+            &mut new,
+            "inps",
+            "inps.entry",
+            &crate::story::Asked {
+                targets: &["anna"],
+                ..Default::default()
+            },
+        );
+    }
+    new.root();
+    let asked = Asked {
+        since: Some(&old),
+        ..Asked::default()
+    };
+    let fault = verify(&new.export(&wanted), &new.policies(), asked).unwrap_err();
+    assert_eq!(fault.lie, Lie::Changed);
+}
+
+#[test]
+fn without_a_policy_for_the_size_nothing_is_said() {
+    let book = tell(3);
+    let export = book.export(&Wanted::subject(person("anna")));
+    let text = String::from_utf8(book.policies().format()).unwrap();
+    let later = text.replacen("log ", "# visto: from size 100000\nlog ", 1);
+    let policies = PolicySet::parse(later.as_bytes()).unwrap();
+    let fault = verify(&export, &policies, Asked::default()).unwrap_err();
+    assert_eq!(fault.lie, Lie::NoPolicy);
+}
+
+/// What an export claims: all that the verifier says, and every entry, but for what is said to be the exporter's word alone.
+fn claims(export: &Export, verified: &Verified) -> String {
+    let proven = |fact: &String| !fact.starts_with("NOT ");
+    let said: Vec<String> = verified.facts().into_iter().filter(proven).collect();
+    let lists: Vec<_> = export
+        .lists
+        .iter()
+        .map(|list| (list.head.clone(), &list.items))
+        .collect();
+    let times = |item: &Item| match item {
+        Item::Erased(erased) => format!("{:?}", (erased.index, erased.meta, erased.by)),
+        Item::Withheld(withheld) => format!("{}", withheld.item),
+        Item::Opened(opened) => format!("{:?} {}", opened.meta, opened.entry.to_wire()),
+    };
+    let items: Vec<String> = lists
+        .iter()
+        .flat_map(|(_, items)| items.iter().map(times))
+        .collect();
+    let refs: Vec<Hash> = lists.iter().map(|(head, _)| head.of).collect();
+    format!("{said:?} {refs:?} {items:?} {:?}", export.facts.len())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 1500 } else { 4000 }))]
+    /// One byte of an export changed: it does not verify, or it says what it said before.
+    #[test]
+    fn no_byte_changes_what_is_claimed(at in any::<prop::sample::Index>(), flip in 1..=255u8, household in any::<bool>()) {
+        let (policies, texts, claimed) = shared();
+        let text = &texts[usize::from(household)];
+        let mut bytes = text.clone();
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        if let Ok(export) = Export::parse(&bytes)
+            && let Ok(verified) = verify(&export, policies, Asked::default())
+        {
+            prop_assert_eq!(&claims(&export, &verified), &claimed[usize::from(household)], "byte {}", at);
+        }
+    }
+}
+
+type Shared = (PolicySet, [Vec<u8>; 2], [String; 2]);
+
+fn shared() -> &'static Shared {
+    static SHARED: std::sync::OnceLock<Shared> = std::sync::OnceLock::new();
+    SHARED.get_or_init(|| {
+        let book = tell(3);
+        let exports = [
+            book.export(&Wanted::subject(person("anna"))),
+            book.export(&Wanted::household(home(), &[person("bruno")])),
+        ];
+        let claims = exports.each_ref().map(|export| {
+            let verified = verify(export, &book.policies(), Asked::default()).unwrap();
+            claims(export, &verified)
+        });
+        let texts = exports.map(|export| export.to_json().into_bytes());
+        (book.policies(), texts, claims)
+    })
+}
