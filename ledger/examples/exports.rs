@@ -48,4 +48,23 @@ fn main() {
             export.head.checkpoint.to_string().as_bytes(),
         );
     }
+    fs::create_dir_all(dir.join("lies")).unwrap();
+    let mut names = String::new();
+    for (wanted, lies) in [
+        (Wanted::subject(person("anna")), lies::ABOUT_ANNA),
+        (
+            Wanted::household(story::home(), &[person("bruno")]),
+            lies::ABOUT_HOME,
+        ),
+    ] {
+        let good = book.export(&wanted);
+        // Each is as long as a good one.
+        for (name, lie, tell) in lies.iter().filter(|_| accesses <= 1_000) {
+            let mut export = good.clone();
+            tell(&book, &mut export);
+            write(&format!("lies/{name}.json"), export.to_json().as_bytes());
+            names.push_str(&format!("{name}\t{}\n", lie.name()));
+        }
+    }
+    write("lies.tsv", names.as_bytes());
 }

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! `visto-verify`: checks an entry and its receipt, offline, with nothing but a policy file. Short enough to be read whole.
+//! `visto-verify`: checks an entry and its receipt, or an export, offline, with nothing but a policy file. Short enough to be read whole.
+
+mod export;
+mod receipt;
 
 use std::{fs::File, io::Read, process::ExitCode};
 
 use ledger::base64::url_decode_array;
-use ledger::body::Body;
-use ledger::bytes::WIRE_BYTES_MAX;
-use ledger::entry::SubmittedEntry;
 use ledger::key::PublicKey;
-use ledger::policy::{POLICY_BYTES_MAX, PolicySet, VerifyError};
-use ledger::receipt::{self, Receipt, ReceiptError};
-use ledger::tlog_proof::TLOG_PROOF_BYTES_MAX;
+use ledger::number::{TreeSize, parse_decimal};
+use ledger::policy::{POLICY_BYTES_MAX, PolicySet};
 
 const USAGE: &str = "\
 usage: visto-verify --policy FILE [--key PUBLIC_KEY]... ENTRY.json RECEIPT.tlog-proof
-  --policy FILE  which log and nodes to trust, from which tree size on
-  --key KEY      public key of a signer of the entry, base64url; may be repeated
+       visto-verify --policy FILE [--code CODE] [--at-least SIZE] [--since EARLIER.json] EXPORT.json
+  --policy FILE    which log and nodes to trust, from which tree size on
+  --key KEY        public key of a signer of the entry, base64url; may be repeated
+  --code CODE      the code whose ref the export must be about, as typed
+  --at-least SIZE  the export must cover a tree of at least this size
+  --since FILE     what this earlier export showed must still be there
 exit codes: 0 all that was checked holds, 1 proven false, 2 usage, 3 cannot check";
 
 /// An exit code that is not 0, and why.
@@ -44,38 +47,58 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// What was asked for on the command line.
+#[derive(Default)]
+struct Asked {
+    policy: Option<String>,
+    keys: Vec<PublicKey>,
+    code: Option<String>,
+    at_least: Option<TreeSize>,
+    since: Option<String>,
+    files: Vec<String>,
+}
+
 fn run(args: Vec<String>) -> Result<(), Stop> {
-    let (mut policy, mut keys, mut files) = (None, Vec::new(), Vec::new());
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--policy" if policy.is_none() => {
-                policy = Some(args.next().ok_or_else(|| usage("--policy needs a file"))?);
-            }
-            "--key" => {
-                let key = args.next().and_then(|text| url_decode_array(&text));
-                let key = key.and_then(|bytes| PublicKey::from_bytes(bytes).ok());
-                let key = key.ok_or_else(|| usage("--key needs a public key"))?;
-                keys.push(key);
-            }
-            flag if flag.starts_with('-') => return Err(usage("a flag unknown or given twice")),
-            _ => files.push(arg),
-        }
-    }
-    let (Some(policy), [entry, receipt]) = (policy, files.as_slice()) else {
-        return Err(usage("a policy, an entry and a receipt are needed"));
-    };
-    let policies = PolicySet::parse(&read(&policy, POLICY_BYTES_MAX)?)
+    let asked = parse(args)?;
+    let export_alone = asked.code.is_some() || asked.at_least.is_some() || asked.since.is_some();
+    let policy = asked.policy.as_ref();
+    let policy = policy.ok_or_else(|| usage("a policy is needed"))?;
+    let policies = PolicySet::parse(&read(policy, POLICY_BYTES_MAX)?)
         .map_err(|error| cannot_check(format!("policy file {policy}, {error}")))?;
-    let line = read(entry, WIRE_BYTES_MAX)?;
-    let receipt = read(receipt, TLOG_PROOF_BYTES_MAX)?;
-    let entry = SubmittedEntry::from_wire(line.strip_suffix(b"\n").unwrap_or(&line))
-        .map_err(|refused| proven_false(format!("the entry is malformed ({refused})")))?;
-    let body = open_body(&entry)?;
-    verify_signatures(&entry, &keys)?;
-    verify_receipt(&entry, &body, &receipt, &policies)?;
+    match asked.files.as_slice() {
+        [entry, proof] if !export_alone => receipt::verify(entry, proof, &asked.keys, &policies)?,
+        [file] if asked.keys.is_empty() => export::verify(file, &asked, &policies)?,
+        _ => return Err(usage("an entry and a receipt are needed, or an export")),
+    }
     println!("Verified: all of this follows from the files and keys given.");
     Ok(())
+}
+
+fn parse(args: Vec<String>) -> Result<Asked, Stop> {
+    let mut asked = Asked::default();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| usage("a flag lacks its value"));
+        match arg.as_str() {
+            "--policy" if asked.policy.is_none() => asked.policy = Some(value()?),
+            "--code" if asked.code.is_none() => asked.code = Some(value()?),
+            "--since" if asked.since.is_none() => asked.since = Some(value()?),
+            "--at-least" if asked.at_least.is_none() => {
+                let size = parse_decimal(&value()?).map(TreeSize);
+                asked.at_least = Some(size.ok_or_else(|| usage("--at-least needs a size"))?);
+            }
+            "--key" => {
+                let key = url_decode_array(&value()?);
+                let key = key.and_then(|bytes| PublicKey::from_bytes(bytes).ok());
+                asked
+                    .keys
+                    .push(key.ok_or_else(|| usage("--key needs a public key"))?);
+            }
+            flag if flag.starts_with('-') => return Err(usage("a flag unknown or given twice")),
+            _ => asked.files.push(arg),
+        }
+    }
+    Ok(asked)
 }
 
 /// Reads a file; one that is longer than any valid one is cut just past that, and so refused when it is parsed.
@@ -85,59 +108,4 @@ fn read(path: &str, bytes_max: usize) -> Result<Vec<u8>, Stop> {
         .and_then(|file| file.take(bytes_max as u64 + 2).read_to_end(&mut bytes))
         .map_err(|error| cannot_check(format!("{path}: {error}")))?;
     Ok(bytes)
-}
-
-/// The body, with those of its disclosed values that are given.
-fn open_body(entry: &SubmittedEntry) -> Result<Body, Stop> {
-    let (payload, disclosures) = (entry.payload(), entry.disclosures());
-    let body = Body::parse_partial(payload, disclosures)
-        .map_err(|refused| proven_false(format!("the entry's content is malformed ({refused})")))?;
-    let (id, institution) = (body.common.id, body.common.institution.as_str());
-    let kind = body.entry_type().as_str();
-    println!("Entry {id} says that it is of type {kind}, by {institution}.");
-    let rest = match Body::parse(payload, disclosures) {
-        Ok(_) => "none is withheld",
-        Err(_) => "others are withheld",
-    };
-    let count = disclosures.len();
-    println!("Its {count} disclosed values are those that were signed; {rest}.");
-    Ok(body)
-}
-
-/// The institutions' own signatures, as far as their keys are given.
-fn verify_signatures(entry: &SubmittedEntry, keys: &[PublicKey]) -> Result<(), Stop> {
-    let mut verified = 0;
-    for row in entry.sigs().rows() {
-        let id = row.key_id;
-        let Some(key) = keys.iter().find(|key| key.key_id() == id) else {
-            println!("NOT CHECKED: the institution's signature by key {id}; give it with --key.");
-            continue;
-        };
-        let no = |_| proven_false(format!("the signature by key {id} does not hold"));
-        row.signature.verify(key, entry.pae()).map_err(no)?;
-        println!("The signature by key {id} holds.");
-        verified += 1;
-    }
-    match verified {
-        0 if !keys.is_empty() => Err(proven_false("no key given signed the entry".into())),
-        _ => Ok(()),
-    }
-}
-
-/// What the ledger says of the entry, under the policy.
-fn verify_receipt(
-    entry: &SubmittedEntry,
-    body: &Body,
-    receipt: &[u8],
-    policies: &PolicySet,
-) -> Result<(), Stop> {
-    let stop = |error| match error {
-        ReceiptError::Checkpoint(VerifyError::NoPolicy) => cannot_check(error.to_string()),
-        _ => proven_false(error.to_string()),
-    };
-    let receipt = Receipt::parse(receipt).map_err(stop)?;
-    let verified = receipt::verify(entry, &receipt, policies).map_err(stop)?;
-    verified.agree_with(body).map_err(stop)?;
-    verified.facts().iter().for_each(|fact| println!("{fact}"));
-    Ok(())
 }

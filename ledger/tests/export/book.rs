@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ledger::{
     admission::RowKind,
     body::{Body, Content, Disclosed, EntryType, system::StateRoot},
-    bytes::{self, ListValue},
+    bytes::ListValue,
     checkpoint::Checkpoint,
     cosignature, disclosure,
     entry::StoredEntry,
@@ -15,6 +15,7 @@ use ledger::{
         About, AboutKind, Audience, Erased, Export, Fact, Head, Item, List, ListHead, NotOpened,
         Opened, Why, Withheld,
     },
+    fold::{Change, MemoryFold, list_key},
     hash::Hash,
     household::{Composition, Spell, membership},
     id::NodeNumber,
@@ -23,7 +24,7 @@ use ledger::{
     number::{EntryIndex, TreeSize},
     policy::{Policy, PolicySet},
     state::{StateKey, registry},
-    state_map::{self, MapNode, MapPath, MapProof},
+    state_map::{self, MapProof},
 };
 
 use crate::town::{Said, Saying, Town, institution, key};
@@ -35,8 +36,7 @@ pub(crate) const INSTITUTIONS: [&str; 4] = ["inps", "c_m109", "asl_pv", "garante
 pub(crate) struct Book {
     pub(crate) town: Town,
     tree: MemoryNodes,
-    values: BTreeMap<StateKey, Vec<u8>>,
-    map: BTreeMap<MapPath, MapNode>,
+    fold: MemoryFold,
     /// Entries below are folded.
     folded: usize,
     lists: BTreeMap<(RowKind, Hash), Vec<u64>>,
@@ -95,8 +95,7 @@ impl Book {
         let mut book = Book {
             town,
             tree: MemoryNodes::default(),
-            values: BTreeMap::new(),
-            map: BTreeMap::new(),
+            fold: MemoryFold::new(),
             folded: 0,
             lists: BTreeMap::new(),
             erased: BTreeMap::new(),
@@ -167,56 +166,25 @@ impl Book {
 
     /// Folds what came since the last state root, and roots it.
     pub(crate) fn root(&mut self) {
-        let mut changed: BTreeMap<StateKey, Option<Vec<u8>>> = BTreeMap::new();
-        for index in self.folded..self.town.accepted.len() {
-            let effects = &self.town.accepted[index].effects;
-            let leaf = effects.entry.leaf_hash();
-            let salt = bytes::meta_salt(effects.entry.body_salt());
-            for row in effects.rows.iter().filter(|row| row.kind.under_root()) {
-                let key = list_key(row.kind, &row.of);
-                let before = match changed.get(&key) {
-                    Some(value) => value.clone(),
-                    None => self.values.get(&key).cloned(),
-                };
-                let before =
-                    before.map_or(ListValue::EMPTY, |value| ListValue::decode(&value).unwrap());
-                let after = before.with(&bytes::item(&salt, &row.of, &leaf));
-                changed.insert(key, Some(after.encode().to_vec()));
-            }
-            for (key, value) in effects.writes.iter().filter(|(key, _)| key.under_root()) {
-                changed.insert(key.clone(), value.clone());
-            }
+        let mut changes = Vec::new();
+        for accepted in self.town.accepted.iter().skip(self.folded) {
+            changes.push(Change::of(&accepted.effects));
         }
-        let hashes = changed
-            .iter()
-            .map(|(key, value)| (key.hash(), value.as_deref().map(state_map::value_hash)))
-            .collect();
-        let update = state_map::update(&hashes, &self.map).unwrap();
-        for (path, node) in update.writes {
-            match node {
-                Some(node) => self.map.insert(path, node),
-                None => self.map.remove(&path),
-            };
-        }
-        for (key, value) in changed {
-            match value {
-                Some(value) => self.values.insert(key, value),
-                None => self.values.remove(&key),
-            };
-        }
+        self.fold.apply_all(&changes);
+        let root = self.fold.root();
         let size = self.town.size();
         self.folded = self.town.accepted.len();
         let (version, previous) = self.root.map_or((0, state_map::EMPTY), |root| root.said);
         let said = StateRoot {
             size,
             version: version + 1,
-            root: update.root,
+            root,
             previous,
         };
         let at = self.say(Content::StateRoot(said), Vec::new(), "inps", &["inps.node"]);
         self.root = Some(Rooted {
             at,
-            said: (version + 1, update.root),
+            said: (version + 1, root),
         });
     }
 
@@ -367,10 +335,7 @@ impl Book {
         let head = ListHead {
             kind,
             of,
-            value: self
-                .values
-                .get(&key)
-                .and_then(|value| ListValue::decode(value)),
+            value: self.fold.value(&key).and_then(ListValue::decode),
             proof: self.prove(&key),
         };
         let indexes = self.lists.get(&(kind, of)).into_iter().flatten();
@@ -434,13 +399,13 @@ impl Book {
     }
 
     fn prove(&self, key: &StateKey) -> MapProof {
-        state_map::prove(&key.hash(), &self.map).unwrap()
+        self.fold.prove(key)
     }
 
     /// A fact under the last state root.
     pub(crate) fn fact(&self, key: StateKey) -> Fact {
         Fact {
-            value: self.values.get(&key).cloned(),
+            value: self.fold.value(&key).map(<[u8]>::to_vec),
             proof: self.prove(&key),
             key,
         }
@@ -477,14 +442,6 @@ impl Book {
             }
         }
         keys.into_iter().map(|key| self.fact(key)).collect()
-    }
-}
-
-fn list_key(kind: RowKind, of: &Hash) -> StateKey {
-    match kind {
-        RowKind::Household => StateKey::household(of),
-        RowKind::Sealed => StateKey::sealed(of),
-        _ => StateKey::subject(of),
     }
 }
 

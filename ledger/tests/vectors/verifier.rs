@@ -192,7 +192,16 @@ fn usage_is_its_own_exit_code() {
         &[][..],
         &["--policy"],
         &["entry.json", "receipt.tlog-proof"],
-        &["--policy", "policy.txt", "entry.json"],
+        &[
+            "--policy",
+            "policy.txt",
+            "entry.json",
+            "receipt.tlog-proof",
+            "--code",
+            "X",
+        ],
+        &["--policy", "policy.txt", "export.json", "--key", "AAAA"],
+        &["--policy", "policy.txt"],
         &[
             "--policy",
             "policy.txt",
