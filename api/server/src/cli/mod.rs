@@ -64,7 +64,7 @@ enum Command {
     /// Consents: what a person said yes to.
     #[command(subcommand)]
     Consent(consent::Command),
-    /// Check an entry and its receipt against a policy, offline.
+    /// Check an export, or an entry and its receipt, against a policy, offline.
     Verify(verify::Arguments),
     /// The cluster: its nodes, their agreement, its members.
     #[command(subcommand)]

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! `visto verify`: an entry and its receipt against a policy. Offline, unless the receipt is to be fetched.
+//! `visto verify`: an export, or an entry and its receipt, against a policy. Offline, unless the receipt is to be fetched.
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -16,29 +17,27 @@ use super::{
     output::{self, Output},
 };
 
-/// Check that an entry stands in the ledger, as its receipt says, under a policy.
+/// Check an export, or that an entry stands in the ledger as its receipt says, under a policy.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     connection: Connection,
-    /// File with the entry as it was sent (one line).
+    /// An export (export.json, or the bundle it came in), or a receipt; nothing is asked over the network.
+    file: Option<PathBuf>,
+    /// File with the entry as it was sent (one line), that the receipt is of.
     #[arg(long, value_name = "FILE")]
-    entry: PathBuf,
-    #[command(flatten)]
-    receipt: ReceiptFrom,
-}
-
-/// Where the receipt comes from.
-#[derive(clap::Args)]
-#[group(required = true, multiple = false)]
-struct ReceiptFrom {
-    /// File with the receipt (tlog-proof); nothing is asked over the network.
-    #[arg(long, value_name = "FILE")]
+    entry: Option<PathBuf>,
+    /// File with the receipt (tlog-proof).
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
     receipt: Option<PathBuf>,
     /// Fetch the receipt of this index from a node; it is verified all the same.
-    #[arg(long, value_name = "INDEX")]
+    #[arg(long, value_name = "INDEX", conflicts_with_all = ["file", "receipt"])]
     index: Option<u64>,
+    #[command(flatten)]
+    asked: export::Asked,
 }
+
+mod export;
 
 /// What a receipt proves.
 #[derive(Serialize)]
@@ -57,30 +56,52 @@ struct Proven {
     cosigned_last: Option<String>,
 }
 
+/// Where a receipt comes from.
+enum Proof {
+    File(PathBuf),
+    Index(u64),
+}
+
 pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
-    let connection = arguments.connection.resolve()?;
+    let Arguments {
+        connection,
+        file,
+        entry,
+        receipt,
+        index,
+        asked,
+    } = arguments;
+    let connection = connection.resolve()?;
     let policies = PolicySet::parse(connection.policy_text()?.as_bytes())
         .map_err(|error| Failure::cannot_check(format!("policy: {error}")))?;
-    let line = read(&arguments.entry)?;
-    let entry = SubmittedEntry::from_wire(line.trim_end().as_bytes()).map_err(|refused| {
+    let proof = match (file, receipt, index) {
+        (Some(file), None, None) if is_receipt(&file)? => Proof::File(file),
+        (Some(file), None, None) if entry.is_none() => {
+            return export::verify(&file, &asked, &policies, output);
+        }
+        (None, Some(file), None) => Proof::File(file),
+        (None, None, Some(index)) => Proof::Index(index),
+        _ => {
+            return Err(Failure::usage(
+                "give an export, or --entry with a receipt or --index",
+            ));
+        }
+    };
+    let entry =
+        entry.ok_or_else(|| Failure::usage("--entry is missing: a receipt is of an entry"))?;
+    let line = read(&entry)?;
+    let submitted = SubmittedEntry::from_wire(line.trim_end().as_bytes()).map_err(|refused| {
         Failure::cannot_check(format!(
             "{}: not an entry as it is sent: {refused}",
-            arguments.entry.display()
+            entry.display()
         ))
     })?;
-    let verified = match (arguments.receipt.receipt, arguments.receipt.index) {
-        (Some(file), _) => receipt::verify(&entry, &read(&file)?, &policies),
-        (None, Some(index)) => {
-            receipt::fetch(
-                &connection.client()?,
-                &entry,
-                index,
-                connection.token().ok().as_deref(),
-                &policies,
-            )
-            .await
+    let verified = match proof {
+        Proof::File(file) => receipt::verify(&submitted, &read(&file)?, &policies),
+        Proof::Index(index) => {
+            let (client, token) = (connection.client()?, connection.token().ok());
+            receipt::fetch(&client, &submitted, index, token.as_deref(), &policies).await
         }
-        (None, None) => return Err(Failure::usage("give --receipt or --index")),
     };
     let verified = verified.map_err(|error| match error {
         ReceiptError::Fetch(error) => Failure::of_client(error),
@@ -88,6 +109,15 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     })?;
     output::one(output, &describe(&verified), human)?;
     Ok(Exit::Ok)
+}
+
+/// Whether a file begins as a receipt does.
+fn is_receipt(file: &Path) -> Result<bool, Failure> {
+    let mut start = Vec::new();
+    fs::File::open(file)
+        .and_then(|file| file.take(16).read_to_end(&mut start))
+        .map_err(|error| Failure::cannot_check(format!("{}: {error}", file.display())))?;
+    Ok(start.starts_with(b"c2sp.org/tlog-pr"))
 }
 
 fn describe(verified: &VerifiedReceipt) -> Proven {
