@@ -2,8 +2,9 @@
 //! From plain values to signed entries: draws ids and salts, makes disclosures, writes the body, signs singly or in batches.
 
 use ledger::{
+    admission::CONSENT_READS_MAX,
     body::{
-        Body, Common, Content, Disclosed, DisclosedValue, Reference, StreamPlace,
+        Body, Common, Content, DISCLOSED_MAX, Disclosed, DisclosedValue, Reference, StreamPlace,
         access::{
             Access, AccessSubject, Action, CaseRef, EService, Emergency, Evidence, Part, Side,
             Visibility,
@@ -157,6 +158,29 @@ pub struct PlainNote {
 }
 
 impl PlainAccess {
+    /// The access as the entries that tell it: itself, or, where it names more persons than one entry holds, parts `k` of `n` of the same
+    /// exchange, each as large as an entry may be. Every part is signed and sent for itself; each person finds theirs.
+    pub fn into_parts(self) -> Vec<PlainAccess> {
+        // Each target's consents are looked up, and an entry may ask for so many.
+        let per_consents = CONSENT_READS_MAX / self.consent_refs.len().max(1);
+        let size = DISCLOSED_MAX.min(per_consents).max(1);
+        if self.subjects.len() <= size {
+            return vec![self];
+        }
+        let chunks: Vec<Vec<AccessSubject>> =
+            self.subjects.chunks(size).map(<[_]>::to_vec).collect();
+        let n = chunks.len() as u64;
+        chunks
+            .into_iter()
+            .zip(1..)
+            .map(|(subjects, k)| PlainAccess {
+                subjects,
+                part: Some(Part { k, n }),
+                ..self.clone()
+            })
+            .collect()
+    }
+
     /// Takes over what a ModI call proves: who asked, from where, for which purpose, and the evidence itself.
     ///
     /// `location` stands in where the caller sent no `userLocation`.

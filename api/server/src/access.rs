@@ -6,6 +6,7 @@
 //! - Its privacy officer sees the same, with persons.
 //! - The supervisory authority sees all.
 //! - An operator of nodes sees the admin routes and no entry.
+//! - A citizen, for whom a privacy officer asks, sees the own part of the own entries ([`citizen`]).
 //!
 //! Whoever may not see an entry gets the answer that it is not there.
 
@@ -20,35 +21,53 @@ use wire::token::{LIFE_SECONDS_MAX, Role, SKEW_SECONDS_MAX};
 
 use crate::{auth::Reader, problem::Fault};
 
-/// How far an entry is opened to a reader. Only the rules of this module make one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opening {
-    persons: bool,
+pub mod citizen;
+
+/// How far an entry is opened to somebody. Only the rules of this module make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening(Opens);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Opens {
+    All,
+    AllBut(Vec<Hash>),
+    Only(Vec<Hash>),
 }
 
 impl Opening {
-    /// Digests of the disclosures that stay closed: those that name the person behind an access or a reading, or carry a token that does.
-    pub fn closed(self, body: &Body) -> Vec<Hash> {
-        if self.persons {
-            return Vec::new();
+    /// Whether the disclosure of this digest is shown.
+    pub fn shows(&self, digest: &Hash) -> bool {
+        match &self.0 {
+            Opens::All => true,
+            Opens::AllBut(closed) => !closed.contains(digest),
+            Opens::Only(opened) => opened.contains(digest),
         }
-        match &body.content {
-            Content::Access(access) => {
+    }
+
+    const ALL: Opening = Opening(Opens::All);
+
+    /// All but what names the person behind an access or a reading, or carries a token that does.
+    fn without_persons(body: Option<&Body>) -> Opening {
+        Opening(match body.map(|body| &body.content) {
+            Some(Content::Access(access)) => {
                 let jws = access
                     .evidence
                     .as_ref()
                     .and_then(|evidence| evidence.jws.as_ref());
-                [access.user_id.digest, access.user_location.digest]
-                    .into_iter()
-                    .chain(jws.map(|jws| jws.digest))
-                    .collect()
+                let persons = [access.user_id.digest, access.user_location.digest];
+                Opens::AllBut(
+                    persons
+                        .into_iter()
+                        .chain(jws.map(|jws| jws.digest))
+                        .collect(),
+                )
             }
-            Content::Read(read) => [read.reader.digest]
-                .into_iter()
-                .chain(read.token.as_ref().map(|token| token.digest))
-                .collect(),
-            _ => Vec::new(),
-        }
+            Some(Content::Read(read)) => {
+                let token = read.token.as_ref().map(|token| token.digest);
+                Opens::AllBut([read.reader.digest].into_iter().chain(token).collect())
+            }
+            _ => Opens::All,
+        })
     }
 }
 
@@ -89,7 +108,7 @@ pub fn is_public(entry_type: EntryType) -> bool {
 
 /// The opening of an entry that is open to everybody.
 pub fn public_opening(entry_type: EntryType) -> Option<Opening> {
-    is_public(entry_type).then_some(Opening { persons: true })
+    is_public(entry_type).then_some(Opening::ALL)
 }
 
 /// How far `reader` may see an entry of `signers`; `None` = not at all, as if it were not there. `body` is absent once erased: then only the signers tell who took part.
@@ -102,12 +121,11 @@ pub fn opening(
     if let Some(opening) = public_opening(entry_type) {
         return Some(opening);
     }
+    let took_part = || took_part(reader.institution(), entry_type, body, signers);
     match reader.role() {
-        Role::Authority => Some(Opening { persons: true }),
-        Role::Dpo => took_part(reader.institution(), entry_type, body, signers)
-            .then_some(Opening { persons: true }),
-        Role::Institution => took_part(reader.institution(), entry_type, body, signers)
-            .then_some(Opening { persons: false }),
+        Role::Authority => Some(Opening::ALL),
+        Role::Dpo => took_part().then_some(Opening::ALL),
+        Role::Institution => took_part().then(|| Opening::without_persons(body)),
         Role::Operator => None,
     }
 }
@@ -135,6 +153,17 @@ pub fn demand_reader_of_operator(
         Role::Authority => Ok(()),
         Role::Dpo if reader.institution() == institution => Ok(()),
         Role::Dpo | Role::Institution | Role::Operator => Err(Fault::Forbidden),
+    }
+}
+
+/// Demands the right to answer a citizen: what others did with the citizen's data is released to whoever holds it.
+///
+/// # Errors
+/// `forbidden` for all but privacy officers and the authority.
+pub fn demand_citizens_desk(reader: &Reader) -> Result<(), Fault> {
+    match reader.role() {
+        Role::Dpo | Role::Authority => Ok(()),
+        Role::Institution | Role::Operator => Err(Fault::Forbidden),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod auth;
 pub mod body;
 pub mod config;
 pub mod cursor;
+pub mod due;
 pub mod extract;
 pub mod form;
 pub mod limits;

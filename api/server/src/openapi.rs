@@ -126,7 +126,7 @@ fn name_values(parameter: &mut Value) {
 fn failures(operation_id: &str) -> &'static [u16] {
     match operation_id {
         "submitEntries" => &[400, 408, 409, 413, 415, 422, 429, 500, 503, 504],
-        "searchAccesses" | "searchConsents" | "showComposition" => {
+        "searchAccesses" | "searchConsents" | "showComposition" | "findUsage" => {
             &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503]
         }
         "showEntry" => &[400, 401, 403, 404, 429, 500, 503],
@@ -134,8 +134,10 @@ fn failures(operation_id: &str) -> &'static [u16] {
         "showCluster" | "showRoot" => &[400, 401, 403, 404, 429, 500, 503],
         "listInstitutions" | "showInstitution" | "showKey" | "listNodes" | "showPolicy"
         | "showRules" | "proveInclusion" | "proveConsistency" => &[400, 404, 429, 500, 503],
-        "showCheckpoint" | "showTile" => &[404, 429, 500, 503],
-        "showStatus" | "showLiveness" | "showDescription" => &[429, 500, 503],
+        "showCheckpoint" | "showTile" | "showUsagePeriod" => &[404, 429, 500, 503],
+        "showStatus" | "showLiveness" | "showDescription" | "showUsageHeartbeat" => {
+            &[429, 500, 503]
+        }
         _ => &[400, 404, 429, 500, 503],
     }
 }

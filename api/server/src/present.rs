@@ -4,14 +4,14 @@
 use cluster::View;
 use ledger::{
     base64,
-    body::{Body, Content, EntryType, access::Visibility},
+    body::{Body, Content, EntryType, Reference},
     disclosure,
     entry::StoredEntry,
     finding::Findings,
     hash::Hash,
     id::{InstitutionId, KeyId},
     number::{EntryIndex, TreeSize},
-    state::registry,
+    state::{registry, sealed},
     time,
 };
 use serde_json::Value;
@@ -29,12 +29,129 @@ use crate::{
     search::persons,
 };
 
-/// An entry that a reader may see, not yet shown. Made by [`Seen::look`] and [`Seen::look_public`] alone, which ask the rules of reading.
+/// An entry as it stands in the store, to choose and judge by, never to answer with.
+pub struct StoredAt {
+    /// Its place.
+    pub index: EntryIndex,
+    /// As stored.
+    pub stored: StoredEntry,
+    body: Option<Body>,
+}
+
+impl StoredAt {
+    /// The entry at an index, if it is there.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn read(view: &View, index: EntryIndex) -> Result<Option<StoredAt>, Fault> {
+        let Some(stored) = view.entry(index)? else {
+            return Ok(None);
+        };
+        let body = stored.parse_body().map_err(|refused| {
+            Fault::internal(format_args!("entry {index} in the store: {refused}"))
+        })?;
+        Ok(Some(StoredAt {
+            index,
+            stored,
+            body,
+        }))
+    }
+
+    /// What a row of a person's list tells of: the entry there, or, if it is a release, the entry that it releases.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn read_released(view: &View, index: EntryIndex) -> Result<Option<StoredAt>, Fault> {
+        let entry = StoredAt::read(view, index)?;
+        match entry.as_ref().and_then(StoredAt::releases) {
+            Some(released) => StoredAt::read(view, released.index),
+            None => Ok(entry),
+        }
+    }
+
+    /// The entry that this one releases.
+    pub fn releases(&self) -> Option<Reference> {
+        match self.body.as_ref() {
+            Some(Body {
+                common,
+                content: Content::Release(_),
+            }) => common.refers_to,
+            _ => None,
+        }
+    }
+
+    /// Its place and leaf.
+    pub fn at(&self) -> Reference {
+        Reference {
+            index: self.index,
+            leaf: self.stored.leaf_hash(),
+        }
+    }
+
+    /// The parsed body; absent once erased.
+    pub fn body(&self) -> Option<&Body> {
+        self.body.as_ref()
+    }
+
+    /// When the ledger accepted it, in milliseconds since the epoch.
+    pub fn accepted_at_ms(&self) -> u64 {
+        self.stored.meta.accepted_at_ms
+    }
+
+    /// Institutions whose keys signed; of an erased entry the first alone is known.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn signers(&self, view: &View) -> Result<Vec<InstitutionId>, Fault> {
+        let keys: Vec<KeyId> = match &self.stored.body {
+            Some(body) => body.sigs.rows().iter().map(|row| row.key_id).collect(),
+            None => vec![self.stored.meta.first_key],
+        };
+        let mut signers = Vec::with_capacity(keys.len());
+        for key in keys {
+            signers.extend(registry::key(view, &key)?.map(|record| record.institution));
+        }
+        Ok(signers)
+    }
+
+    /// The entry, if the reader may see it.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn look(self, view: &View, reader: &Reader) -> Result<Option<Seen>, Fault> {
+        let signers = self.signers(view)?;
+        let entry_type = self.stored.meta.entry_type;
+        let opening = access::opening(reader, entry_type, self.body.as_ref(), &signers);
+        let Some(opening) = opening else {
+            return Ok(None);
+        };
+        let sealed = match entry_type {
+            EntryType::Access | EntryType::Note => sealed::entry(view, self.index)?,
+            _ => None,
+        };
+        let sealed = sealed.map(|sealed| sealed.persons).unwrap_or_default();
+        Ok(Some(self.seen(opening, sealed)))
+    }
+
+    fn seen(self, opening: Opening, sealed: Vec<Hash>) -> Seen {
+        Seen {
+            index: self.index,
+            stored: self.stored,
+            body: self.body,
+            opening,
+            sealed,
+        }
+    }
+}
+
+/// An entry that a reader may see, not yet shown. Made by [`StoredAt::look`] and [`Seen::look_public`] alone, which ask the rules of reading.
 pub struct Seen {
     index: EntryIndex,
     stored: StoredEntry,
     body: Option<Body>,
     opening: Opening,
+    /// Persons named in it who may not be told of it yet.
+    sealed: Vec<Hash>,
 }
 
 impl Seen {
@@ -43,17 +160,10 @@ impl Seen {
     /// # Errors
     /// The store's own.
     pub fn look(view: &View, reader: &Reader, index: EntryIndex) -> Result<Option<Seen>, Fault> {
-        let Some((stored, body)) = read(view, index)? else {
-            return Ok(None);
-        };
-        let signers = signers(view, &stored)?;
-        let opening = access::opening(reader, stored.meta.entry_type, body.as_ref(), &signers);
-        Ok(opening.map(|opening| Seen {
-            index,
-            stored,
-            body,
-            opening,
-        }))
+        match StoredAt::read(view, index)? {
+            Some(entry) => entry.look(view, reader),
+            None => Ok(None),
+        }
     }
 
     /// The entry at an index, if it is there and open to everybody.
@@ -61,17 +171,11 @@ impl Seen {
     /// # Errors
     /// The store's own.
     pub fn look_public(view: &View, index: EntryIndex) -> Result<Option<Seen>, Fault> {
-        let Some((stored, body)) = read(view, index)? else {
+        let Some(entry) = StoredAt::read(view, index)? else {
             return Ok(None);
         };
-        Ok(
-            access::public_opening(stored.meta.entry_type).map(|opening| Seen {
-                index,
-                stored,
-                body,
-                opening,
-            }),
-        )
+        let opening = access::public_opening(entry.stored.meta.entry_type);
+        Ok(opening.map(|opening| entry.seen(opening, Vec::new())))
     }
 
     /// Its place.
@@ -99,13 +203,11 @@ impl Seen {
         self.body.as_ref()
     }
 
-    /// The persons whose lists will show that this entry was read. A sealed access names nobody: until it is released nothing under a person's
-    /// ref tells of it, the reading of it neither.
+    /// The persons whose lists will show that this entry was read. Who may not be told of the entry yet is not told of the reading either.
     pub fn persons_to_name(&self) -> Vec<Hash> {
-        match self.body.as_ref() {
-            Some(body) if !is_sealed(body) => persons(body),
-            _ => Vec::new(),
-        }
+        let mut named = self.body.as_ref().map(persons).unwrap_or_default();
+        named.retain(|person| self.sealed.binary_search(person).is_err());
+        named
     }
 
     /// Bytes of payload and disclosures as stored.
@@ -170,18 +272,15 @@ impl Seen {
 
     fn build(&self, view: &View) -> Result<Entry, Fault> {
         let age_ms = now_ms().saturating_sub(self.accepted_at_ms());
-        let closed = match &self.body {
-            Some(body) => {
-                let mut closed = self.opening.closed(body);
-                closed.extend(access::live_token(body, age_ms));
-                closed
-            }
-            None => Vec::new(),
-        };
+        let live_token = self
+            .body
+            .as_ref()
+            .and_then(|body| access::live_token(body, age_ms));
         let mut opened = self.stored.clone();
-        opened
-            .disclosures
-            .retain(|text| !closed.contains(&disclosure::digest(text)));
+        opened.disclosures.retain(|text| {
+            let digest = disclosure::digest(text);
+            self.opening.shows(&digest) && live_token != Some(digest)
+        });
         let withheld = self.stored.disclosures.len() - opened.disclosures.len();
         let submission: Option<Submission> = match opened.submitted() {
             Some(submitted) => {
@@ -210,13 +309,6 @@ impl Seen {
     }
 }
 
-fn is_sealed(body: &Body) -> bool {
-    match &body.content {
-        Content::Access(access) => access.visibility != Visibility::Visible,
-        _ => false,
-    }
-}
-
 /// A hash as it stands in answers.
 pub fn hash_text(hash: &Hash) -> String {
     base64::url_encode(hash.as_bytes())
@@ -233,29 +325,6 @@ pub fn finding_names(findings: Findings) -> Vec<String> {
         .iter()
         .map(|finding| finding.name().to_owned())
         .collect()
-}
-
-fn read(view: &View, index: EntryIndex) -> Result<Option<(StoredEntry, Option<Body>)>, Fault> {
-    let Some(stored) = view.entry(index)? else {
-        return Ok(None);
-    };
-    let body = stored.parse_body().map_err(|refused| {
-        Fault::internal(format_args!("entry {index} in the store: {refused}"))
-    })?;
-    Ok(Some((stored, body)))
-}
-
-/// Institutions whose keys signed; of an erased entry the first alone is known.
-fn signers(view: &View, stored: &StoredEntry) -> Result<Vec<InstitutionId>, Fault> {
-    let keys: Vec<KeyId> = match &stored.body {
-        Some(body) => body.sigs.rows().iter().map(|row| row.key_id).collect(),
-        None => vec![stored.meta.first_key],
-    };
-    let mut signers = Vec::with_capacity(keys.len());
-    for key in keys {
-        signers.extend(registry::key(view, &key)?.map(|record| record.institution));
-    }
-    Ok(signers)
 }
 
 /// The payload as JSON with the opened disclosures in place of their digests.

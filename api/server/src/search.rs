@@ -2,7 +2,8 @@
 //! Who saw whose data: reads a query, walks the rows of the index from the newest on, and picks what the reader may see.
 //!
 //! A household is asserted, not indexed: its answer is its spells of membership, as the household entries that the reader may see say, and
-//! each member's list cut to the spells by the time when an access occurred.
+//! each member's list cut to the spells by the time when an access occurred. A person is asked for by any ref that `link` entries join. A
+//! sealed access stands in no person's list; once released it is found where its release stands.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ use ledger::{
     household::{Composition, Spell, membership},
     id::InstitutionId,
     number::EntryIndex,
+    state::registry,
     time::AHEAD_MS_MAX,
 };
 use wire::{PAGE_ITEMS_MAX, search::AccessSearch};
@@ -25,7 +27,7 @@ use crate::{
     auth::Reader,
     cursor,
     form::{Form, bad},
-    present::Seen,
+    present::{Seen, StoredAt},
     problem::{Fault, RequestFault},
     release::READ_SUBJECTS_MAX,
 };
@@ -170,32 +172,19 @@ impl Query {
             Target::Household(household) => Some(spells_of(view, reader, household)?),
             _ => None,
         };
-        let lists = match (&self.target, &spells) {
-            (Target::Household(_), spells) => {
-                let mut members: Vec<Hash> =
-                    spells.iter().flatten().map(|spell| spell.person).collect();
-                members.dedup();
-                members
-                    .into_iter()
-                    .map(|person| Row {
-                        kind: RowKind::Subject,
-                        of: person,
-                    })
-                    .collect()
-            }
-            (Target::Subject(person), _) => vec![Row {
-                kind: RowKind::Subject,
-                of: *person,
-            }],
-            (Target::Institution(institution), _) => vec![Row::institution(institution)],
-            (Target::Operator(institution, operator), _) => {
-                vec![Row::operator(institution, operator)]
-            }
+        let cuts = match &spells {
+            Some(spells) => Some(with_linked(view, spells)?),
+            None => None,
         };
         let mut named: BTreeSet<Hash> = match &self.target {
-            Target::Subject(person) => BTreeSet::from([*person]),
-            Target::Household(_) => spells.iter().flatten().map(|spell| spell.person).collect(),
+            Target::Subject(person) => refs_of(view, person)?.into_iter().collect(),
+            Target::Household(_) => cuts.iter().flatten().map(|spell| spell.person).collect(),
             Target::Institution(_) | Target::Operator(..) => BTreeSet::new(),
+        };
+        let lists = match &self.target {
+            Target::Household(_) | Target::Subject(_) => named.iter().map(list_of).collect(),
+            Target::Institution(institution) => vec![Row::institution(institution)],
+            Target::Operator(institution, operator) => vec![Row::operator(institution, operator)],
         };
         let named_max = named.len().max(READ_SUBJECTS_MAX);
         let mut selection = Selection {
@@ -205,6 +194,9 @@ impl Query {
             subjects: Vec::new(),
             rows: 0,
         };
+        // In a person's list a release stands for the access that it releases, unless releases themselves are asked for.
+        let through = matches!(self.target, Target::Household(_) | Target::Subject(_))
+            && !self.types.contains(&EntryType::Release);
         let mut rows = Rows::new(view, lists, before);
         let wanted = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let mut bytes = 0;
@@ -218,13 +210,21 @@ impl Query {
             if selection.rows == ROWS_PER_PAGE_MAX {
                 end = Some(index.0 - index.0 % GRID);
             }
-            let Some(seen) = Seen::look(view, reader, index)? else {
+            let Some(entry) = StoredAt::read(view, index)? else {
                 continue;
             };
-            if self.too_old(&seen) {
+            if self.too_old(entry.accepted_at_ms()) {
                 break;
             }
-            if !self.wants(&seen, selection.spells.as_deref()) {
+            let seen = match entry.releases().filter(|_| through) {
+                Some(released) => Seen::look(view, reader, released.index)?,
+                None => entry.look(view, reader)?,
+            };
+            let Some(seen) = seen else {
+                continue;
+            };
+            let again = |other: &Seen| other.index() == seen.index();
+            if !self.wants(&seen, cuts.as_deref()) || selection.seen.iter().any(again) {
                 continue;
             }
             bytes += seen.bytes();
@@ -246,10 +246,11 @@ impl Query {
         Ok(selection)
     }
 
-    /// Times of acceptance fall with the index, and nothing is accepted that is dated more than five minutes ahead of it: from here on all is older.
-    fn too_old(&self, seen: &Seen) -> bool {
+    /// Times of acceptance fall with the index, and nothing is accepted that is dated more than five minutes ahead of it: from here on all is
+    /// older. What is released here was accepted before.
+    fn too_old(&self, accepted_at_ms: u64) -> bool {
         self.from_ms
-            .is_some_and(|from| seen.accepted_at_ms().saturating_add(AHEAD_MS_MAX) < from)
+            .is_some_and(|from| accepted_at_ms.saturating_add(AHEAD_MS_MAX) < from)
     }
 
     fn wants(&self, seen: &Seen, spells: Option<&[Spell]>) -> bool {
@@ -341,6 +342,34 @@ fn spells_of(view: &View, reader: &Reader, household: &Hash) -> Result<Vec<Spell
     Ok(membership(&compositions))
 }
 
+/// All refs of a person: the one asked for, and those that `link` entries join to it.
+///
+/// # Errors
+/// The store's own.
+pub fn refs_of(view: &View, person: &Hash) -> Result<Vec<Hash>, Fault> {
+    let mut refs = registry::linked(view, person)?;
+    refs.push(*person);
+    Ok(refs)
+}
+
+/// Spells of membership under every ref of each member.
+fn with_linked(view: &View, spells: &[Spell]) -> Result<Vec<Spell>, Fault> {
+    let mut cuts = Vec::with_capacity(spells.len());
+    for spell in spells {
+        let refs = refs_of(view, &spell.person)?;
+        cuts.extend(refs.into_iter().map(|person| Spell { person, ..*spell }));
+    }
+    Ok(cuts)
+}
+
+/// The list of a person under one ref.
+pub fn list_of(person: &Hash) -> Row {
+    Row {
+        kind: RowKind::Subject,
+        of: *person,
+    }
+}
+
 /// What a household entry says, for `ledger`'s fold.
 pub fn composition(index: EntryIndex, body: &Body) -> Option<Composition> {
     match &body.content {
@@ -390,6 +419,10 @@ pub fn persons(body: &Body) -> Vec<Hash> {
             .subjects
             .iter()
             .filter_map(|subject| subject.value)
+            .collect(),
+        Content::Link(link) => [&link.old, &link.new]
+            .into_iter()
+            .filter_map(|of| of.value)
             .collect(),
         _ => Vec::new(),
     }

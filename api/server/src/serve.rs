@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use cluster::{ErrorKind, Node, NodeKeys, PeerTls, Tuning};
+use cluster::{Clock, ErrorKind, Node, NodeKeys, PeerTls, Tuning};
 use ledger::{
     admission::LedgerInfo,
     body::{Body, Content},
@@ -20,7 +20,7 @@ use ledger::{
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{app::App, config::ServeConfig, listener, routes, tls};
+use crate::{app::App, config::ServeConfig, due, listener, routes, tls};
 
 /// Why a node did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +147,8 @@ pub async fn serve(
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, tls = acceptor.is_some(), node = config.node, "listening");
     }
+    let clock = Clock::system();
+    let releasing = tokio::spawn(due::run(node.clone(), clock, stopped.clone()));
     let serving = tokio::spawn(listener::run(listener, router, acceptor, timers, stopped));
     let fatal = tokio::select! {
         () = shutdown => None,
@@ -157,6 +159,7 @@ pub async fn serve(
     if let Err(error) = serving.await {
         tracing::error!(%error, "the listener ended badly");
     }
+    releasing.abort();
     node.shutdown().await;
     match fatal {
         None => Ok(()),

@@ -15,6 +15,7 @@ pub mod proof;
 pub mod registry;
 pub mod search;
 pub mod token;
+pub mod usage;
 
 pub use problem::{Problem, ProblemError};
 

@@ -29,7 +29,7 @@ use crate::{
     present::Seen,
     problem::Fault,
     release::{Recorded, Release},
-    search::{PAGE_ITEMS_DEFAULT, rows::Rows},
+    search::{PAGE_ITEMS_DEFAULT, refs_of, rows::Rows},
 };
 
 /// Most rows of a list that are looked at for consents. A list that is longer is refused: a status folded from a part of it might be wrong.
@@ -107,7 +107,7 @@ pub async fn search(
         question: Hash::of(&[question.as_bytes(), &before.to_be_bytes()]),
         count: u64::try_from(page.len()).unwrap_or(u64::MAX),
         tree_size: view.size(),
-        subjects: vec![subject],
+        subjects: refs_of(&view, &subject)?,
     };
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     Ok(Json(ConsentPage {
@@ -189,19 +189,26 @@ fn records(
     record: Option<&str>,
     at_ms: u64,
 ) -> Result<(Vec<Record>, usize), Fault> {
-    let list = match record {
-        Some(record) => Row::consent(subject, record),
-        None => Row {
-            kind: RowKind::Subject,
-            of: *subject,
-        },
-    };
-    let mut rows = Rows::new(view, vec![list], view.size().0);
+    // One record of one person, whatever ref an event came under.
+    let lists = refs_of(view, subject)?
+        .into_iter()
+        .map(|of| match record {
+            Some(record) => Row::consent(&of, record),
+            None => Row {
+                kind: RowKind::Subject,
+                of,
+            },
+        })
+        .collect();
+    let mut rows = Rows::new(view, lists, view.size().0);
     let mut indexes = Vec::new();
-    for _ in 0..ROWS_MAX {
-        let Some(index) = rows.take_newest()? else {
-            break;
-        };
+    while let Some(index) = rows.take_newest()? {
+        if indexes.len() == ROWS_MAX {
+            return Err(bad(
+                "record",
+                "one record: this person has too many entries for all",
+            ));
+        }
         indexes.push(index);
     }
     let looked_at = indexes.len();

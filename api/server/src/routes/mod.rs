@@ -19,6 +19,7 @@ pub mod proofs;
 pub mod registry;
 pub mod submit;
 pub mod tiles;
+pub mod usage;
 
 /// The routes and their description, without what wraps them.
 pub fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
@@ -29,6 +30,9 @@ pub fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(proofs::inclusion))
         .routes(routes!(proofs::consistency))
         .routes(routes!(accesses::search))
+        .routes(routes!(usage::find))
+        .routes(routes!(usage::period))
+        .routes(routes!(usage::heartbeat))
         .routes(routes!(consents::search))
         .routes(routes!(households::composition))
         .routes(routes!(registry::institutions))

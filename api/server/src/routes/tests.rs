@@ -10,3 +10,5 @@
 mod doors;
 mod reading;
 mod refusals;
+mod sealed;
+mod usage;

@@ -13,9 +13,11 @@ use cluster::{Node, NodeKeys, PeerTls, Tuning};
 use http_body_util::BodyExt;
 use ledger::{
     body::{
+        Disclosed, Reference,
         access::{AccessSubject, Action, EService, Side, SubjectRole, Visibility},
         consent::ConsentEvent,
         household::{HouseholdKind, Member},
+        system::Link,
     },
     checkpoint::Checkpoint,
     note::{KeyName, SignatureType, VerifierKey},
@@ -73,6 +75,10 @@ impl Running {
     }
 
     pub(crate) async fn start_with(limits: Limits) -> Running {
+        Running::start_tuned(limits, Tuning::default()).await
+    }
+
+    pub(crate) async fn start_tuned(limits: Limits, tuning: Tuning) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let certificates = folder.path().join("certificates");
         cluster::certs::write(&certificates, LEDGER, &[NodeNumber(1)]).unwrap();
@@ -96,7 +102,7 @@ impl Running {
                 log: vec![signing_key(TOWN, KeyUse::Log)],
             },
             genesis: genesis(&peer),
-            tuning: Tuning::default(),
+            tuning,
         })
         .await
         .unwrap();
@@ -218,8 +224,21 @@ pub(crate) fn checkpoint(note: &str) -> Checkpoint {
     Checkpoint::parse(&format!("{text}\n")).unwrap()
 }
 
-fn sign(id: &str, occurred_at_ms: u64, plain: Plain) -> SubmittedEntry {
-    let head = Head::new(LEDGER, &institution(id), occurred_at_ms);
+pub(crate) fn sign(id: &str, occurred_at_ms: u64, plain: Plain) -> SubmittedEntry {
+    sign_about(id, occurred_at_ms, None, plain)
+}
+
+/// Signs an entry about another.
+pub(crate) fn sign_about(
+    id: &str,
+    occurred_at_ms: u64,
+    about: Option<Reference>,
+    plain: Plain,
+) -> SubmittedEntry {
+    let head = Head {
+        refers_to: about,
+        ..Head::new(LEDGER, &institution(id), occurred_at_ms)
+    };
     let draft = Draft::new(head, plain, now_ms()).unwrap();
     draft.sign(&[&signing_key(id, KeyUse::Entry)]).unwrap()
 }
@@ -230,7 +249,12 @@ pub(crate) fn access(persons: &[Hash], occurred_at_ms: u64) -> SubmittedEntry {
 }
 
 pub(crate) fn plain_access(persons: &[Hash]) -> Plain {
-    Plain::Access(Box::new(PlainAccess {
+    Plain::Access(Box::new(access_of(persons)))
+}
+
+/// The same in plain values.
+pub(crate) fn access_of(persons: &[Hash]) -> PlainAccess {
+    PlainAccess {
         side: Side::Consumer,
         exchange: client::build::random().unwrap(),
         consumer: institution(TOWN),
@@ -272,7 +296,25 @@ pub(crate) fn plain_access(persons: &[Hash]) -> Plain {
         emergency: None,
         visibility: Visibility::Visible,
         evidence: None,
-    }))
+    }
+}
+
+/// The town's registry joins two refs of one person.
+pub(crate) fn link(old: Hash, new: Hash) -> SubmittedEntry {
+    let (old, old_told) = Disclosed::seal(&[1; 16], old);
+    let (new, new_told) = Disclosed::seal(&[2; 16], new);
+    let mut common = common(TOWN, now_ms());
+    common.id = EntryId::from_parts(now_ms(), &client::build::random().unwrap());
+    let body = ledger::body::Body {
+        common,
+        content: Content::Link(Link {
+            old,
+            new,
+            proof: "proof".to_owned(),
+        }),
+    };
+    let keys = [&signing_key(TOWN, KeyUse::Entry)];
+    SubmittedEntry::sign(body.to_json().as_bytes(), &keys, vec![old_told, new_told]).unwrap()
 }
 
 pub(crate) fn consent(
