@@ -403,6 +403,7 @@ impl SequencedEntry {
                 sigs: entry.sigs,
             }),
             disclosures: entry.disclosures,
+            erased: Vec::new(),
         }
     }
 }
@@ -420,6 +421,8 @@ pub struct StoredEntry {
     pub body: Option<StoredBody>,
     /// Disclosures that are still there.
     pub disclosures: Vec<String>,
+    /// The erasures that were carried out on it, in that order: of its whole body, or of one person's disclosure.
+    pub erased: Vec<EntryIndex>,
 }
 
 /// What erasure deletes.

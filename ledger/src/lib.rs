@@ -17,6 +17,7 @@ pub mod bytes;
 pub mod consent;
 pub mod disclosure;
 pub mod entry;
+pub mod erasure;
 pub mod finding;
 pub mod fold;
 pub mod governance;

@@ -19,6 +19,7 @@ use crate::{
     },
     consent,
     entry::{SequencedEntry, Stop},
+    erasure,
     hash::Hash,
     id::InstitutionId,
     number::TreeSize,
@@ -69,6 +70,8 @@ pub(super) fn write<S: State>(
         Content::Release(release) => seal::write_release(draft, release, common),
         Content::Consent(consent) => write_consent(draft, consent, entry, at),
         Content::Link(link) => write_link(draft, link),
+        Content::Erasure(order) => erasure::record(draft, order, entry, at.index),
+        Content::Erased(erased) => erasure::record_done(draft, erased, entry, at.index),
         Content::StateRoot(root) => {
             let last = LastStateRoot {
                 index: at.index,
@@ -190,6 +193,15 @@ pub(super) fn rows(entry: &SequencedEntry, judged: &Judged) -> Vec<Row> {
             rows.extend(subjects(&disclosure.subjects));
         }
         Content::Release(release) => rows.extend(subjects(&release.subjects)),
+        Content::Erasure(erasure) => {
+            rows.extend(
+                erasure
+                    .subject
+                    .iter()
+                    .filter_map(|one| one.value)
+                    .map(subject),
+            );
+        }
         Content::Link(link) => rows.extend(
             [&link.old, &link.new]
                 .into_iter()
@@ -225,7 +237,6 @@ pub(super) fn rows(entry: &SequencedEntry, judged: &Judged) -> Vec<Row> {
         Content::Key(Key::Revoked { .. })
         | Content::Policy(_)
         | Content::Rules(_)
-        | Content::Erasure(_)
         | Content::Erased(_)
         | Content::StateRoot(_) => {}
     }

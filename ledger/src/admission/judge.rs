@@ -13,9 +13,11 @@ use crate::{
         access::{Access, Side, SubjectRole},
         governance::Key,
         household::HouseholdKind,
+        system::Erasure,
     },
     bytes::state::{self, StateKey},
     entry::{Stop, VerifiedEntry},
+    erasure,
     finding::Findings,
     governance,
     hash::Hash,
@@ -265,7 +267,8 @@ fn judge_right<S: State>(
         Content::Release(_) if seal::by_node(signers) => {
             judge_node(state, &body.content, signers, index)?;
         }
-        Content::Erasure(_) | Content::Release(_) => {}
+        Content::Erasure(erasure) => judge_order(erasure, index)?,
+        Content::Release(_) => {}
         Content::Link(link) => {
             let holds = registry::has_role(
                 state,
@@ -294,6 +297,7 @@ fn judge_right<S: State>(
                 return mismatch();
             }
             judge_node(state, &body.content, signers, index)?;
+            judge_ordered(state, &body.content)?;
         }
         _ if !vouched => return mismatch(),
         _ => {}
@@ -317,6 +321,34 @@ fn judge_right<S: State>(
         }
         _ => Ok(()),
     }
+}
+
+/// An order names what stands before it: nobody can tell whose it is before it is there.
+fn judge_order<E>(erasure: &Erasure, index: EntryIndex) -> Result<(), Stop<E>> {
+    let (last, member) = match erasure.before {
+        Some(before) => (before.checked_sub(1), "before"),
+        None => (erasure.entries.last().copied(), "entries"),
+    };
+    if last.is_some_and(|last| last >= index.0) {
+        return refuse(
+            Refusal::RefersTo,
+            &["envelope", "payload", "erasure", member],
+        );
+    }
+    Ok(())
+}
+
+/// A node erases by order alone.
+fn judge_ordered<S: State>(state: &Draft<'_, S>, content: &Content) -> Result<(), Stop<S::Error>> {
+    if let Content::Erased(erased) = content
+        && erasure::order(state, EntryIndex(erased.erasure))?.is_none()
+    {
+        return refuse(
+            Refusal::RefersTo,
+            &["envelope", "payload", "erased", "erasure"],
+        );
+    }
+    Ok(())
 }
 
 /// Bounds that hold whatever the state is.

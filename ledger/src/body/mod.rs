@@ -337,7 +337,7 @@ impl Content {
             EntryType::Note => Content::Note(system::Note::parse(value, slots)?),
             EntryType::Read => Content::Read(system::Read::parse(value, slots)?),
             EntryType::Disclosure => Content::Disclosure(system::Disclosure::parse(value, slots)?),
-            EntryType::Erasure => Content::Erasure(system::Erasure::parse(value)?),
+            EntryType::Erasure => Content::Erasure(system::Erasure::parse(value, slots)?),
             EntryType::Erased => Content::Erased(system::Erased::parse(value)?),
             EntryType::Release => Content::Release(system::Release::parse(value, slots)?),
             EntryType::Link => Content::Link(system::Link::parse(value, slots)?),

@@ -4,11 +4,12 @@
 use alloc::{string::String, vec::Vec};
 
 use super::{
-    Disclosed,
+    Disclosed, EntryType,
     disclosed::{DisclosedValue, Slots, one, some},
     members::{Members, Writer, count, digest, institution, list, number, text, words},
 };
 use crate::{
+    erasure::{ENTRIES_MAX, is_cut},
     hash::Hash,
     id::{InstitutionId, NodeNumber},
     json::Value,
@@ -83,22 +84,43 @@ pub struct Disclosure {
     pub ground: String,
 }
 
-/// `erasure`, type 15: the controller orders it. JSON: `{entries[]? (indexes), before? (index), ground}`, at least one of the two.
+/// `erasure`, type 15: the controller orders it, or the authority. JSON: `{entries[] (1 to 256 indexes, ascending), subject? d {ref}, ground}`
+/// or `{before (index), types[]?, ground}`. [`crate::erasure`] says what it does, and whose entries it touches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Erasure {
+    /// The entries, ascending; none if this is a cut.
     pub entries: Vec<u64>,
+    /// The one person whose disclosure alone is to go from those entries.
+    pub subject: Option<Disclosed<Hash>>,
+    /// A cut: everything before this index that is old enough.
     pub before: Option<u64>,
-    pub ground: String,
+    /// The types that a cut takes; all that a cut can take, if none is named.
+    pub types: Vec<EntryType>,
+    /// Why. A closed list: an order is kept for ever, so it has no room for a text that names somebody.
+    pub ground: Ground,
 }
 
-/// `erased`, type 16: done by this node, how far. JSON: `{node, erasure (index), through (index)}`.
+words! {
+    /// Grounds of an erasure: the letters of Art. 17(1) GDPR, and the end of retention, Art. 5(1)(e).
+    Ground {
+        RetentionEnded "retention-ended", NotNecessary "not-necessary", ConsentWithdrawn "consent-withdrawn", Objection "objection",
+        Unlawful "unlawful", LegalObligation "legal-obligation", Child "child"
+    }
+}
+
+/// `erased`, type 16: done by this node, how far. JSON: `{node, erasure (index), through (index), done, spared}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Erased {
+    /// The node that speaks, of its own disks alone.
     pub node: NodeNumber,
+    /// The order.
     pub erasure: u64,
+    /// The last index that was looked at.
     pub through: u64,
+    /// Entries of which what was ordered is gone.
+    pub done: u64,
+    /// Entries named that stay as they are: not the signer's, of a type that is not erased, or without such a person.
+    pub spared: u64,
 }
 
 /// `release`, type 17: a deferred entry joins its subjects' lists. JSON: `{subjects d[] {ref}}`, `refersTo` required.
@@ -271,16 +293,21 @@ impl Disclosure {
 }
 
 impl Erasure {
-    pub(super) fn parse(value: &Value<'_>) -> Result<Self, Refused> {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let erasure = Self {
-            entries: m
-                .optional("entries", |value| list(value, count))?
-                .unwrap_or_default(),
+            entries: m.optional("entries", entries)?.unwrap_or_default(),
+            subject: m.optional("subject", |value| one(value, slots))?,
             before: m.optional("before", count)?,
-            ground: m.required("ground", text)?,
+            types: m.optional("types", cut_types)?.unwrap_or_default(),
+            ground: m.required("ground", |value| words(value, Ground::parse))?,
         };
-        if erasure.entries.is_empty() && erasure.before.is_none() {
+        let named = !erasure.entries.is_empty();
+        let fits = match erasure.before {
+            None => named && erasure.types.is_empty(),
+            Some(_) => !named && erasure.subject.is_none(),
+        };
+        if !fits {
             return Err(Refusal::Members.into());
         }
         m.close(erasure)
@@ -289,8 +316,13 @@ impl Erasure {
     pub(super) fn to_value(&self) -> Value<'_> {
         let mut w = Writer::new();
         w.put_some("entries", &self.entries);
+        w.put("subject", &self.subject);
         w.put("before", self.before);
-        w.put("ground", &self.ground);
+        let types = self.types.iter().map(|of| Value::text(of.as_str()));
+        if !self.types.is_empty() {
+            w.put("types", Value::List(types.collect()));
+        }
+        w.put("ground", self.ground.as_str());
         w.into()
     }
 }
@@ -302,6 +334,8 @@ impl Erased {
             node: NodeNumber(m.required("node", number)?),
             erasure: m.required("erasure", count)?,
             through: m.required("through", count)?,
+            done: m.required("done", count)?,
+            spared: m.required("spared", count)?,
         };
         m.close(erased)
     }
@@ -311,8 +345,40 @@ impl Erased {
         w.put("node", self.node.0);
         w.put("erasure", self.erasure);
         w.put("through", self.through);
+        w.put("done", self.done);
+        w.put("spared", self.spared);
         w.into()
     }
+}
+
+/// Indexes that an erasure names: each once, so that the counts of its `erased` entries mean something.
+fn entries(value: &Value<'_>) -> Result<Vec<u64>, Refused> {
+    let entries = list(value, count)?;
+    if entries.len() > ENTRIES_MAX {
+        return Err(Refusal::Size.into());
+    }
+    let ascending = entries.is_sorted_by(|one, next| one < next);
+    if entries.is_empty() || !ascending {
+        return Err(Refusal::Members.into());
+    }
+    Ok(entries)
+}
+
+/// Types that a cut may take, in the order of their numbers.
+fn cut_types(value: &Value<'_>) -> Result<Vec<EntryType>, Refused> {
+    let types = list(value, |value| {
+        words(value, EntryType::parse).and_then(|of| {
+            if is_cut(of) {
+                Ok(of)
+            } else {
+                Err(Refusal::Members.into())
+            }
+        })
+    })?;
+    if types.is_empty() || !types.is_sorted_by(|one, next| one < next) {
+        return Err(Refusal::Members.into());
+    }
+    Ok(types)
 }
 
 impl Release {

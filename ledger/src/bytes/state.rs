@@ -65,6 +65,12 @@ pub mod kind {
     pub const SUCCESSOR: u8 = 0x89;
     /// Entries whose exchange is not settled: index → why.
     pub const UNSETTLED: u8 = 0x8A;
+    /// Erasures: index → who ordered what, and why.
+    pub const ERASURE: u8 = 0x8B;
+    /// What a node said of an erasure: index of the order and node → its `erased` entry.
+    pub const ERASED: u8 = 0x8C;
+    /// Erasures that name an entry: index → indexes of the orders.
+    pub const ERASURES_OF: u8 = 0x8D;
 }
 
 /// A typed key: `u8(kind) ‖ name` in the store, hashed in the state map.
@@ -248,6 +254,24 @@ impl StateKey {
     /// 0x89.
     pub fn successor(id: &KeyId) -> StateKey {
         StateKey::of(kind::SUCCESSOR, &[&id.0.0])
+    }
+
+    /// 0x8B.
+    pub fn erasure(index: EntryIndex) -> StateKey {
+        StateKey::of(kind::ERASURE, &[&index.0.to_be_bytes()])
+    }
+
+    /// 0x8C.
+    pub fn erased(order: EntryIndex, node: NodeNumber) -> StateKey {
+        StateKey::of(
+            kind::ERASED,
+            &[&order.0.to_be_bytes(), &node.0.to_be_bytes()],
+        )
+    }
+
+    /// 0x8D.
+    pub fn erasures_of(index: EntryIndex) -> StateKey {
+        StateKey::of(kind::ERASURES_OF, &[&index.0.to_be_bytes()])
     }
 
     fn of(kind: u8, parts: &[&[u8]]) -> StateKey {

@@ -4,8 +4,10 @@
 //!
 //! ```text
 //! submitted = u8(1) ‖ payload ‖ sigs ‖ disclosures
-//! stored    = u8(1) ‖ u8(body there) ‖ meta[47] ‖ meta_salt[32] ‖ body_commit[32] ‖ (body_salt[32] ‖ payload ‖ sigs)? ‖ disclosures
+//! stored    = u8(1) ‖ u8(there) ‖ meta[47] ‖ meta_salt[32] ‖ body_commit[32] ‖ (body_salt[32] ‖ payload ‖ sigs)? ‖ disclosures ‖ erased?
+//! there     = 1 for the body + 2 for erased
 //! payload   = u32(len) ‖ bytes          sigs = u32(len) ‖ bytes          disclosures = u16(n) ‖ n × (u32(len) ‖ ASCII)
+//! erased    = u16(n > 0) ‖ n × u64(index of the erasure that was carried out)
 //! ```
 
 use alloc::{string::String, vec::Vec};
@@ -15,10 +17,15 @@ use super::{BODY_BYTES_MAX, DISCLOSURES_BYTES_MAX, DISCLOSURES_MAX, meta_decode,
 use crate::{
     entry::{StoredBody, StoredEntry, SubmittedEntry},
     hash::Hash,
+    number::EntryIndex,
     signature::Sigs,
 };
 
 const VERSION: u8 = 1;
+/// Of a stored entry: the body is there.
+const BODY: u8 = 1;
+/// Of a stored entry: erasures were carried out on it.
+const ERASED: u8 = 2;
 
 /// Bytes that no encoder of ours wrote: damaged, or of a newer version. Names what was to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +73,9 @@ impl StoredEntry {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.push(VERSION);
-        out.push(u8::from(self.body.is_some()));
+        let body = if self.body.is_some() { BODY } else { 0 };
+        let erased = if self.erased.is_empty() { 0 } else { ERASED };
+        out.push(body | erased);
         out.extend_from_slice(&meta_encode(&self.meta));
         out.extend_from_slice(self.meta_salt.as_bytes());
         out.extend_from_slice(self.body_commit.as_bytes());
@@ -76,6 +85,12 @@ impl StoredEntry {
             put(&body.sigs.encode(), &mut out);
         }
         put_disclosures(&self.disclosures, &mut out);
+        if !self.erased.is_empty() {
+            // At most one order for the body and one for each disclosure.
+            out.extend_from_slice(&(self.erased.len() as u16).to_be_bytes());
+            let orders = self.erased.iter();
+            orders.for_each(|order| out.extend_from_slice(&order.0.to_be_bytes()));
+        }
         out
     }
 
@@ -103,13 +118,12 @@ fn submitted(data: &[u8]) -> Option<SubmittedEntry> {
 
 fn stored(data: &[u8]) -> Option<StoredEntry> {
     let mut rest = Reader::new(data);
-    let body_there = match (rest.u8()?, rest.u8()?) {
-        (VERSION, 0) => false,
-        (VERSION, 1) => true,
+    let there = match (rest.u8()?, rest.u8()?) {
+        (VERSION, there) if there & !(BODY | ERASED) == 0 => there,
         _ => return None,
     };
     let (meta, meta_salt, body_commit) = (meta_decode(rest.array()?)?, rest.hash()?, rest.hash()?);
-    let body = if body_there {
+    let body = if there & BODY != 0 {
         let (body_salt, payload) = (*rest.array()?, rest.field(BODY_BYTES_MAX)?.to_vec());
         Some(StoredBody {
             body_salt,
@@ -119,12 +133,24 @@ fn stored(data: &[u8]) -> Option<StoredEntry> {
     } else {
         None
     };
+    let disclosures = rest.disclosures()?;
+    let mut erased = Vec::new();
+    if there & ERASED != 0 {
+        let orders = rest.u16()?;
+        for _ in 0..orders {
+            erased.push(EntryIndex(rest.u64()?));
+        }
+        if erased.is_empty() {
+            return None;
+        }
+    }
     let entry = StoredEntry {
         meta,
         meta_salt,
         body_commit,
         body,
-        disclosures: rest.disclosures()?,
+        disclosures,
+        erased,
     };
     rest.is_empty().then_some(entry)
 }

@@ -13,6 +13,7 @@ use super::*;
 use crate::{
     entry::{StoredBody, StoredEntry, SubmittedEntry},
     key::SigningKey,
+    number::EntryIndex,
     signature::{Signed, Sigs, sign_batch, sign_single},
 };
 
@@ -86,14 +87,16 @@ fn stored() -> impl Strategy<Value = StoredEntry> {
         hash(),
         prop::option::of(body),
         disclosures(),
+        prop::collection::vec(any::<u64>().prop_map(EntryIndex), 0..3),
     )
         .prop_map(
-            |(meta, meta_salt, body_commit, body, disclosures)| StoredEntry {
+            |(meta, meta_salt, body_commit, body, disclosures, erased)| StoredEntry {
                 meta,
                 meta_salt,
                 body_commit,
                 body,
                 disclosures,
+                erased,
             },
         )
 }

@@ -254,7 +254,7 @@ impl Checked<'_, '_> {
             let ground = erased.ground.as_deref();
             if erased.by <= index
                 || !orders(order, index)
-                || ground.is_some_and(|ground| ground != order.ground)
+                || ground.is_some_and(|ground| ground != order.ground.as_str())
             {
                 let why = format!(
                     "entry {} does not order what is said of entry {index}",

@@ -485,7 +485,8 @@ pub(crate) fn items<S: State, T>(
         .collect()
 }
 
-fn item<S: State, T>(
+/// The item at a place of a registry list.
+pub(crate) fn item<S: State, T>(
     state: &S,
     list: &str,
     place: u64,

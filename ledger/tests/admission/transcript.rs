@@ -14,6 +14,8 @@ use ledger::{
     body::{Content, Reference, StreamPlace},
     bytes::{self, sides::Unsettled},
     consent::status_at,
+    entry::StoredEntry,
+    erasure::{self, Carried},
     finding::Finding,
     hash::Hash,
     household::{Composition, membership},
@@ -32,6 +34,7 @@ fn transcripts() {
         let mut told = Teller {
             town: Town::new(),
             labels: BTreeMap::new(),
+            stored: BTreeMap::new(),
         };
         file.run(|case| told.step(case));
         if file.filename.ends_with("types.txt") {
@@ -44,6 +47,8 @@ struct Teller {
     town: Town,
     /// Names of what rows belong to.
     labels: BTreeMap<Row, String>,
+    /// Entries as a node keeps them, where erasures were carried out.
+    stored: BTreeMap<u64, StoredEntry>,
 }
 
 impl Teller {
@@ -66,6 +71,8 @@ impl Teller {
             }
             "rows" => self.rows(&mut args),
             "unsettled" => self.unsettled(),
+            "carry-out" => self.carry_out(&mut args),
+            "erasure-state" => self.erasure_state(&mut args),
             "consent-status" => self.consent_status(&mut args),
             "members" => self.members(&mut args),
             "registry" => self.registry(),
@@ -154,6 +161,56 @@ impl Teller {
             }
         }
         told
+    }
+
+    /// What an order comes to at an entry: its leaf stays, whatever goes.
+    fn carry_out(&mut self, args: &mut Args<'_>) -> String {
+        let (at, order) = (args.number("entry").unwrap(), args.number("order").unwrap());
+        let accepted = &self.town.entry(at).effects.entry;
+        let order = erasure::order(&self.town.state, EntryIndex(order))
+            .unwrap()
+            .expect("an order");
+        let stored = self
+            .stored
+            .entry(at)
+            .or_insert_with(|| accepted.clone().into_stored());
+        let carried = order.carry_out(EntryIndex(at), stored).unwrap();
+        assert_eq!(stored.leaf_hash(), accepted.leaf_hash());
+        assert_eq!(stored.verify(), Ok(()));
+        assert_eq!(StoredEntry::decode(&stored.encode()).as_ref(), Ok(&*stored));
+        let mut told = match carried {
+            Carried::Now(rows) => {
+                let mut told = "now\n".to_owned();
+                for row in rows {
+                    writeln!(told, "forgets {:?}", row.kind).unwrap();
+                }
+                told
+            }
+            Carried::Before => "before\n".to_owned(),
+            Carried::Spared => "spared\n".to_owned(),
+        };
+        let body = if stored.body.is_some() {
+            "body"
+        } else {
+            "no body"
+        };
+        writeln!(told, "{body}, {} disclosures", stored.disclosures.len()).unwrap();
+        told
+    }
+
+    /// What the state knows of an order.
+    fn erasure_state(&mut self, args: &mut Args<'_>) -> String {
+        let index = EntryIndex(args.number("order").unwrap());
+        let state = &self.town.state;
+        let order = erasure::order(state, index).unwrap().expect("an order");
+        let silent = erasure::waits_for(state, &order).unwrap();
+        let silent: Vec<String> = silent.iter().map(|node| node.0.to_string()).collect();
+        let by = if order.authority { " (authority)" } else { "" };
+        let (institution, ground) = (&order.institution, order.ground.as_str());
+        format!(
+            "{institution}{by}: {ground}, waits for nodes [{}]\n",
+            silent.join(" ")
+        )
     }
 
     fn rows(&mut self, args: &mut Args<'_>) -> String {

@@ -173,6 +173,7 @@ const OPTIONAL: &[(EntryType, &[&str])] = &[
     (EntryType::Key, &["from", "until"]),
     (EntryType::Node, &["logKey"]),
     (EntryType::Note, &["text", "subjects", "opens"]),
+    (EntryType::Erasure, &["subject"]),
     (
         EntryType::Read,
         &["token", "caseRef", "subjects", "exportDigest"],

@@ -366,7 +366,7 @@ impl Book {
                 path,
                 EntryIndex(by),
                 None,
-                Some("retention".to_owned()),
+                Some("not-necessary".to_owned()),
             ))),
             None => {
                 let shown = shown(self.body(index), own);

@@ -9,7 +9,7 @@ use ledger::{
         consent::{Consent, ConsentEvent},
         governance::Delegation,
         household::{Household, HouseholdKind, Member},
-        system::{Erasure, Note, NoteKind, Read, Reader},
+        system::{Erasure, Ground, Note, NoteKind, Read, Reader},
     },
     entry::SubmittedEntry,
     hash::Hash,
@@ -158,8 +158,10 @@ fn end(book: &mut Book) {
     read(book);
     let erasure = Erasure {
         entries: vec![gone],
+        subject: None,
         before: None,
-        ground: "retention".to_owned(),
+        types: Vec::new(),
+        ground: Ground::NotNecessary,
     };
     let by = book.say(
         Content::Erasure(erasure),

@@ -39,6 +39,31 @@ impl Draw {
         (0..self.below(most + 1)).map(|_| draw(self)).collect()
     }
 
+    fn erasure(&mut self) -> Erasure {
+        let ground = self.of(Ground::ALL);
+        if self.below(2) == 0 {
+            return Erasure {
+                entries: Vec::new(),
+                subject: None,
+                before: Some(self.count()),
+                types: self
+                    .maybe(|draw| Vec::from([draw.of(&[EntryType::Access, EntryType::Read])]))
+                    .unwrap_or_default(),
+                ground,
+            };
+        }
+        let mut entries = self.some(Self::count);
+        entries.sort_unstable();
+        entries.dedup();
+        Erasure {
+            entries,
+            subject: self.maybe(Self::person),
+            before: None,
+            types: Vec::new(),
+            ground,
+        }
+    }
+
     fn some<T>(&mut self, draw: impl Fn(&mut Self) -> T) -> Vec<T> {
         (0..1 + self.below(3)).map(|_| draw(self)).collect()
     }
@@ -360,15 +385,13 @@ impl Draw {
                 subjects: self.some(Self::person),
                 ground: self.text(),
             }),
-            EntryType::Erasure => Content::Erasure(Erasure {
-                entries: self.some(Self::count),
-                before: self.maybe(Self::count),
-                ground: self.text(),
-            }),
+            EntryType::Erasure => Content::Erasure(self.erasure()),
             EntryType::Erased => Content::Erased(Erased {
                 node: NodeNumber(self.number()),
                 erasure: self.count(),
                 through: self.count(),
+                done: self.count(),
+                spared: self.count(),
             }),
             EntryType::Release => Content::Release(Release {
                 subjects: self.some(Self::person),

@@ -15,8 +15,8 @@ use ledger::{
         },
         household::{Household, HouseholdKind, Member},
         system::{
-            Disclosure, Erased, Erasure, Link, Note, NoteKind, NoteOpens, Read, Reader, Release,
-            StateRoot,
+            Disclosure, Erased, Erasure, Ground, Link, Note, NoteKind, NoteOpens, Read, Reader,
+            Release, StateRoot,
         },
     },
     bytes,
@@ -162,15 +162,30 @@ impl Teller {
                 subjects: self.people(&args.list("subjects"), &mut told),
                 ground: "Art. 15 GDPR".to_owned(),
             }),
-            "erasure" => Content::Erasure(Erasure {
-                entries: vec![1],
-                before: None,
-                ground: "retention".to_owned(),
-            }),
+            "erasure" => {
+                let before = args.number("before");
+                let entries = args.list("entries");
+                Content::Erasure(Erasure {
+                    entries: match (before, entries.is_empty()) {
+                        (Some(_), _) => vec![],
+                        (None, true) => vec![1],
+                        (None, false) => entries.iter().map(|at| at.parse().unwrap()).collect(),
+                    },
+                    subject: args.text("subject").map(|name| {
+                        let person = self.person(&name);
+                        self.town.seal(person, &mut told)
+                    }),
+                    before,
+                    types: vec![],
+                    ground: Ground::NotNecessary,
+                })
+            }
             "erased" => Content::Erased(Erased {
                 node: NodeNumber(args.number("node").unwrap()),
-                erasure: 1,
+                erasure: args.number("order").unwrap_or(1),
                 through: 1,
+                done: 1,
+                spared: 0,
             }),
             "release" => Content::Release(Release {
                 subjects: self.people(&args.list("subjects"), &mut told),
