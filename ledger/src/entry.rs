@@ -32,7 +32,7 @@ use crate::{
 
 mod verified;
 
-pub use verified::{KeySource, Stop, VerifiedEntry, Verifier, genesis_keys, verify};
+pub use verified::{KeySource, Remembered, Stop, VerifiedEntry, Verifier, genesis_keys, verify};
 
 /// An entry as it was sent: well-formed outside, within its bounds, and believed in nothing else.
 #[derive(Clone, PartialEq, Eq)]

@@ -268,6 +268,28 @@ impl MemoryFold {
         MemoryFold::default()
     }
 
+    /// With these values, by map key ([`StateKey::hash`]).
+    pub fn of_values(values: BTreeMap<Hash, Vec<u8>>) -> MemoryFold {
+        let mut fold = MemoryFold::default();
+        let hashes = values
+            .iter()
+            .map(|(key, value)| (*key, Some(value_hash(value))));
+        // The map is empty yet: nothing is read that could be damaged.
+        if let Ok(update) = state_map::update(&hashes.collect(), &fold.nodes) {
+            let written = update.writes.into_iter();
+            fold.nodes = written
+                .filter_map(|(path, node)| Some((path, node?)))
+                .collect();
+        }
+        fold.values = values;
+        fold
+    }
+
+    /// Every value, by map key.
+    pub fn iter(&self) -> impl Iterator<Item = (&Hash, &Vec<u8>)> {
+        self.values.iter()
+    }
+
     /// Folds the next entry's change.
     pub fn apply(&mut self, change: &Change) {
         self.apply_all([change]);

@@ -34,6 +34,7 @@ pub mod signature;
 pub mod state;
 pub mod time;
 
+pub mod audit;
 pub mod checkpoint;
 pub mod cosignature;
 pub mod export;

@@ -487,6 +487,12 @@ impl Writer {
             .raw(value.as_bytes())
     }
 
+    /// With its length before it.
+    pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
+        self.raw(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes())
+            .raw(value)
+    }
+
     pub(crate) fn texts(&mut self, values: &[String]) -> &mut Self {
         self.raw(
             &u32::try_from(values.len())

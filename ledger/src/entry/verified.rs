@@ -94,6 +94,12 @@ pub fn verify<K: KeySource>(
 pub struct Verifier<'k, K> {
     ledger: &'k str,
     keys: &'k K,
+    remembered: Remembered,
+}
+
+/// What a [`Verifier`] found out and need not again: whoever changes the source of its keys between entries carries it on.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
     known: BTreeMap<KeyId, PublicKey>,
     /// Batch signatures that hold: `H(key id ‖ signature ‖ message)`.
     batches: BTreeSet<Hash>,
@@ -105,12 +111,21 @@ const REMEMBERED_MAX: usize = 4096;
 impl<'k, K: KeySource> Verifier<'k, K> {
     /// For one ledger, with keys from one source.
     pub fn new(ledger: &'k str, keys: &'k K) -> Self {
+        Self::resume(ledger, keys, Remembered::default())
+    }
+
+    /// Goes on with what another remembered of the same ledger.
+    pub fn resume(ledger: &'k str, keys: &'k K, remembered: Remembered) -> Self {
         Self {
             ledger,
             keys,
-            known: BTreeMap::new(),
-            batches: BTreeSet::new(),
+            remembered,
         }
+    }
+
+    /// What it found out.
+    pub fn remember(self) -> Remembered {
+        self.remembered
     }
 
     /// Verifies the next entry.
@@ -143,14 +158,14 @@ impl<'k, K: KeySource> Verifier<'k, K> {
     }
 
     fn key(&mut self, id: &KeyId) -> Result<Option<PublicKey>, K::Error> {
-        if let Some(key) = self.known.get(id) {
+        if let Some(key) = self.remembered.known.get(id) {
             return Ok(Some(*key));
         }
         let key = self.keys.public_key(id)?;
         if let Some(key) = key
-            && self.known.len() < REMEMBERED_MAX
+            && self.remembered.known.len() < REMEMBERED_MAX
         {
-            self.known.insert(*id, key);
+            self.remembered.known.insert(*id, key);
         }
         Ok(key)
     }
@@ -162,12 +177,12 @@ impl<'k, K: KeySource> Verifier<'k, K> {
         };
         let message = signature.batch_message(pae).ok_or(Refusal::Signature)?;
         let seen = Hash::of(&[row.key_id.0.as_bytes(), ed25519, &message]);
-        if self.batches.contains(&seen) {
+        if self.remembered.batches.contains(&seen) {
             return Ok(());
         }
         key.verify(&message, ed25519)?;
-        if self.batches.len() < REMEMBERED_MAX {
-            self.batches.insert(seen);
+        if self.remembered.batches.len() < REMEMBERED_MAX {
+            self.remembered.batches.insert(seen);
         }
         Ok(())
     }

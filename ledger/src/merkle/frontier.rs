@@ -33,6 +33,20 @@ impl Frontier {
         })
     }
 
+    /// The right edge of a tree of this size from its peaks, largest first; `None` if they are not as many as the size asks.
+    pub fn of_peaks(size: TreeSize, peaks: Vec<Hash>) -> Option<Self> {
+        let whole = u32::try_from(peaks.len()).ok()? == size.0.count_ones();
+        whole.then_some(Self {
+            size: size.0,
+            peaks,
+        })
+    }
+
+    /// The roots of the complete subtrees that the size is made of, largest first.
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
     /// Number of leaves.
     pub fn size(&self) -> TreeSize {
         TreeSize(self.size)

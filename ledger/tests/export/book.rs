@@ -19,7 +19,7 @@ use ledger::{
     hash::Hash,
     household::{Composition, Spell, membership},
     id::NodeNumber,
-    merkle::{MemoryNodes, prove_inclusion},
+    merkle::{self, MemoryNodes, prove_inclusion},
     note::{KeyName, Note, SignatureLine, SignatureType, VerifierKey},
     number::{EntryIndex, TreeSize},
     policy::{Policy, PolicySet},
@@ -188,6 +188,18 @@ impl Book {
         });
     }
 
+    /// Roots what is not the fold of what came before; answers with the index.
+    pub(crate) fn root_wrongly(&mut self) -> u64 {
+        let root = self.root.unwrap();
+        let said = StateRoot {
+            size: self.town.size(),
+            version: root.said.0 + 1,
+            root: Hash([5; 32]),
+            previous: root.said.1,
+        };
+        self.say(Content::StateRoot(said), Vec::new(), "inps", &["inps.node"])
+    }
+
     /// The policy file of this ledger.
     pub(crate) fn policies(&self) -> PolicySet {
         let log = VerifierKey::new(self.origin(), SignatureType::Ed25519, key("log").public());
@@ -214,10 +226,15 @@ impl Book {
 
     /// The newest tree, signed by the log and cosigned by these many nodes.
     pub(crate) fn checkpoint(&self, nodes: usize) -> Note {
+        self.checkpoint_at(self.size(), nodes)
+    }
+
+    /// As [`Book::checkpoint`], of an earlier size.
+    pub(crate) fn checkpoint_at(&self, size: TreeSize, nodes: usize) -> Note {
         let checkpoint = Checkpoint {
             origin: self.origin(),
-            size: self.tree.size(),
-            root: self.tree.root(),
+            size,
+            root: merkle::root(size, &self.tree).unwrap(),
         };
         let text = checkpoint.to_text();
         let mut lines = vec![SignatureLine::sign(&self.origin(), &key("log"), &text)];

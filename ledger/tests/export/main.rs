@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod audit;
 mod binary;
 #[allow(dead_code)]
 mod book;

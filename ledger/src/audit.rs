@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The auditor: replays a ledger from its first entry, with nothing of the server's, and recomputes all that the ledger says of itself.
+//!
+//! What is fed ([`Line`]) is what nodes keep: the entries with their salts, and the published checkpoints. Recomputed are every signature,
+//! the admission and the findings, the leaf, what each entry changes under the state root, the tree, each state root at its size, and for
+//! each checkpoint its root and whether a majority of the nodes in force cosigned it. The first contradiction ends the audit, with
+//! [`Evidence`]: what was said, and what it should have been.
+//!
+//! Of an erased entry the judgement cannot be made again. Its leaf stands, and what it changed under the root is taken as it is told
+//! ([`Change`]) and proven right by the next state root. It is counted as *not recomputable*, and so is what depended on what is gone.
+
+use alloc::{
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::fmt;
+
+use crate::{
+    admission::{self, Applied, Effects, LedgerInfo, Stamp},
+    body::{Body, Content, EntryType},
+    bytes::Meta,
+    checkpoint::Checkpoint,
+    entry::{self, Remembered, Stop, Verifier},
+    finding::{Finding, Findings},
+    fold::{Change, MemoryFold},
+    hash::Hash,
+    id::KeyId,
+    merkle::Frontier,
+    note::{KeyName, Note, SignatureType, VerifierKey},
+    number::{EntryIndex, TreeSize},
+    policy::{Policy, PolicySet},
+    refusal::{Refusal, Refused},
+    state::{MemoryState, StateError, kind, registry},
+};
+
+mod line;
+mod progress;
+
+pub use line::{Fed, Line};
+pub use progress::Damaged;
+
+/// An audit under way: the ledger as recomputed so far.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    policies: PolicySet,
+    /// Known from entry 0 on.
+    ledger: Option<LedgerInfo>,
+    state: MemoryState,
+    tree: Frontier,
+    fold: MemoryFold,
+    /// Changes that are not folded yet, the oldest first.
+    pending: Vec<Change>,
+    last_accepted_ms: u64,
+    /// Signatures over batches that hold, and keys met.
+    remembered: Remembered,
+    report: Report,
+}
+
+/// What was recomputed, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Signatures that hold.
+    pub signatures: u64,
+    /// Entries of each type.
+    pub types: BTreeMap<EntryType, u64>,
+    /// Entries with each finding.
+    pub findings: BTreeMap<Finding, u64>,
+    /// Entries of which something was erased: their judgement cannot be made again.
+    pub erased: u64,
+    /// Entries that are whole, and were judged by what is erased now.
+    pub unjudged: u64,
+    /// State roots that are those of the ledger at their size.
+    pub state_roots: u64,
+    /// Checkpoints that are those of the ledger at their size, with enough cosignatures.
+    pub checkpoints: u64,
+    /// Size of the largest checkpoint: what lies behind it is not published yet.
+    pub published: u64,
+}
+
+/// A contradiction: where, what was said, and what was computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The entry, or the size of the checkpoint.
+    pub at: Place,
+    /// Of what.
+    pub what: &'static str,
+    /// What the ledger said.
+    pub said: String,
+    /// What follows from what it said before.
+    pub computed: String,
+}
+
+/// Where a contradiction was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At an entry.
+    Entry(EntryIndex),
+    /// At the checkpoint of a size.
+    Checkpoint(TreeSize),
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at {
+            Place::Entry(index) => write!(f, "entry {index}: ")?,
+            Place::Checkpoint(size) => write!(f, "checkpoint of size {size}: ")?,
+        }
+        write!(
+            f,
+            "{} is said to be {}, and is {}",
+            self.what, self.said, self.computed
+        )
+    }
+}
+
+impl core::error::Error for Evidence {}
+
+/// Findings that are judged by other entries, which may be erased since.
+const JUDGED_BY_OTHERS: [Finding; 8] = [
+    Finding::ConsentMissing,
+    Finding::ConsentWithdrawn,
+    Finding::ConsentExpired,
+    Finding::ConsentOutOfScope,
+    Finding::StreamGap,
+    Finding::StreamFork,
+    Finding::ExchangeAgain,
+    Finding::DelegationMissing,
+];
+
+impl Audit {
+    /// Begins before entry 0. Checkpoints are also held against these policies, where one holds for their size.
+    pub fn begin(policies: PolicySet) -> Audit {
+        Audit {
+            policies,
+            ledger: None,
+            state: MemoryState::default(),
+            tree: Frontier::default(),
+            fold: MemoryFold::new(),
+            pending: Vec::new(),
+            last_accepted_ms: 0,
+            remembered: Remembered::default(),
+            report: Report::default(),
+        }
+    }
+
+    /// Entries replayed: the next one to feed.
+    pub fn size(&self) -> TreeSize {
+        self.tree.size()
+    }
+
+    /// What was recomputed so far.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The ledger's name and shard; unknown before entry 0.
+    pub fn ledger(&self) -> Option<&LedgerInfo> {
+        self.ledger.as_ref()
+    }
+
+    /// Takes the next line.
+    ///
+    /// # Errors
+    /// The first contradiction: the audit ends here.
+    pub fn take(&mut self, line: &Line) -> Result<(), Evidence> {
+        match line {
+            Line::Entry(fed) => self.take_entry(fed),
+            Line::Checkpoint(note) => self.take_checkpoint(note),
+        }
+    }
+
+    fn take_entry(&mut self, fed: &Fed) -> Result<(), Evidence> {
+        let lie = |what, said: String, computed: String| Evidence {
+            at: Place::Entry(fed.index),
+            what,
+            said,
+            computed,
+        };
+        let next = self.size().next_index();
+        if fed.index != next {
+            return Err(lie("the index", fed.index.to_string(), next.to_string()));
+        }
+        if fed.meta.accepted_at_ms < self.last_accepted_ms {
+            let (said, last) = (fed.meta.accepted_at_ms, self.last_accepted_ms);
+            return Err(lie(
+                "the time of acceptance",
+                said.to_string(),
+                format!("{last} or later"),
+            ));
+        }
+        let change = self.replay(fed)?;
+        if let Some(told) = &fed.change
+            && *told != change
+        {
+            return Err(lie(
+                "what it changes under the state root",
+                described(told),
+                described(&change),
+            ));
+        }
+        self.last_accepted_ms = fed.meta.accepted_at_ms;
+        self.tree.append(change.leaf_hash, |_, _, _| {});
+        *self.report.types.entry(fed.meta.entry_type).or_default() += 1;
+        for finding in fed.meta.findings.iter() {
+            *self.report.findings.entry(finding).or_default() += 1;
+        }
+        self.pending.push(change);
+        if fed.meta.entry_type == EntryType::StateRoot {
+            self.check_state_root(fed.index)?;
+        }
+        Ok(())
+    }
+
+    /// Judges an entry anew, as far as it is there; its writes are performed. Answers with what it changes under the root.
+    fn replay(&mut self, fed: &Fed) -> Result<Change, Evidence> {
+        let lie = |what, said: String, computed: String| Evidence {
+            at: Place::Entry(fed.index),
+            what,
+            said,
+            computed,
+        };
+        let Some((body_salt, submitted)) = &fed.body else {
+            return self.bridge(fed);
+        };
+        self.begin_ledger(fed)?;
+        let Some(ledger) = self.ledger.clone() else {
+            return Err(lie(
+                "the first entry",
+                "no genesis".into(),
+                "a genesis".into(),
+            ));
+        };
+        let refused =
+            |refused: Refused| lie("an entry", "accepted".into(), format!("refused: {refused}"));
+        let verified = if fed.index == EntryIndex(0) {
+            // The registry is empty yet: a genesis brings its own keys.
+            let keys = entry::genesis_keys(submitted).map_err(refused)?;
+            entry::verify(submitted.clone(), &ledger.name, &keys).map_err(|stop| match stop {
+                Stop::Refused(refused) => refused,
+                Stop::Failed(never) => match never {},
+            })
+        } else {
+            let keys = registry::RegisteredKeys(&self.state);
+            let remembered = core::mem::take(&mut self.remembered);
+            let mut verifier = Verifier::resume(&ledger.name, &keys, remembered);
+            let verified = verifier.verify(submitted.clone());
+            self.remembered = verifier.remember();
+            match verified {
+                Ok(entry) => Ok(entry),
+                Err(Stop::Refused(refused)) => Err(refused),
+                Err(Stop::Failed(error)) => return Err(unsound(fed.index, &error)),
+            }
+        };
+        let whole = match verified {
+            Ok(entry) => Some(entry),
+            // Told only when all signatures hold. A person's disclosure was erased: whose list the entry stands in must be told.
+            Err(why) if why.refusal == Refusal::DisclosureMissing && fed.change.is_some() => None,
+            Err(why) => return Err(refused(why)),
+        };
+        self.report.signatures += submitted.sigs().rows().len() as u64;
+        let Some(entry) = whole else {
+            return self.bridge(fed);
+        };
+        let stamp = Stamp {
+            index: fed.index,
+            accepted_at_ms: fed.meta.accepted_at_ms,
+            body_salt: *body_salt,
+        };
+        let effects = match admission::apply(&self.state, entry, stamp, &ledger) {
+            Ok(Applied::Accepted(effects)) => *effects,
+            Ok(Applied::Known { index }) => {
+                let why = format!("the same as entry {index}");
+                return self.unjudged(fed, None, lie("an entry", "new".into(), why));
+            }
+            Ok(Applied::Refused(why)) => return self.unjudged(fed, None, refused(why)),
+            Err(error) => return Err(unsound(fed.index, &error)),
+        };
+        let computed = *effects.entry.meta();
+        if computed != fed.meta {
+            let evidence = lie("what its leaf says", told(&fed.meta), told(&computed));
+            let other_findings = Findings(computed.findings.0 ^ fed.meta.findings.0);
+            let by_others = Meta {
+                findings: fed.meta.findings,
+                ..computed
+            } == fed.meta
+                && other_findings
+                    .iter()
+                    .all(|finding| JUDGED_BY_OTHERS.contains(&finding));
+            return self.unjudged(fed, by_others.then_some(effects), evidence);
+        }
+        if effects.entry.leaf_hash() != fed.leaf_hash() {
+            let (said, computed) = (fed.leaf_hash(), effects.entry.leaf_hash());
+            return Err(lie("the leaf", said.to_string(), computed.to_string()));
+        }
+        self.state.write(&effects.writes);
+        Ok(Change::of(&effects))
+    }
+
+    /// Takes the ledger's name from its genesis, and holds that against the policy file.
+    fn begin_ledger(&mut self, fed: &Fed) -> Result<(), Evidence> {
+        let (EntryIndex(0), Some((_, submitted))) = (fed.index, &fed.body) else {
+            return Ok(());
+        };
+        let digest = Hash::of(&[submitted.pae()]);
+        if let Some(expected) = self
+            .policies
+            .genesis()
+            .filter(|expected| *expected != digest)
+        {
+            return Err(Evidence {
+                at: Place::Entry(fed.index),
+                what: "the genesis",
+                said: digest.to_string(),
+                computed: format!("{expected}, as the policy file names it"),
+            });
+        }
+        if let Ok(body) = Body::parse(submitted.payload(), submitted.disclosures())
+            && let Content::Genesis(genesis) = &body.content
+        {
+            self.ledger = Some(LedgerInfo {
+                name: body.common.ledger.clone(),
+                shard: genesis.shard,
+            });
+        }
+        Ok(())
+    }
+
+    /// Of an entry that is not whole any more, what it changed is taken as told; the next state root proves or refutes it.
+    fn bridge(&mut self, fed: &Fed) -> Result<Change, Evidence> {
+        let change = self.told_change(fed)?;
+        self.report.erased += 1;
+        self.state.write(&change.writes);
+        Ok(change)
+    }
+
+    /// Of a whole entry whose judgement differs: if it was judged by others that are erased, what it changed is taken as told.
+    fn unjudged(
+        &mut self,
+        fed: &Fed,
+        effects: Option<Effects>,
+        evidence: Evidence,
+    ) -> Result<Change, Evidence> {
+        if self.report.erased == 0 || fed.change.is_none() {
+            return Err(evidence);
+        }
+        let change = self.told_change(fed)?;
+        self.report.unjudged += 1;
+        if let Some(effects) = effects {
+            // What stands under no root; the rest is as told.
+            let local = effects
+                .writes
+                .into_iter()
+                .filter(|(key, _)| !key.under_root());
+            // A sealed entry is known by its leaf, which the other findings change.
+            let local = local.filter(|(key, _)| key.kind != kind::SEALED_ENTRY);
+            self.state.write(&local.collect());
+        }
+        self.state.write(&change.writes);
+        Ok(change)
+    }
+
+    fn told_change(&self, fed: &Fed) -> Result<Change, Evidence> {
+        let lie = |what, said: String, computed: String| Evidence {
+            at: Place::Entry(fed.index),
+            what,
+            said,
+            computed,
+        };
+        let Some(change) = &fed.change else {
+            let why = "told, as it cannot be computed";
+            return Err(lie(
+                "what an erased entry changes",
+                "not told".into(),
+                why.into(),
+            ));
+        };
+        let own = (change.index, change.leaf_hash, change.meta_salt);
+        if own != (fed.index, fed.leaf_hash(), fed.meta_salt) {
+            return Err(lie(
+                "what it changes under the state root",
+                described(change),
+                format!("of leaf {}", fed.leaf_hash()),
+            ));
+        }
+        Ok(change.clone())
+    }
+
+    /// The state root that was just admitted is the one of its size.
+    fn check_state_root(&mut self, index: EntryIndex) -> Result<(), Evidence> {
+        let said = registry::state_root(&self.state);
+        let Ok(Some(said)) = said else {
+            return Ok(());
+        };
+        let folded = self
+            .pending
+            .partition_point(|change| said.size.holds(change.index));
+        let changes: Vec<Change> = self.pending.drain(..folded).collect();
+        self.fold.apply_all(&changes);
+        if self.fold.root() != said.root {
+            return Err(Evidence {
+                at: Place::Entry(index),
+                what: "the state root",
+                said: said.root.to_string(),
+                computed: self.fold.root().to_string(),
+            });
+        }
+        self.report.state_roots += 1;
+        Ok(())
+    }
+
+    fn take_checkpoint(&mut self, note: &Note) -> Result<(), Evidence> {
+        let checkpoint = Checkpoint::parse(note.text());
+        let size = checkpoint
+            .as_ref()
+            .map_or(self.size(), |checkpoint| checkpoint.size);
+        let lie = |what, said: String, computed: String| Evidence {
+            at: Place::Checkpoint(size),
+            what,
+            said,
+            computed,
+        };
+        let no_note =
+            |error: &dyn fmt::Display| lie("a checkpoint", error.to_string(), "one".into());
+        let checkpoint = checkpoint.map_err(|error| no_note(&error))?;
+        if size != self.size() {
+            // Where it should stand, only a whole replay can tell.
+            return Err(lie(
+                "its place",
+                format!("after {} entries", self.size()),
+                format!("after {size}"),
+            ));
+        }
+        if checkpoint.root != self.tree.root() {
+            let (said, computed) = (checkpoint.root, self.tree.root());
+            return Err(lie(
+                "the root of the tree",
+                said.to_string(),
+                computed.to_string(),
+            ));
+        }
+        let quorum = self
+            .quorum(size)
+            .map_err(|error| lie("the registry", "sound".into(), error))?;
+        quorum
+            .verify(note)
+            .map_err(|error| lie("its signatures", "enough".into(), error.to_string()))?;
+        if self.policies.at_size(size).is_some() {
+            let verified = self.policies.verify(note);
+            verified.map_err(|error| {
+                lie(
+                    "its signatures",
+                    "enough for the policy file".into(),
+                    error.to_string(),
+                )
+            })?;
+        }
+        self.report.checkpoints += 1;
+        self.report.published = size.0;
+        Ok(())
+    }
+
+    /// The log key and a majority of the nodes in force at this size, out of the replayed registry.
+    fn quorum(&self, size: TreeSize) -> Result<Policy, String> {
+        let text = |error: &dyn fmt::Display| error.to_string();
+        let Some(ledger) = &self.ledger else {
+            return Err("empty".into());
+        };
+        let key = |name: String, id: &KeyId, signature_type| -> Result<VerifierKey, String> {
+            let name = KeyName::parse(&name).map_err(|error| text(&error))?;
+            let record = registry::key(&self.state, id).map_err(|error| text(&error))?;
+            let record = record.ok_or_else(|| format!("without key {id}"))?;
+            Ok(VerifierKey::new(name, signature_type, record.public_key))
+        };
+        let log = registry::log_key_at(&self.state, size).map_err(|error| text(&error))?;
+        let log = log.ok_or("without a log key")?;
+        let origin = format!("{}/{}", ledger.name, ledger.shard);
+        let log = key(origin, &log, SignatureType::Ed25519)?;
+        let mut nodes = Vec::new();
+        for node in registry::nodes_at(&self.state, size).map_err(|error| text(&error))? {
+            let current = registry::current_key(&self.state, &node.cosign_key, EntryIndex(size.0));
+            let current = current.map_err(|error| text(&error))?;
+            let name = format!("{}/node/{}", ledger.name, node.node);
+            nodes.push((node.node, key(name, &current, SignatureType::Cosignature)?));
+        }
+        Policy::majority(&log, &nodes).map_err(|error| text(&error))
+    }
+}
+
+/// The replayed state contradicts itself: what was taken as told was no state.
+fn unsound(index: EntryIndex, error: &StateError) -> Evidence {
+    Evidence {
+        at: Place::Entry(index),
+        what: "the state",
+        said: "sound".into(),
+        computed: error.to_string(),
+    }
+}
+
+/// What a leaf says, for evidence.
+fn told(meta: &Meta) -> String {
+    format!(
+        "{} at {} ms, rule set {}, {}, first key {}",
+        meta.entry_type.as_str(),
+        meta.accepted_at_ms,
+        meta.rules,
+        meta.findings,
+        meta.first_key
+    )
+}
+
+fn described(change: &Change) -> String {
+    let lists = change.lists.len();
+    let (writes, digest) = (change.writes.len(), Hash::of(&[&change.encode()]));
+    format!("{lists} lists and {writes} values (SHA-256 {digest})")
+}

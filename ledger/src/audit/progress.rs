@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! An audit put down and taken up again: all that was recomputed, as bytes that end in their own hash.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::fmt;
+
+use super::{Audit, Report};
+use crate::{
+    admission::LedgerInfo,
+    body::EntryType,
+    bytes::{state::Writer, stored::Reader},
+    entry::Remembered,
+    finding::Finding,
+    fold::{Change, MemoryFold},
+    hash::Hash,
+    merkle::Frontier,
+    number::TreeSize,
+    policy::PolicySet,
+    state::{MemoryState, StateKey},
+};
+
+const HEAD: &[u8] = b"visto/audit/v1\n";
+
+/// The bytes are not those of an audit that was put down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the progress of the audit is damaged, or another version's")
+    }
+}
+
+impl core::error::Error for Damaged {}
+
+impl Audit {
+    /// All that was recomputed, to go on from later. Contains what the ledger holds in its state: refs, keys, consents.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.raw(HEAD);
+        let (name, shard) = self
+            .ledger
+            .as_ref()
+            .map_or(("", 0), |ledger| (ledger.name.as_str(), ledger.shard));
+        out.text(name).u64(shard).u64(self.last_accepted_ms);
+        put_report(&self.report, &mut out);
+        out.u64(self.tree.size().0);
+        self.tree.peaks().iter().for_each(|peak| {
+            out.hash(peak);
+        });
+        let state: Vec<_> = self.state.iter().collect();
+        out.u64(state.len() as u64);
+        for (key, value) in state {
+            out.bytes(&key.encode()).bytes(value);
+        }
+        let folded: Vec<_> = self.fold.iter().collect();
+        out.u64(folded.len() as u64);
+        for (key, value) in folded {
+            out.hash(key).bytes(value);
+        }
+        out.u64(self.pending.len() as u64);
+        for change in &self.pending {
+            out.bytes(&change.encode());
+        }
+        let mut data = out.done();
+        let digest = Hash::of(&[&data]);
+        data.extend_from_slice(digest.as_bytes());
+        data
+    }
+
+    /// Takes an audit up again.
+    ///
+    /// # Errors
+    /// [`Damaged`]
+    pub fn decode(data: &[u8], policies: PolicySet) -> Result<Audit, Damaged> {
+        let (told, digest) = data.split_last_chunk::<32>().ok_or(Damaged)?;
+        if Hash::of(&[told]) != Hash(*digest) {
+            return Err(Damaged);
+        }
+        let rest = told.strip_prefix(HEAD).ok_or(Damaged)?;
+        Reader::all(rest, |from| decode(from, policies)).ok_or(Damaged)
+    }
+}
+
+fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
+    let (name, shard, last_accepted_ms) = (from.text()?, from.u64()?, from.u64()?);
+    let report = take_report(from)?;
+    let size = TreeSize(from.u64()?);
+    let peaks = (0..size.0.count_ones()).map(|_| from.hash());
+    let tree = Frontier::of_peaks(size, peaks.collect::<Option<Vec<Hash>>>()?)?;
+    let mut writes = Vec::new();
+    for _ in 0..from.u64()? {
+        let key = StateKey::decode(from.field(usize::MAX)?)?;
+        writes.push((key, Some(from.field(usize::MAX)?.to_vec())));
+    }
+    let mut state = MemoryState::default();
+    state.write(&writes);
+    let mut values = BTreeMap::new();
+    for _ in 0..from.u64()? {
+        values.insert(from.hash()?, from.field(usize::MAX)?.to_vec());
+    }
+    let mut pending = Vec::new();
+    for _ in 0..from.u64()? {
+        pending.push(Change::decode(from.field(usize::MAX)?).ok()?);
+    }
+    Some(Audit {
+        policies,
+        ledger: (!name.is_empty()).then_some(LedgerInfo { name, shard }),
+        state,
+        tree,
+        fold: MemoryFold::of_values(values),
+        pending,
+        last_accepted_ms,
+        remembered: Remembered::default(),
+        report,
+    })
+}
+
+fn put_report(report: &Report, out: &mut Writer) {
+    for count in [
+        report.signatures,
+        report.erased,
+        report.unjudged,
+        report.state_roots,
+        report.checkpoints,
+        report.published,
+    ] {
+        out.u64(count);
+    }
+    out.u16(report.types.len() as u16);
+    for (entry_type, count) in &report.types {
+        out.u8(entry_type.code()).u64(*count);
+    }
+    out.u16(report.findings.len() as u16);
+    for (finding, count) in &report.findings {
+        out.u8(*finding as u8).u64(*count);
+    }
+}
+
+fn take_report(from: &mut Reader<'_>) -> Option<Report> {
+    let mut report = Report {
+        signatures: from.u64()?,
+        erased: from.u64()?,
+        unjudged: from.u64()?,
+        state_roots: from.u64()?,
+        checkpoints: from.u64()?,
+        published: from.u64()?,
+        ..Report::default()
+    };
+    for _ in 0..from.u16()? {
+        let entry_type = EntryType::from_code(from.u8()?)?;
+        report.types.insert(entry_type, from.u64()?);
+    }
+    for _ in 0..from.u16()? {
+        let code = from.u8()?;
+        let finding = Finding::ALL
+            .into_iter()
+            .find(|finding| *finding as u8 == code)?;
+        report.findings.insert(finding, from.u64()?);
+    }
+    Some(report)
+}

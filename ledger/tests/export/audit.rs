@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The auditor on the small ledger: what it recomputes, what it cannot, and where it stops.
+
+use std::collections::BTreeMap;
+
+use ledger::{
+    audit::{Audit, Damaged, Evidence, Fed, Line, Place, Report},
+    body::EntryType,
+    entry::SubmittedEntry,
+    finding::Finding,
+    fold::Change,
+    hash::Hash,
+    number::{EntryIndex, TreeSize},
+    policy::PolicySet,
+};
+
+use crate::{book::Book, story::tell};
+
+/// A checkpoint after every so many entries.
+const EVERY: u64 = 7;
+
+fn feed(book: &Book) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (index, accepted) in (0..).zip(&book.town.accepted) {
+        let change = Change::of(&accepted.effects);
+        let fed = Fed::of(EntryIndex(index), &book.stored(index), Some(change));
+        lines.push(Line::Entry(Box::new(fed)));
+        let size = TreeSize(index + 1);
+        if size.0 % EVERY == 0 || size == book.size() {
+            lines.push(Line::Checkpoint(book.checkpoint_at(size, 3)));
+        }
+    }
+    lines
+}
+
+fn replay(policies: PolicySet, lines: &[Line]) -> Result<Report, Evidence> {
+    let mut audit = Audit::begin(policies);
+    for line in lines {
+        // As they travel.
+        let line = Line::parse(line.to_json().as_bytes()).unwrap();
+        audit.take(&line)?;
+    }
+    Ok(audit.report().clone())
+}
+
+fn fed(lines: &mut [Line], index: u64) -> &mut Fed {
+    lines
+        .iter_mut()
+        .find_map(|line| match line {
+            Line::Entry(fed) if fed.index.0 == index => Some(&mut **fed),
+            _ => None,
+        })
+        .unwrap()
+}
+
+fn first(book: &Book, entry_type: EntryType) -> u64 {
+    let found = (0..).find(|&index| book.stored(index).meta.entry_type == entry_type);
+    found.unwrap()
+}
+
+#[test]
+fn a_whole_ledger_is_recomputed() {
+    let book = tell(20);
+    let lines = feed(&book);
+    let report = replay(book.policies(), &lines).unwrap();
+    let size = book.size().0;
+    assert_eq!(
+        (report.erased, report.unjudged, report.state_roots),
+        (0, 0, 2)
+    );
+    assert_eq!(report.checkpoints, size / EVERY + 1);
+    assert_eq!(report.published, size);
+    assert_eq!(report.types.values().sum::<u64>(), size);
+    assert_eq!(report.types[&EntryType::Household], 3);
+    assert_eq!(
+        report.findings,
+        BTreeMap::from([(Finding::ConsentWithdrawn, 2)])
+    );
+    // Without the nodes' word on what changes, it comes to the same.
+    let mut silent = lines;
+    for line in &mut silent {
+        if let Line::Entry(fed) = line {
+            fed.change = None;
+        }
+    }
+    assert_eq!(replay(book.policies(), &silent), Ok(report));
+}
+
+#[test]
+fn it_goes_on_where_it_was_put_down() {
+    let book = tell(20);
+    let lines = feed(&book);
+    let whole = replay(book.policies(), &lines).unwrap();
+    for cut in [0, 1, 5, 17, lines.len() - 1, lines.len()] {
+        let mut audit = Audit::begin(book.policies());
+        lines[..cut]
+            .iter()
+            .for_each(|line| audit.take(line).unwrap());
+        let bytes = audit.encode();
+        let mut audit = Audit::decode(&bytes, book.policies()).unwrap();
+        assert_eq!(audit.encode(), bytes);
+        lines[cut..]
+            .iter()
+            .for_each(|line| audit.take(line).unwrap());
+        assert_eq!(audit.report(), &whole, "cut at {cut}");
+        let mut broken = bytes.clone();
+        broken[bytes.len() / 2] ^= 1;
+        assert_eq!(
+            Audit::decode(&broken, book.policies()).unwrap_err(),
+            Damaged
+        );
+    }
+}
+
+/// Bodies and a person's disclosure are gone: leaves, lists and roots still hold, and it says what it could not judge.
+#[test]
+fn what_is_erased_is_bridged() {
+    let book = tell(20);
+    let mut lines = feed(&book);
+    // A consent: what was judged by it cannot be judged again. An access, and one person's name in another.
+    let consent = first(&book, EntryType::Consent);
+    let access = first(&book, EntryType::Access);
+    for index in [consent, access] {
+        fed(&mut lines, index).body = None;
+    }
+    let partly = fed(&mut lines, access + 1);
+    let (_, entry) = partly.body.as_mut().unwrap();
+    let mut disclosures = entry.disclosures().to_vec();
+    disclosures.pop();
+    *entry = SubmittedEntry::new(entry.payload(), entry.sigs().clone(), disclosures).unwrap();
+    let report = replay(book.policies(), &lines).unwrap();
+    assert_eq!(report.erased, 3);
+    // Two accesses rested on that consent while it was given; after the withdrawal it is known to be withdrawn.
+    assert_eq!(report.unjudged, 2);
+    assert_eq!(
+        (report.state_roots, report.checkpoints),
+        (2, book.size().0 / EVERY + 1)
+    );
+
+    // What is told of it is proven by the root: another list, and the root is another.
+    let told = fed(&mut lines, access).change.as_mut().unwrap();
+    told.lists[0].1 = Hash([9; 32]);
+    let evidence = replay(book.policies(), &lines).unwrap_err();
+    assert_eq!(evidence.what, "the state root");
+    let told = fed(&mut lines, access);
+    told.change = None;
+    let evidence = replay(book.policies(), &lines).unwrap_err();
+    assert_eq!(
+        (evidence.at, evidence.what),
+        (
+            Place::Entry(EntryIndex(access)),
+            "what an erased entry changes"
+        )
+    );
+}
+
+/// What a lying cluster could tell, and what the auditor must stop at.
+#[test]
+fn it_stops_at_the_first_lie() {
+    type Tell = fn(&Book, &mut Vec<Line>);
+    let lies: &[(&str, Tell)] = &[
+        ("the root of the tree", |book, lines| {
+            // Another salt than the leaf was made with.
+            let note = fed(lines, first(book, EntryType::Note));
+            note.body.as_mut().unwrap().0[0] ^= 1;
+            note.change = None;
+        }),
+        ("what its leaf says", |book, lines| {
+            fed(lines, first(book, EntryType::Note)).meta.findings.0 = 1 << 6;
+        }),
+        ("what its leaf says", |book, lines| {
+            fed(lines, first(book, EntryType::Access)).meta.rules = 2;
+        }),
+        ("the time of acceptance", |book, lines| {
+            fed(lines, first(book, EntryType::Note)).meta.accepted_at_ms = 1;
+        }),
+        ("the index", |book, lines| {
+            let index = first(book, EntryType::Note);
+            lines.retain(|line| !matches!(line, Line::Entry(fed) if fed.index.0 == index));
+        }),
+        ("the index", |_, lines| lines.swap(3, 4)),
+        ("an entry", |book, lines| {
+            // Another signer's key under the same bytes.
+            let access = first(book, EntryType::Access);
+            let (salt, other) = fed(lines, access + 1).body.clone().unwrap();
+            let (_, entry) = fed(lines, access).body.clone().unwrap();
+            let forged = SubmittedEntry::new(
+                entry.payload(),
+                other.sigs().clone(),
+                entry.disclosures().to_vec(),
+            );
+            fed(lines, access).body = Some((salt, forged.unwrap()));
+        }),
+        ("what it changes under the state root", |book, lines| {
+            let access = first(book, EntryType::Access);
+            fed(lines, access).change.as_mut().unwrap().lists.pop();
+        }),
+        ("its signatures", |book, lines| {
+            let size = book.size();
+            *lines.last_mut().unwrap() = Line::Checkpoint(book.checkpoint_at(size, 2));
+        }),
+        ("its place", |book, lines| {
+            let size = TreeSize(book.size().0 - 1);
+            *lines.last_mut().unwrap() = Line::Checkpoint(book.checkpoint_at(size, 3));
+        }),
+        ("the root of the tree", |book, lines| {
+            // Another ledger of the same nodes: one of the two is a fork.
+            let other = tell(21).checkpoint_at(book.size(), 3);
+            *lines.last_mut().unwrap() = Line::Checkpoint(other);
+        }),
+    ];
+    let book = tell(20);
+    let good = feed(&book);
+    for (what, tell) in lies {
+        let mut lines = good.clone();
+        tell(&book, &mut lines);
+        let evidence = replay(book.policies(), &lines).expect_err(what);
+        assert_eq!(evidence.what, *what, "{evidence}");
+    }
+}
+
+/// A node folds wrongly, and signs the root: entry by entry all is well, and the root gives it away.
+#[test]
+fn a_wrong_state_root_is_caught() {
+    let mut book = tell(5);
+    let index = book.root_wrongly();
+    let evidence = replay(book.policies(), &feed(&book)).unwrap_err();
+    assert_eq!(
+        (evidence.at, evidence.what),
+        (Place::Entry(EntryIndex(index)), "the state root")
+    );
+}
+
+#[test]
+fn another_ledger_is_none_of_its_business() {
+    let book = tell(3);
+    let other = book.policies().with_genesis(Hash([1; 32]));
+    let evidence = replay(other, &feed(&book)).unwrap_err();
+    assert_eq!(
+        (evidence.at, evidence.what),
+        (Place::Entry(EntryIndex(0)), "the genesis")
+    );
+}
