@@ -78,6 +78,16 @@ pub struct Tuning {
     pub scrub_bytes: u64,
     /// Least time between two rounds of publishing.
     pub publish_interval: Duration,
+    /// Time between two state roots, if anything but the last one was added.
+    pub fold_interval: Duration,
+    /// Least time between two state roots, however many ask for one.
+    pub fold_pause: Duration,
+    /// So many entries without a state root get one before the interval is over.
+    pub fold_entries_max: u64,
+    /// Keys that a fold holds in memory.
+    pub fold_pass_keys: usize,
+    /// Keys that a fold writes at once: other writes wait for it.
+    pub fold_step_keys: usize,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -98,6 +108,11 @@ impl Default for Tuning {
             tail_bytes: 32 * MIB,
             scrub_bytes: 1 << 30,
             publish_interval: Duration::from_millis(5),
+            fold_interval: Duration::from_secs(10),
+            fold_pause: Duration::from_secs(1),
+            fold_entries_max: 200_000,
+            fold_pass_keys: 250_000,
+            fold_step_keys: 1_000,
             clock: Clock::system(),
         }
     }
@@ -194,6 +209,10 @@ pub struct Status {
     pub applied_size: TreeSize,
     /// Size of the newest published checkpoint known here.
     pub published_size: TreeSize,
+    /// Size of the tree that this node folded last; 0 before the first state root.
+    pub folded_size: TreeSize,
+    /// Version of the state root that was stated last; 0 before the first.
+    pub state_root_version: u64,
     /// Last raft_entry in the log here.
     pub raft_last: u64,
     /// Last raft_entry applied here.

@@ -3,11 +3,12 @@
 //!
 //! The way of an entry through this crate: `node` (submit, forward once to the leader) → `propose` (batch, stamp, salt) → `store::log`
 //! (raft_entry fsynced, on a quorum = committed) → `store::machine` (apply: judged by the ledger's rules, one write per call) → `publish`
-//! (cosigned by a majority of nodes). `peer` is how nodes speak to each other; `membership` makes the Raft group follow the `node` entries.
+//! (cosigned by a majority of nodes) → `fold` (list heads and state roots, off that way). `peer` is how nodes speak to each other; `membership` makes the Raft group follow the `node` entries.
 
 mod clock;
 mod error;
 mod face;
+mod fold;
 mod raft_types;
 mod store;
 
@@ -27,6 +28,7 @@ pub use error::{Error, ErrorKind};
 pub use face::{
     Accepted, Config, Failure, NodeKeys, Outcome, Published, Role, Status, Tuning, Until,
 };
+pub use fold::Folded;
 pub use node::Node;
 pub use peer::tls::{PeerTls, TlsError};
 pub use store::view::{Direction, View};

@@ -23,6 +23,10 @@ use crate::{
     clock::{Clock, Offsets},
     error::{Error, ErrorKind},
     face::Published,
+    fold::{
+        leader::Leader,
+        worker::{Newest, Wanted, Worker},
+    },
     membership::Membership,
     peer::{
         client::{Addresses, CallError, Peers},
@@ -40,7 +44,7 @@ use crate::{
         quorum::Names,
     },
     raft_types::Raft,
-    store::{fatal::Fatal, log::Log, machine::Machine},
+    store::{fatal::Fatal, fold::Sizes, log::Log, machine::Machine},
 };
 
 /// Who this node is, and where its peers are.
@@ -117,6 +121,7 @@ pub(crate) struct Ground {
     pub(crate) log_keys: Vec<SigningKey>,
     pub(crate) publish_interval: Duration,
     pub(crate) submit_here: SubmitHere,
+    pub(crate) fold_sizes: Sizes,
 }
 
 /// All that speaks with peers, running.
@@ -125,6 +130,8 @@ pub(crate) struct Net {
     pub(crate) peers: Peers,
     keeper: Arc<Keeper>,
     offsets: Arc<Offsets>,
+    pub(crate) fold_wanted: Wanted,
+    pub(crate) folded: watch::Receiver<Option<Newest>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -155,6 +162,7 @@ impl Net {
             log_keys,
             publish_interval,
             submit_here,
+            fold_sizes,
         } = ground;
         let node = identity.node;
         let names = Names::new(&identity.ledger, shard).ok_or_else(|| {
@@ -181,6 +189,7 @@ impl Net {
         };
         let keeper = Arc::new(Keeper::open(machine.clone(), memory, tasks.clone())?);
         let offsets = Arc::new(Offsets::default());
+        let fold_wanted = Wanted::default();
         let cosigner = Arc::new(Cosigner::new(
             node,
             names.clone(),
@@ -193,7 +202,7 @@ impl Net {
             own: node,
             raft: raft.clone(),
             machine: machine.clone(),
-            fatal,
+            fatal: fatal.clone(),
             tasks: tasks.clone(),
             clock: clock.clone(),
             clock_ok: clock_check(&offsets, node),
@@ -202,6 +211,7 @@ impl Net {
             roster: roster.clone(),
             addresses,
             submit_here,
+            fold_wanted: fold_wanted.clone(),
         };
         let publisher = Publisher {
             node,
@@ -214,6 +224,14 @@ impl Net {
             machine: machine.clone(),
             tasks: tasks.clone(),
             interval: publish_interval,
+        };
+        let (newest_folded, folded) = watch::channel(None);
+        let worker = Worker {
+            machine: machine.clone(),
+            fatal,
+            tasks: tasks.clone(),
+            sizes: fold_sizes,
+            newest: newest_folded,
         };
         let membership = Membership {
             own: node,
@@ -235,12 +253,15 @@ impl Net {
         tasks.spawn(keeper.clone().follow(stop.clone()));
         tasks.spawn(publisher.run(stop.clone()));
         tasks.spawn(membership.run(stop.clone()));
+        tasks.spawn(worker.run(stop.clone()));
         tasks.close();
         Ok(Net {
             node,
             peers,
             keeper,
             offsets,
+            fold_wanted,
+            folded,
             stop,
             tasks,
         })
@@ -278,6 +299,11 @@ impl Net {
             .collect()
     }
 
+    /// Orders folds and states their roots while this node leads.
+    pub(crate) fn lead_folds(&self, leader: Leader) {
+        self.tasks.spawn(leader.run(self.stop.clone()));
+    }
+
     /// Ends all tasks and connections. When it returns nothing here holds the store any more.
     pub(crate) async fn stop(&self) {
         self.stop.cancel();
@@ -293,4 +319,4 @@ fn clock_check(offsets: &Arc<Offsets>, node: NodeNumber) -> Arc<dyn Fn() -> bool
 #[cfg(test)]
 mod peer_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -21,10 +21,12 @@ use tokio::time::{Instant, timeout_at};
 use self::here::Here;
 use crate::error::{Error, ErrorKind};
 use crate::face::{Config, Failure, Outcome, Published, Role, Status, Until};
+use crate::fold::leader::Pace;
 use crate::net::Net;
 use crate::store::fatal::Fatal;
 use crate::store::view::View;
 
+mod fold;
 mod here;
 mod open;
 #[cfg(test)]
@@ -46,6 +48,7 @@ struct Inner {
     net: Net,
     node_key: SigningKey,
     published: watch::Receiver<Option<Arc<Published>>>,
+    pace: Pace,
     fatal: Fatal,
 }
 
@@ -57,7 +60,9 @@ impl Node {
     /// The configuration contradicts itself or what is stored; the store cannot be opened, or is not what was written: the error names the
     /// file or key. A node whose log lost its end is refused and must be replaced.
     pub async fn open(config: Config) -> Result<Node, Error> {
-        open::open(config).await.map(|inner| Node(Arc::new(inner)))
+        let node = Node(Arc::new(open::open(config).await?));
+        node.lead_folds();
+        Ok(node)
     }
 
     /// Which ledger and shard this is.
@@ -307,6 +312,7 @@ impl Node {
     pub fn status(&self) -> Status {
         let metrics = self.0.here.raft.metrics().borrow().clone();
         let applied_size = self.0.here.machine.applied().borrow().tree_size;
+        let folds = *self.0.here.machine.folds().borrow();
         let members = metrics.membership_config.membership();
         let index = |id: Option<crate::raft_types::RaftLogId>| id.map_or(0, |id| id.index);
         let matched = metrics
@@ -330,6 +336,8 @@ impl Node {
             published_size: self
                 .published()
                 .map_or(TreeSize::EMPTY, |published| published.size),
+            folded_size: TreeSize(folds.done.size),
+            state_root_version: folds.stated_version(),
             raft_last: metrics.last_log_index.unwrap_or_default(),
             raft_applied: index(metrics.last_applied),
             raft_snapshot: index(metrics.snapshot),

@@ -45,11 +45,20 @@ pub(crate) struct BatchData {
     /// The leader's clock, milliseconds since 1970. Apply takes the greater of this and the previous entry's time.
     pub(crate) stamp_ms: u64,
     pub(crate) items: Vec<BatchItem>,
-    /// A checkpoint that a majority cosigned. It goes through Raft, so that all nodes keep the same ones, and an entry has one receipt.
-    pub(crate) note: Option<String>,
+    pub(crate) word: Word,
     /// Set when this process hands the batch to its own Raft log: until then a failed proposal was certainly not written.
     #[serde(skip)]
     appended: AtomicBool,
+}
+
+/// What a leader says to all nodes besides; such a batch carries no submission.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Word {
+    Nothing,
+    /// A checkpoint that a majority cosigned. It goes through Raft, so that all nodes keep the same ones, and an entry has one receipt.
+    Note(String),
+    /// Fold what is applied. It goes through Raft, so that all nodes fold the same entries and come to one root.
+    Fold,
 }
 
 /// One submission.
@@ -76,20 +85,24 @@ impl BatchItem {
 
 impl Batch {
     pub(crate) fn new(stamp_ms: u64, items: Vec<BatchItem>) -> Batch {
-        Batch(Arc::new(BatchData {
-            stamp_ms,
-            items,
-            note: None,
-            appended: AtomicBool::new(false),
-        }))
+        Batch::with(stamp_ms, items, Word::Nothing)
     }
 
     /// Carries a published checkpoint and no submission.
     pub(crate) fn of_note(note: String) -> Batch {
+        Batch::with(0, Vec::new(), Word::Note(note))
+    }
+
+    /// Orders a fold and carries no submission.
+    pub(crate) fn of_fold() -> Batch {
+        Batch::with(0, Vec::new(), Word::Fold)
+    }
+
+    fn with(stamp_ms: u64, items: Vec<BatchItem>, word: Word) -> Batch {
         Batch(Arc::new(BatchData {
-            stamp_ms: 0,
-            items: Vec::new(),
-            note: Some(note),
+            stamp_ms,
+            items,
+            word,
             appended: AtomicBool::new(false),
         }))
     }

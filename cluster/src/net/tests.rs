@@ -30,7 +30,7 @@ use crate::{
     testbed::{self, consent},
 };
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_node_takes_any_entry_and_all_publish_the_same() {
@@ -250,15 +250,15 @@ async fn nodes_come_and_go_as_the_registry_says() {
 }
 
 /// Nodes that found one ledger.
-pub(super) struct Town {
+pub(crate) struct Town {
     dir: tempfile::TempDir,
-    pub(super) addresses: BTreeMap<u64, SocketAddr>,
-    pub(super) genesis: SubmittedEntry,
-    pub(super) tuning: Tuning,
+    pub(crate) addresses: BTreeMap<u64, SocketAddr>,
+    pub(crate) genesis: SubmittedEntry,
+    pub(crate) tuning: Tuning,
 }
 
 impl Town {
-    pub(super) fn new(nodes: u64, tuning: Tuning) -> Town {
+    pub(crate) fn new(nodes: u64, tuning: Tuning) -> Town {
         let addresses: BTreeMap<u64, SocketAddr> =
             (1..=nodes).map(|node| (node, free_address())).collect();
         let (dir, genesis) = (tempfile::tempdir().unwrap(), testbed::genesis(&addresses));
@@ -275,7 +275,7 @@ impl Town {
         self.addresses.insert(node, free_address());
     }
 
-    pub(super) async fn open(&self, node: u64) -> Node {
+    pub(crate) async fn open(&self, node: u64) -> Node {
         let listener = TcpListener::bind(self.addresses[&node]).unwrap();
         let tuning = self.tuning.clone();
         let mut config = testbed::config(
@@ -304,13 +304,13 @@ impl Town {
         })
     }
 
-    async fn open_all(&self) -> BTreeMap<u64, Node> {
+    pub(crate) async fn open_all(&self) -> BTreeMap<u64, Node> {
         self.open_some(&self.addresses.keys().copied().collect::<Vec<_>>())
             .await
     }
 
     /// Opens these, and waits until genesis is published on each.
-    pub(super) async fn open_some(&self, numbers: &[u64]) -> BTreeMap<u64, Node> {
+    pub(crate) async fn open_some(&self, numbers: &[u64]) -> BTreeMap<u64, Node> {
         let mut nodes = BTreeMap::new();
         for node in numbers {
             nodes.insert(*node, self.open(*node).await);
@@ -323,7 +323,7 @@ impl Town {
         nodes
     }
 
-    pub(super) fn tls(&self, node: u64) -> PeerTls {
+    pub(crate) fn tls(&self, node: u64) -> PeerTls {
         let dir = self.dir.path().join(format!("certs/node-{node}"));
         PeerTls {
             ca: dir.join("peer-ca.pem"),
@@ -333,17 +333,17 @@ impl Town {
     }
 
     /// Puts a stopped node's data aside.
-    pub(super) fn copy_data(&self, node: u64, name: &str) {
+    pub(crate) fn copy_data(&self, node: u64, name: &str) {
         copy(&self.data(node), &self.dir.path().join(name));
     }
 
     /// Takes a copy back in the place of a stopped node's data.
-    pub(super) fn restore_data(&self, node: u64, name: &str) {
+    pub(crate) fn restore_data(&self, node: u64, name: &str) {
         self.remove_data(node);
         copy(&self.dir.path().join(name), &self.data(node));
     }
 
-    pub(super) fn remove_data(&self, node: u64) {
+    pub(crate) fn remove_data(&self, node: u64) {
         std::fs::remove_dir_all(self.data(node)).unwrap();
     }
 
@@ -367,11 +367,11 @@ fn free_address() -> SocketAddr {
     testbed::listener().local_addr().unwrap()
 }
 
-pub(super) async fn submit(node: &Node, numbers: Range<u64>) -> Vec<Accepted> {
+pub(crate) async fn submit(node: &Node, numbers: Range<u64>) -> Vec<Accepted> {
     submit_entries(node, numbers.map(consent).collect()).await
 }
 
-async fn submit_entries(node: &Node, entries: Vec<SubmittedEntry>) -> Vec<Accepted> {
+pub(crate) async fn submit_entries(node: &Node, entries: Vec<SubmittedEntry>) -> Vec<Accepted> {
     let verified = node.verify(entries).await.unwrap();
     let verified = verified.into_iter().map(Result::unwrap).collect();
     let outcomes = node.submit(verified, Until::Published, PATIENCE).await;
@@ -420,7 +420,7 @@ fn assert_same(nodes: &BTreeMap<u64, Node>, size: TreeSize) {
 }
 
 /// Who leads.
-async fn leader(nodes: &BTreeMap<u64, Node>) -> u64 {
+pub(crate) async fn leader(nodes: &BTreeMap<u64, Node>) -> u64 {
     let leads = |(_, node): &(&u64, &Node)| node.status().role == Role::Leader;
     let found = until(|| nodes.iter().find(leads).map(|(number, _)| *number)).await;
     found.expect("somebody leads")
@@ -432,7 +432,7 @@ async fn wait_for(node: &Node, condition: impl Fn(&Status) -> bool) {
 }
 
 /// What `look` finds, as soon as it does; `None` when patience ends.
-async fn until<T>(look: impl Fn() -> Option<T>) -> Option<T> {
+pub(crate) async fn until<T>(look: impl Fn() -> Option<T>) -> Option<T> {
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     let found = async {
         loop {
@@ -449,7 +449,7 @@ fn voters(status: &Status) -> Vec<u64> {
     status.voters.iter().map(|NodeNumber(node)| *node).collect()
 }
 
-pub(super) async fn close(nodes: BTreeMap<u64, Node>) {
+pub(crate) async fn close(nodes: BTreeMap<u64, Node>) {
     for node in nodes.into_values() {
         node.shutdown().await;
     }

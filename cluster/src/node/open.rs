@@ -19,6 +19,7 @@ use super::*;
 use crate::net::{Dialing, Ground, Own};
 use crate::propose::Proposer;
 use crate::raft_types::Raft;
+use crate::store::fold::Sizes;
 use crate::store::{
     self, db::Memory, log::Log, machine::Machine, verify::VerifyPool, view::read_entry,
 };
@@ -68,6 +69,10 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         cosign_key: config.keys.cosign,
         log_keys: config.keys.log,
         publish_interval: tuning.publish_interval,
+        fold_sizes: Sizes {
+            pass_keys: tuning.fold_pass_keys,
+            step_keys: tuning.fold_step_keys,
+        },
         submit_here: Arc::new(move |entries, until, deadline| {
             let here = submit_here.get().cloned();
             async move {
@@ -102,6 +107,11 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         config.node,
         fatal.clone(),
     ));
+    let pace = Pace {
+        interval: tuning.fold_interval,
+        pause: tuning.fold_pause,
+        entries_max: tuning.fold_entries_max,
+    };
     Ok(Inner {
         node: config.node,
         ledger,
@@ -109,6 +119,7 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         net,
         node_key: config.keys.node,
         published,
+        pace,
         fatal,
     })
 }

@@ -41,6 +41,8 @@ pub(crate) enum Method {
     Cosign,
     Clock,
     Root,
+    Fold,
+    Folded,
 }
 
 impl Method {
@@ -58,6 +60,8 @@ impl Method {
             Method::Cosign => "cosign",
             Method::Clock => "clock",
             Method::Root => "root",
+            Method::Fold => "fold",
+            Method::Folded => "folded",
         }
     }
 

@@ -87,6 +87,26 @@ impl Peers {
         Ok(root.map(Hash))
     }
 
+    /// Asks the leader to fold, so that a tree of this size is covered.
+    pub(crate) async fn want_fold(
+        &self,
+        leader: NodeNumber,
+        size: TreeSize,
+        time: Duration,
+    ) -> Result<(), CallError> {
+        self.ask(leader, Method::Fold, &size.0, time).await
+    }
+
+    /// The root of a peer's fold, as soon as it is done; `None` if it is not in time, or if a later one is.
+    pub(crate) async fn folded(
+        &self,
+        peer: NodeNumber,
+        version: u64,
+        time: Duration,
+    ) -> Result<Option<[u8; 32]>, CallError> {
+        self.ask(peer, Method::Folded, &version, time).await
+    }
+
     /// One call with a postcard body each way.
     pub(crate) async fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,

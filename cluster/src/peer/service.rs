@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use ledger::{hash::Hash, id::NodeNumber, number::TreeSize};
 use openraft::error::{CheckIsLeaderError, RaftError};
 use parking_lot::RwLock;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -23,6 +23,7 @@ use crate::{
     clock::Clock,
     error::{Error, ErrorKind},
     face::{Outcome, Until},
+    fold::worker::{Wanted, want},
     publish::{
         cosigner::{CosignRefusal, Cosigner},
         keeper::applied_by,
@@ -49,6 +50,7 @@ pub(crate) struct NodeService {
     pub(crate) roster: Arc<Roster>,
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) submit_here: SubmitHere,
+    pub(crate) fold_wanted: Wanted,
 }
 
 /// The registry's nodes, as last read.
@@ -132,6 +134,11 @@ impl Service for NodeService {
             Method::ReadIndex => answer(&self.read_index().await?),
             Method::Cosign => answer(&self.cosign(from, question(&body)?).await?),
             Method::Clock => answer(&self.clock.now_ms()),
+            Method::Fold => answer(&self.want_fold(question(&body)?)?),
+            Method::Folded => {
+                let time = time.saturating_sub(ANSWER_TIME);
+                answer(&self.folded(question(&body)?, time).await)
+            }
             Method::Root => answer(
                 &self
                     .root(TreeSize(question(&body)?))
@@ -194,6 +201,23 @@ impl NodeService {
             }
             Denial::Refused(refusal.to_string())
         })
+    }
+
+    fn want_fold(&self, size: u64) -> Result<(), Denial> {
+        let leader = self.raft.server_metrics().borrow().current_leader;
+        if leader != Some(self.own.0) {
+            return Err(Denial::NotLeader);
+        }
+        want(&self.fold_wanted, size);
+        Ok(())
+    }
+
+    /// Waits for this node's own fold: the leader asks as soon as its own is done.
+    async fn folded(&self, version: u64, time: Duration) -> Option<[u8; 32]> {
+        let mut folds = self.machine.folds();
+        let reached = folds.wait_for(|folds| folds.done.version >= version);
+        let done = timeout(time, reached).await.ok()?.ok()?.done;
+        (done.version == version).then_some(done.root)
     }
 
     async fn root(&self, size: TreeSize) -> Result<Option<Hash>, Denial> {

@@ -5,7 +5,9 @@
 //! 2. only after its own Raft log is fsynced through that tree: the signature promises durability here;
 //! 3. never below what it cosigned before, which is on disk before a signature leaves, so that no restart forgets it;
 //! 4. never a tree that ends more than two seconds in its future: a leader whose clock runs ahead is not backed;
-//! 5. only as a node of the registry, with the key that the registry has for it.
+//! 5. nothing past a `state-root` entry before this node's own fold of its size is done: the two are compared then, and a node that folded
+//!    another root has stopped;
+//! 6. only as a node of the registry, with the key that the registry has for it.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +25,7 @@ use super::quorum::{Names, Quorum};
 use crate::{
     clock::{CLOCK_OFF_MS_MAX, Clock},
     error::Error,
-    store::{log::Log, machine::Machine},
+    store::{fold::first_unfolded, log::Log, machine::Machine},
 };
 
 /// The checkpoint that this node cosigned last.
@@ -44,6 +46,8 @@ pub(crate) struct Case {
     pub(crate) own_root: Hash,
     /// When the last entry of that tree was accepted.
     pub(crate) ends_at_ms: u64,
+    /// The first `state-root` entry whose fold is not done here.
+    pub(crate) unfolded: Option<EntryIndex>,
     /// Whether this node's Raft log is fsynced through that tree.
     pub(crate) fsynced: bool,
     pub(crate) last: Option<LastCosigned>,
@@ -57,6 +61,9 @@ pub(crate) fn judge(case: &Case) -> Result<(), CosignRefusal> {
     }
     if !case.fsynced {
         return Err(CosignRefusal::NotFsynced);
+    }
+    if case.unfolded.is_some_and(|index| case.size.holds(index)) {
+        return Err(CosignRefusal::NotFolded);
     }
     if case.own_root != case.asked_root {
         return Err(CosignRefusal::OtherRoot);
@@ -83,6 +90,8 @@ pub(crate) enum CosignRefusal {
     Empty,
     #[error("its Raft log is not fsynced so far")]
     NotFsynced,
+    #[error("its own fold for a state root in that tree is not done")]
+    NotFolded,
     #[error("it has not applied so much")]
     Behind,
     #[error("it computed another root")]
@@ -151,6 +160,7 @@ impl Cosigner {
         };
         // What is applied stands in the Raft log at or before this raft_index.
         let fsynced = self.log.fsynced() >= view.applied().raft_log_id;
+        let unfolded = first_unfolded(&view)?.map(EntryIndex);
         let quorum = Quorum::at(&view, &self.names, size, &BTreeSet::from([self.node]))?;
 
         let _signing = self.signing.lock();
@@ -161,6 +171,7 @@ impl Cosigner {
             asked_root,
             own_root,
             ends_at_ms,
+            unfolded,
             fsynced,
             last,
             now_ms,
@@ -210,6 +221,7 @@ mod tests {
             asked_root: ROOT,
             own_root: ROOT,
             ends_at_ms: 1_000_000,
+            unfolded: None,
             fsynced: true,
             last: Some(LastCosigned {
                 size: 9,
@@ -268,6 +280,20 @@ mod tests {
                     ..case()
                 },
                 Err(CosignRefusal::NotFsynced),
+            ),
+            (
+                Case {
+                    unfolded: Some(EntryIndex(9)),
+                    ..case()
+                },
+                Err(CosignRefusal::NotFolded),
+            ),
+            (
+                Case {
+                    unfolded: Some(EntryIndex(10)),
+                    ..case()
+                },
+                Ok(()),
             ),
             (
                 Case {

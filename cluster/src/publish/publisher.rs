@@ -15,6 +15,7 @@ use ledger::{
     hash::Hash,
     id::NodeNumber,
     key::SigningKey,
+    merkle,
     note::{Note, SignatureLine},
     number::TreeSize,
 };
@@ -30,7 +31,7 @@ use crate::{
     error::Error,
     peer::{client::Peers, rpc::Cosign},
     raft_types::{Batch, Raft},
-    store::machine::Machine,
+    store::{fold::first_unfolded, machine::Machine},
 };
 
 /// The leader's side of publishing.
@@ -202,18 +203,25 @@ impl Publisher {
         let (machine, names) = (self.machine.clone(), self.names.clone());
         let pin = move || {
             let view = machine.view()?;
-            let quorum = Quorum::at(&view, &names, view.size(), &voters)?;
-            Ok(Pinned {
-                size: view.size(),
-                root: view.root(),
-                quorum,
-            })
+            // What stands below a state root that is not folded here yet can be published meanwhile.
+            let (size, root) = match first_unfolded(&view)? {
+                None => (view.size(), view.root()),
+                Some(index) => (TreeSize(index), merkle::root(TreeSize(index), &view)?),
+            };
+            let quorum = Quorum::at(&view, &names, size, &voters)?;
+            Ok(Pinned { size, root, quorum })
         };
-        self.tasks
+        let pinned = self
+            .tasks
             .spawn_blocking(pin)
             .await
             .map_err(|_| RoundFailure::Stopped)?
-            .map_err(RoundFailure::Store)
+            .map_err(RoundFailure::Store)?;
+        if pinned.size > self.keeper.newest_size() {
+            Ok(pinned)
+        } else {
+            Err(RoundFailure::NotFolded)
+        }
     }
 
     fn voters(&self) -> BTreeSet<NodeNumber> {
@@ -243,6 +251,8 @@ enum RoundFailure {
     NoLogKey,
     #[error("the checkpoint was not committed in time")]
     NotCommitted,
+    #[error("this node's fold for a state root is not done")]
+    NotFolded,
     #[error("the note cannot be made")]
     Note,
     #[error("the node is shutting down")]

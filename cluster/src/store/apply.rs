@@ -6,23 +6,27 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ledger::admission::{self, LedgerInfo, Stamp};
+use ledger::body::Content;
+use ledger::body::system::StateRoot;
 use ledger::entry::VerifiedEntry;
+use ledger::fold::Change;
 use ledger::merkle::{self, Frontier};
 use ledger::number::{EntryIndex, TreeSize};
-use ledger::refusal::Refused;
+use ledger::refusal::{Refusal, Refused};
 use ledger::state::{State, StateKey};
 use openraft::{EntryPayload, StoredMembership};
 use rocksdb::WriteBatch;
 
 use super::applied::Applied;
 use super::db::{Db, encode};
+use super::fold::{Done, Folds, Order, Stated};
 use super::keys::{self, state_cf, state_meta};
 use super::state_dir::read_applied;
 use super::verify::VerifyPool;
 use super::view::{DbNodes, DbState, read_entry};
 use crate::error::{Error, ErrorKind};
 use crate::publish::quorum::{Names, Quorum, stated_size};
-use crate::raft_types::{Batch, BatchResult, ItemResult, RaftEntry};
+use crate::raft_types::{Batch, BatchResult, ItemResult, RaftEntry, Word};
 
 /// A write is handed to RocksDB when it has grown to this, at the end of a raft_entry: a long run of them must not all be held in memory.
 const WRITE_BYTES: usize = 8 * 1024 * 1024;
@@ -32,21 +36,30 @@ pub(crate) struct Apply {
     db: Arc<Db>,
     applied: Applied,
     frontier: Frontier,
+    /// The fold last ordered.
+    ordered: Option<Order>,
 }
 
 impl Apply {
     pub(crate) fn open(db: Arc<Db>) -> Result<Apply, Error> {
         let applied = read_applied(&db)?;
         let frontier = Frontier::read(TreeSize(applied.tree_size), &DbNodes::new(&db))?;
+        let ordered = Folds::read(&*db)?.ordered;
         Ok(Apply {
             db,
             applied,
             frontier,
+            ordered,
         })
     }
 
     pub(crate) fn applied(&self) -> &Applied {
         &self.applied
+    }
+
+    /// The fold last ordered.
+    pub(crate) fn ordered(&self) -> Option<Order> {
+        self.ordered
     }
 
     /// Deletes the ids of entries that left the window, and exchanges of eras long past. Admission does not look for either any more, so nodes
@@ -91,9 +104,13 @@ impl Apply {
                     self.applied.membership = StoredMembership::new(Some(entry.log_id), membership);
                     BatchResult::default()
                 }
-                EntryPayload::Normal(batch) => match &batch.note {
-                    None => self.batch(&batch, &mut write, ledger, verifier)?,
-                    Some(note) => {
+                EntryPayload::Normal(batch) => match &batch.word {
+                    Word::Nothing => self.batch(&batch, &mut write, ledger, verifier)?,
+                    Word::Fold => {
+                        self.order_fold(&mut write)?;
+                        BatchResult::default()
+                    }
+                    Word::Note(note) => {
                         // The tree is read back to check the note, so what is pending of it is written first: with the raft_log_id of the
                         // raft_entry before, to which it belongs. That is why a note travels without submissions.
                         self.commit(std::mem::take(&mut write))?;
@@ -162,7 +179,14 @@ impl Apply {
             admission::Applied::Known { index } => return self.known(index, write),
             admission::Applied::Refused(refused) => return Ok(refusal(&refused)),
         };
+        if let Content::StateRoot(root) = &effects.entry.entry().body().content {
+            match self.state_root(root, effects.entry.index(), write)? {
+                Ok(()) => {}
+                Err(refused) => return Ok(refusal(&refused)),
+            }
+        }
         let index = effects.entry.index().0;
+        let change = Change::of(&effects).encode();
         let result = ItemResult::Accepted {
             index,
             leaf_hash: *effects.entry.leaf_hash().as_bytes(),
@@ -199,10 +223,65 @@ impl Apply {
             keys::number(index),
             effects.entry.into_stored().encode(),
         );
+        write
+            .batch
+            .put_cf(db.cf(state_cf::CHANGES)?, keys::number(index), change);
         write.accepted.insert(index, result.clone());
         self.applied.tree_size = index + 1;
         self.applied.accepted_at_ms = stamp.accepted_at_ms;
         Ok(result)
+    }
+
+    /// Notes that all that is applied is to be folded, unless the fold before has no `state-root` entry yet. What makes that decision is the
+    /// same on every node, whichever leaders proposed it.
+    fn order_fold(&mut self, write: &mut Write) -> Result<(), Error> {
+        let open = self.ordered.is_some_and(|order| order.stated.is_none());
+        if open || self.applied.tree_size == 0 {
+            return Ok(());
+        }
+        let order = Order {
+            version: self.ordered.map_or(0, |last| last.version) + 1,
+            size: self.applied.tree_size,
+            stated: None,
+        };
+        order.put(&self.db, &mut write.batch)?;
+        self.ordered = Some(order);
+        Ok(())
+    }
+
+    /// A `state-root` entry speaks of the fold that was ordered, or it is refused, on every node alike. Were it not, one node could state a
+    /// root of a size that nobody folds, and no other could ever cosign past it. The order is Raft's, not the ledger's: an auditor has only
+    /// the entries, and needs no more, since whatever is stated is to be the root of its size.
+    ///
+    /// A wrong root of the size ordered is accepted: whether it is wrong is found by folding, off this path. Then every honest node stops,
+    /// and says which entry states what; a leader that is honest asks a majority before it states anything.
+    ///
+    /// # Errors
+    /// `Diverged` if this node folded another root.
+    fn state_root(
+        &mut self,
+        root: &StateRoot,
+        index: EntryIndex,
+        write: &mut Write,
+    ) -> Result<Result<(), Refused>, Error> {
+        let ordered = self.ordered.filter(|order| {
+            order.stated.is_none() && (order.version, order.size) == (root.version, root.size)
+        });
+        let Some(mut order) = ordered else {
+            let pointer = "/envelope/payload/state-root".to_owned();
+            return Ok(Err(Refused::new(Refusal::StateRoot, pointer)));
+        };
+        order.stated = Some(Stated {
+            index: index.0,
+            root: root.root.0,
+        });
+        let done = Done::read(&*self.db)?;
+        if done.version == order.version {
+            order.judge(&done.root)?;
+        }
+        order.put(&self.db, &mut write.batch)?;
+        self.ordered = Some(order);
+        Ok(Ok(()))
     }
 
     /// Keeps a checkpoint as published, if it is one: the log and a majority of the nodes in force signed it, and it is newer than the last.

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use ledger::hash::Hash;
+use ledger::state_map::MapPath;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
     DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options, ReadOptions, SliceTransform,
@@ -255,6 +257,15 @@ impl Db {
                     keys::decode_number(index).unwrap_or_default()
                 )
             }
+            (state_cf::MAP, _, _) => match MapPath::decode(key) {
+                Some(at) => format!("{path} {family} {at}"),
+                None => format!("{path} {family}, a key that is no path"),
+            },
+            // The hash of a typed name: it tells nothing.
+            (state_cf::FOLDED, _, _) => match Hash::from_slice(key) {
+                Some(hash) => format!("{path} {family} {hash}"),
+                None => format!("{path} {family}, a key that is no hash"),
+            },
             (_, Some(number), _) => format!("{path} {family} {number}"),
             _ => format!("{path} {family} {}", String::from_utf8_lossy(key)),
         }

@@ -38,15 +38,32 @@ pub(crate) mod state_cf {
     pub(crate) const ROWS: &str = "rows";
     /// `u64 size` → signed checkpoint.
     pub(crate) const PUBLISHED: &str = "published";
+    /// `u64 index` → what the entry changes under the state root, as the ledger lays it out.
+    pub(crate) const CHANGES: &str = "changes";
+    /// Map key (32 bytes) → value, as of the last fold. Under the map's key, so that they lie in the order in which they are folded and checked.
+    pub(crate) const FOLDED: &str = "folded";
+    /// Path in the state map → node, as of the last fold.
+    pub(crate) const MAP: &str = "map";
     /// [`super::state_meta`] → postcard.
     pub(crate) const META: &str = "meta";
-    pub(crate) const ALL: [&str; 6] = [BODIES, NODES, STATE, ROWS, PUBLISHED, META];
+    pub(crate) const ALL: [&str; 9] = [
+        BODIES, NODES, STATE, ROWS, PUBLISHED, CHANGES, FOLDED, MAP, META,
+    ];
 }
 
 /// Keys of `state/meta`.
 pub(crate) mod state_meta {
     /// How far the log is applied, and what the ledger is then.
     pub(crate) const APPLIED: &[u8] = b"applied";
+    /// The last fold that is done.
+    pub(crate) const FOLDED: &[u8] = b"folded";
+    /// The fold under way, and how far it is.
+    pub(crate) const FOLDING: &[u8] = b"folding";
+
+    /// A fold that was ordered, by its version.
+    pub(crate) fn fold_order(version: u64) -> Vec<u8> {
+        format!("fold-order-{version:020}").into_bytes()
+    }
 }
 
 pub(crate) const NUMBER_BYTES: usize = 8;

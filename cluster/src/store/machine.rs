@@ -18,6 +18,7 @@ use super::applied::Applied;
 use super::apply::Apply;
 use super::db::Db;
 use super::fatal::Fatal;
+use super::fold::Folds;
 use super::snapshot::{Manifest, SnapshotDir, Snapshots, hash_files, sync_dir};
 use super::state_dir::{StateDir, read_applied};
 use super::verify::VerifyPool;
@@ -26,6 +27,8 @@ use crate::error::{Error, ErrorKind};
 use crate::raft_types::{
     BatchResult, RaftEntry, RaftLogId, RaftMembership, RaftSnapshotMeta, StorageError, TypeConfig,
 };
+
+mod folding;
 
 /// Handle to the state machine; clones share it.
 #[derive(Clone)]
@@ -38,6 +41,7 @@ struct Shared {
     core: Mutex<Core>,
     snapshots: Mutex<Snapshots>,
     applied: watch::Sender<Applied>,
+    folds: watch::Sender<Folds>,
     ledger: LedgerInfo,
     verifier: VerifyPool,
     fatal: Fatal,
@@ -59,9 +63,11 @@ impl Machine {
     ) -> Result<Machine, Error> {
         let apply = Apply::open(db.clone())?;
         verifier.read_keys_from(&db);
+        let folds = Folds::read(&*db)?;
         Ok(Machine(Arc::new(Shared {
             state: ArcSwap::new(db),
             applied: watch::Sender::new(apply.applied().clone()),
+            folds: watch::Sender::new(folds),
             core: Mutex::new(Core { dir, apply }),
             snapshots: Mutex::new(snapshots),
             ledger,
@@ -115,6 +121,7 @@ impl Shared {
     fn apply(&self, entries: Vec<RaftEntry>) -> Result<Vec<BatchResult>, Error> {
         let mut core = self.core.lock();
         let results = core.apply.run(entries, &self.ledger, &self.verifier)?;
+        self.show_ordered(core.apply.ordered());
         self.applied.send_replace(core.apply.applied().clone());
         Ok(results)
     }
@@ -172,8 +179,10 @@ impl Shared {
         let (db, applied) = core.dir.install(snapshot.path(), &manifest)?;
         // From here on a crash finds the new state. openraft purges the Raft log up to it next, or at the next start.
         core.apply = Apply::open(db.clone())?;
+        let folds = Folds::read(&*db)?;
         self.verifier.read_keys_from(&db);
         self.state.swap(db).retire();
+        self.folds.send_replace(folds);
         self.snapshots.lock().adopt_received(snapshot, &manifest)?;
         self.applied.send_replace(applied);
         Ok(())

@@ -21,6 +21,7 @@ pub(crate) mod apply;
 pub(crate) mod check;
 pub(crate) mod db;
 pub(crate) mod fatal;
+pub(crate) mod fold;
 pub(crate) mod high_water;
 pub(crate) mod keys;
 pub(crate) mod log;

@@ -163,11 +163,11 @@ impl View {
         Ok(View(Arc::new(Inner { pinned, applied })))
     }
 
-    fn db(&self) -> &Db {
+    pub(crate) fn db(&self) -> &Db {
         self.0.pinned.borrow_owner()
     }
 
-    fn get(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn get(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         get(&self.0.pinned, family, key)
     }
 
