@@ -248,6 +248,35 @@ pub enum CodeKind {
     Isee = 6,
 }
 
+impl CodeKind {
+    /// Every kind.
+    pub const ALL: [CodeKind; 6] = [
+        CodeKind::Cf,
+        CodeKind::IdAnpr,
+        CodeKind::Stp,
+        CodeKind::Eni,
+        CodeKind::Anagrafica,
+        CodeKind::Isee,
+    ];
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CodeKind::Cf => "cf",
+            CodeKind::IdAnpr => "idANPR",
+            CodeKind::Stp => "stp",
+            CodeKind::Eni => "eni",
+            CodeKind::Anagrafica => "anagrafica",
+            CodeKind::Isee => "isee",
+        }
+    }
+
+    /// The kind of a word.
+    pub fn parse(word: &str) -> Option<CodeKind> {
+        CodeKind::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
 /// A pseudonym: `H("visto/ref/v1\n" ‖ u8(kind of code) ‖ VOPRF output[64])`.
 pub fn person_ref(kind: CodeKind, output: &[u8; 64]) -> Hash {
     Hash::of(&[b"visto/ref/v1\n", &[kind as u8], output])

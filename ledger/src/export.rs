@@ -348,29 +348,3 @@ pub struct Restricted {
     /// How many.
     pub count: u64,
 }
-
-/// The word of a kind of code.
-pub fn code_word(kind: CodeKind) -> &'static str {
-    match kind {
-        CodeKind::Cf => "cf",
-        CodeKind::IdAnpr => "idANPR",
-        CodeKind::Stp => "stp",
-        CodeKind::Eni => "eni",
-        CodeKind::Anagrafica => "anagrafica",
-        CodeKind::Isee => "isee",
-    }
-}
-
-/// The kind of code of a word.
-pub fn code_of_word(word: &str) -> Option<CodeKind> {
-    [
-        CodeKind::Cf,
-        CodeKind::IdAnpr,
-        CodeKind::Stp,
-        CodeKind::Eni,
-        CodeKind::Anagrafica,
-        CodeKind::Isee,
-    ]
-    .into_iter()
-    .find(|kind| code_word(*kind) == word)
-}

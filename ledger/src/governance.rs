@@ -23,9 +23,11 @@ use crate::{
         state::{self, StateKey},
     },
     entry::Stop,
+    hash::Hash,
     id::{InstitutionId, KeyId},
     key::KeyUse,
     number::EntryIndex,
+    oprf::OprfPublicKey,
     refusal::Refusal,
     rules::rule_set,
     state::{
@@ -100,6 +102,9 @@ pub(crate) fn found<S: State>(
         return Err(StateError::UnknownRules(genesis.rules).into());
     }
     draft.put(StateKey::rules(), state::rules(at, genesis.rules));
+    if let Some(key) = &genesis.oprf_key {
+        open_epoch(draft, key, &body_pointer("genesis", "oprfKey"))?;
+    }
     let governance = Governance {
         last: *at,
         k: genesis.k,
@@ -268,6 +273,21 @@ fn new_key<S: State>(
         draft.push(registry::GOVERNANCE_KEYS, id.0.as_bytes().to_vec())?;
     }
     Ok(())
+}
+
+/// From here on pseudonyms are evaluated with this key. The keys before it stay known: `link` entries join refs of two epochs.
+fn open_epoch<S: State>(
+    draft: &mut Draft<'_, S>,
+    key: &Hash,
+    pointer: &[&str],
+) -> Result<(), Stop<S::Error>> {
+    let known = registry::oprf_keys(draft)?;
+    match OprfPublicKey::from_bytes(key.as_bytes()) {
+        Ok(new) if !known.contains(&new) => {
+            draft.push(registry::OPRF_KEYS, new.as_bytes().to_vec())
+        }
+        _ => refuse(Refusal::OprfKey, pointer),
+    }
 }
 
 fn push_log_key<S: State>(

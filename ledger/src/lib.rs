@@ -27,6 +27,7 @@ pub mod id;
 pub mod json;
 pub mod key;
 pub mod number;
+pub mod oprf;
 pub mod pair;
 pub mod refusal;
 pub mod rules;

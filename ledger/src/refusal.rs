@@ -129,6 +129,10 @@ refusals! {
     Registry "registry" "Read the registry and send a change that it allows."
     /// A rule set that this ledger's nodes do not carry.
     RulesUnknown "rules-unknown" "Name a rule set that the nodes carry."
+    /// The proof of a link is none, or was not made with keys of this ledger.
+    LinkProof "link-proof" "Have both codes evaluated by this ledger, and send both evaluations with their proofs."
+    /// No element of the group that pseudonyms live in, or a key of an epoch that was there before.
+    OprfKey "oprf-key" "Make a new key with `visto key oprf` and register its public half."
     /// A state root of another size, version, or previous root than is due.
     StateRoot "state-root" "None: nodes propose state roots, one after the other."
 }

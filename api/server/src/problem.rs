@@ -522,6 +522,8 @@ fn refusal_status(refusal: Refusal) -> StatusCode {
         | R::Possession
         | R::Registry
         | R::RulesUnknown
+        | R::LinkProof
+        | R::OprfKey
         | R::StateRoot => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
@@ -571,6 +573,8 @@ fn refusal_title(refusal: Refusal) -> &'static str {
         R::Possession => "The new key does not prove its possession",
         R::Registry => "The registry does not allow the change",
         R::RulesUnknown => "The rule set is unknown",
+        R::LinkProof => "The link is not proven",
+        R::OprfKey => "The key of the pseudonyms cannot be taken",
         R::StateRoot => "Not the state root that is due",
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     id::KeyId,
     key::KeyUse,
     number::EntryIndex,
+    oprf::LinkProof,
     refusal::Refusal,
     rules::rule_set,
     state::{Draft, State, StateError, read, registry},
@@ -290,6 +291,14 @@ fn judge_right<S: State>(
                     }
                 }
                 _ => return refuse(Refusal::Registry, &pointer),
+            }
+            // A ledger whose pseudonyms are not evaluated by its nodes has nothing to check a proof against.
+            let keys = registry::oprf_keys(state)?;
+            if !keys.is_empty() && LinkProof::parse(&link.proof, &keys).is_err() {
+                return refuse(
+                    Refusal::LinkProof,
+                    &["envelope", "payload", "link", "proof"],
+                );
             }
         }
         Content::Read(_) | Content::Disclosure(_) | Content::Erased(_) | Content::StateRoot(_) => {

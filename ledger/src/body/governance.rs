@@ -141,6 +141,8 @@ pub struct PolicyText {
 #[allow(missing_docs)]
 pub struct Rules {
     pub rules: u16,
+    /// The key that pseudonyms are evaluated with from here on: a new epoch, after the old key leaked.
+    pub oprf_key: Option<Hash>,
 }
 
 impl Genesis {
@@ -450,6 +452,7 @@ impl Rules {
         let mut m = Members::open(value)?;
         let rules = Self {
             rules: m.required("rules", small)?,
+            oprf_key: m.optional("oprfKey", digest)?,
         };
         m.close(rules)
     }
@@ -457,6 +460,7 @@ impl Rules {
     pub(super) fn to_value(self) -> Value<'static> {
         let mut w = Writer::new();
         w.put("rules", self.rules);
+        w.put("oprfKey", self.oprf_key);
         w.into()
     }
 }

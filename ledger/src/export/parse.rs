@@ -5,13 +5,13 @@ use alloc::{boxed::Box, vec::Vec};
 
 use super::{
     About, AboutKind, Audience, Binding, EXPORT_BYTES_MAX, Erased, Export, Fact, Head, Item, List,
-    ListHead, NotOpened, Opened, Restricted, Why, Withheld, code_of_word,
+    ListHead, NotOpened, Opened, Restricted, Why, Withheld,
 };
 use crate::{
     admission::RowKind,
     base64,
     body::members::{Members, count, digest, fixed, list, text, timestamp, words},
-    bytes::{self, ListValue, META_BYTES, Meta},
+    bytes::{self, CodeKind, ListValue, META_BYTES, Meta},
     entry::SubmittedEntry,
     hash::Hash,
     json::{self, Limits, Value},
@@ -81,7 +81,7 @@ fn about(value: &Value<'_>) -> Result<About, Refused> {
 fn binding(value: &Value<'_>) -> Result<Binding, Refused> {
     let mut m = Members::open(value)?;
     let binding = Binding {
-        kind: m.required("kind", |value| words(value, code_of_word))?,
+        kind: m.required("kind", |value| words(value, CodeKind::parse))?,
         blind: m.required("blind", fixed)?,
         evaluated: m.required("evaluated", fixed)?,
         proof: m.required("proof", fixed)?,

@@ -4,6 +4,7 @@
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
+    string::String,
     vec::Vec,
 };
 
@@ -22,6 +23,7 @@ use crate::{
     id::KeyId,
     key::PublicKey,
     number::{EntryIndex, TreeSize},
+    oprf::{OprfError, OprfPublicKey},
     policy::PolicySet,
     state::kind,
 };
@@ -290,9 +292,37 @@ impl Checked<'_, '_> {
         }
     }
 
-    fn bind(&self, _binding: &Binding, _code: &str) -> Result<(), Fault> {
-        let why = "this build cannot evaluate codes";
-        Err(Fault::new(Lie::Binding, why).at("binding"))
+    fn bind(&self, binding: &Binding, code: &str) -> Result<(), Fault> {
+        let fault = |why: String| Fault::new(Lie::Binding, why).at("binding");
+        let keys = self.oprf_keys();
+        if keys.is_empty() {
+            let why = "no entry that names the key of the pseudonyms is among the records";
+            return Err(Fault::new(Lie::Missing, why).at("records"));
+        }
+        let mut failed = OprfError::Proof;
+        for key in &keys {
+            match binding.reference(code, key) {
+                Ok(of) if of == self.export.head.about.of => return Ok(()),
+                Ok(_) => return Err(fault("the code gives another ref".into())),
+                Err(error) => failed = error,
+            }
+        }
+        Err(fault(format!("{failed}, or it was made for another code")))
+    }
+
+    /// The keys of the pseudonyms, one an epoch, that the records name.
+    fn oprf_keys(&self) -> Vec<OprfPublicKey> {
+        let named = self
+            .records
+            .values()
+            .filter_map(|body| match &body.content {
+                Content::Genesis(genesis) => genesis.oprf_key,
+                Content::Rules(rules) => rules.oprf_key,
+                _ => None,
+            });
+        named
+            .filter_map(|key| OprfPublicKey::from_bytes(key.as_bytes()).ok())
+            .collect()
     }
 
     fn verified(self, bound: Bound) -> Verified {

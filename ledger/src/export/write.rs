@@ -7,9 +7,7 @@ use alloc::{
 };
 use core::fmt;
 
-use super::{
-    Erased, Export, Fact, Head, Item, ListHead, NotOpened, Opened, Restricted, Withheld, code_word,
-};
+use super::{Erased, Export, Fact, Head, Item, ListHead, NotOpened, Opened, Restricted, Withheld};
 use crate::{
     base64,
     bytes::meta_encode,
@@ -289,7 +287,7 @@ fn head_json(head: &Head) -> String {
         members.push((
             Cow::Borrowed("binding"),
             Value::object([
-                ("kind", Value::text(code_word(of.kind))),
+                ("kind", Value::text(of.kind.as_str())),
                 ("blind", binary(&of.blind)),
                 ("evaluated", binary(&of.evaluated)),
                 ("proof", binary(&of.proof)),

@@ -308,7 +308,10 @@ fn change_rules<S: State>(
         return Err(StateError::UnknownRules(rules.rules).into());
     }
     draft.put(StateKey::rules(), state::rules(at, rules.rules));
-    Ok(())
+    match &rules.oprf_key {
+        Some(key) => open_epoch(draft, key, &body_pointer("rules", "oprfKey")),
+        None => Ok(()),
+    }
 }
 
 /// Governance must not lock itself out: k institutions keep a governance key with no end set.

@@ -16,6 +16,7 @@ use crate::{
     id::{InstitutionId, KeyId, NodeNumber},
     key::PublicKey,
     number::{EntryIndex, TreeSize},
+    oprf::OprfPublicKey,
 };
 
 /// Every institution ever registered.
@@ -26,6 +27,9 @@ pub(crate) const NODES: &str = "nodes";
 pub(crate) const GOVERNANCE_KEYS: &str = "governance-keys";
 /// The log keys, each with the index from which it signs.
 pub(crate) const LOG_KEYS: &str = "log-keys";
+
+/// The keys that pseudonyms are evaluated with, one an epoch.
+pub(crate) const OPRF_KEYS: &str = "oprf-keys";
 
 /// Every key ever registered for an institution.
 pub(crate) fn keys_list(institution: &InstitutionId) -> String {
@@ -424,6 +428,13 @@ pub fn log_key_at<S: State>(state: &S, size: TreeSize) -> Result<Option<KeyId>, 
 /// The rule set in force for the next entry; `None` before genesis.
 pub fn rules<S: State>(state: &S) -> Result<Option<u16>, S::Error> {
     read(state, &StateKey::rules(), state::decode_rules)
+}
+
+/// The keys that pseudonyms were ever evaluated with, one an epoch; the last is in force. None before pseudonyms are evaluated by the cluster.
+pub fn oprf_keys<S: State>(state: &S) -> Result<Vec<OprfPublicKey>, S::Error> {
+    items(state, OPRF_KEYS, |item| {
+        OprfPublicKey::from_bytes(item.try_into().ok()?).ok()
+    })
 }
 
 /// The trust policy's text and the entry that set it.

@@ -40,7 +40,14 @@ fn governed(refers_to: Option<ledger::body::Reference>) -> Saying {
 fn a_build_that_does_not_carry_the_rules_stops_and_refuses_at_the_door() {
     let (mut town, _) = founded(true);
     let saying = governed(town.governed());
-    let submitted = town.sign(Content::Rules(Rules { rules: 2 }), Vec::new(), &saying);
+    let submitted = town.sign(
+        Content::Rules(Rules {
+            rules: 2,
+            oprf_key: None,
+        }),
+        Vec::new(),
+        &saying,
+    );
     let verified = town.verify(submitted).unwrap();
     let door = precheck(
         &town.state,
@@ -69,7 +76,14 @@ fn a_state_that_cannot_be_read_stops_the_node_by_name() {
         let mut value = state.get(&damaged).unwrap().unwrap();
         value.pop();
         state.write(&vec![(damaged.clone(), Some(value))]);
-        let submitted = town.sign(Content::Rules(Rules { rules: 1 }), Vec::new(), &saying);
+        let submitted = town.sign(
+            Content::Rules(Rules {
+                rules: 1,
+                oprf_key: None,
+            }),
+            Vec::new(),
+            &saying,
+        );
         let verified = town.verify(submitted).unwrap();
         let stamp = Stamp {
             index: EntryIndex(1),

@@ -5,8 +5,8 @@ import { test } from "node:test";
 
 import { ristretto255, ristretto255_hasher, ristretto255_oprf } from "@noble/curves/ed25519.js";
 
-import { base64, base64Url, fromBase64, fromBase64Url, hex, utf8, type Bytes } from "../src/core/bytes";
-import { Refused } from "../src/core/fault";
+import { base64, base64Url, fromBase64, fromBase64Url, fromHex, hex, utf8, type Bytes } from "../src/core/bytes";
+import { Refused, some } from "../src/core/fault";
 import { belonged, membership } from "../src/core/household";
 import { parseJsonText } from "../src/core/json";
 import { parsePolicySet } from "../src/core/policy";
@@ -58,6 +58,19 @@ test("the typed code gives the pseudonym, another code does not", () => {
   assert.equal(reason(() => refOfCode("RSSMRA85T50A562W", binding, publicKey as Bytes)), "code");
   const other = ristretto255_oprf.voprf.generateKeyPair();
   assert.equal(reason(() => refOfCode("RSSMRA85T10A562S", binding, other.publicKey as Bytes)), "code");
+});
+
+test("a binding that the ledger's own implementation made gives the same ref", () => {
+  const part = (text: string): string => base64Url(some(fromHex(text), "hex"));
+  const binding = {
+    kind: "cf",
+    blind: part("074bb1d165774961953b5b0bf46b0d8e04b019d8d33facbb9f55567da57bd804"),
+    evaluated: part("8acc92ca721331f8d079ba0e23abf728f6308a08ed873b38eec70a435260957c"),
+    proof: part("fbefcc73eb80fac4d80374c8520285d7b45b0ebd45509231675cb63d4969b00120af35fde35de74d480df99805d7564cff2e4c36b66ac1b4a6b5e3f308848501"),
+  };
+  const key = some(fromHex("daab359f616ca12bb6a36a918851945e6749c42938afc224864cf831a5318d14"), "hex");
+  const found = hex(refOfCode("rssmra80a01m109x", binding, key));
+  assert.equal(found, "79d1107c53682f993f42947c1d01f068b60d81a85485a08ab772892a26042df5");
 });
 
 test("the pseudonym of RFC 9497's own vector", () => {

@@ -345,6 +345,7 @@ impl Draw {
             EntryType::Node => Content::Node(self.node(false)),
             EntryType::Policy => Content::Policy(PolicyText { text: self.text() }),
             EntryType::Rules => Content::Rules(Rules {
+                oprf_key: self.maybe(Self::hash),
                 rules: self.next() as u16,
             }),
             EntryType::Note => Content::Note({

@@ -247,6 +247,7 @@ impl Teller {
                 text: args.text("text").unwrap(),
             }),
             "rules" => Content::Rules(Rules {
+                oprf_key: None,
                 rules: u16::try_from(args.number("number").unwrap()).unwrap(),
             }),
             other => panic!("unknown step {other}"),
