@@ -58,8 +58,8 @@ fn main() {
         ),
     ] {
         let good = book.export(&wanted);
-        // Each is as long as a good one.
-        for (name, lie, tell) in lies.iter().filter(|_| accesses <= 1_000) {
+        // Each is as long as a good one, and none can be told of next to nothing.
+        for (name, lie, tell) in lies.iter().filter(|_| (20..=100).contains(&accesses)) {
             let mut export = good.clone();
             tell(&book, &mut export);
             write(&format!("lies/{name}.json"), export.to_json().as_bytes());

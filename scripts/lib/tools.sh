@@ -6,6 +6,9 @@ CARGO_DENY_VERSION=0.20.2
 SPECTRAL_VERSION=6.16.3
 SCHEMATHESIS_VERSION=4.32.5
 
+# Folders of npm packages are named after their lock file: another lock file, another folder.
+lock_name() { sha256sum "$VISTO_ROOT/$1/package-lock.json" | cut -c1-12; }
+
 VISTO_CARGO_DENY="$VISTO_TOOLS/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny"
 VISTO_SPECTRAL="$VISTO_TOOLS/spectral-$SPECTRAL_VERSION/node_modules/.bin/spectral"
 VISTO_SCHEMATHESIS="$VISTO_TOOLS/schemathesis-$SCHEMATHESIS_VERSION/bin/schemathesis"
@@ -41,6 +44,28 @@ need_api_tester() {
   rm -rf "$folder"
   python3 -m venv "$folder"
   "$folder/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$SCHEMATHESIS_VERSION"
+}
+
+# Chromium with a driver and axe for the citizen's page, and the compiler that checks its types.
+need_browser() {
+  need_command node nodejs npm npm chromium chromium
+  VISTO_BROWSER="$VISTO_TOOLS/browser-$(lock_name tests/browser)"
+  [ -d "$VISTO_BROWSER/node_modules" ] && return
+  say "installing the browser's driver and axe"
+  rm -rf "$VISTO_BROWSER.new"
+  mkdir -p "$VISTO_BROWSER.new"
+  cp "$VISTO_ROOT"/tests/browser/package*.json "$VISTO_BROWSER.new/"
+  (cd "$VISTO_BROWSER.new" && npm ci --ignore-scripts --no-audit --no-fund --silent >&2)
+  mv "$VISTO_BROWSER.new" "$VISTO_BROWSER"
+}
+
+# The page's packages lie outside of the tree (api/report/build.rs puts them there), so the compiler is told where.
+check_page_types() {
+  local page="$VISTO_ROOT/api/report/verifica" packages
+  packages="$VISTO_TOOLS/verifica-$(lock_name api/report/verifica)/node_modules"
+  printf '{"extends": "%s/tsconfig.json", "compilerOptions": {"paths": {"@noble/*": ["%s/@noble/*"]}}, "include": ["%s/src"]}\n' \
+    "$page" "$packages" "$page" >"$VISTO_BROWSER/tsconfig.json"
+  "$VISTO_BROWSER/node_modules/.bin/tsc" --project "$VISTO_BROWSER/tsconfig.json"
 }
 
 # 0 errors asked; warnings are shown and do not fail.

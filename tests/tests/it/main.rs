@@ -20,6 +20,7 @@ mod readers;
 mod readme;
 mod receipts;
 mod snapshot;
+mod verifica;
 
 use std::sync::Arc;
 

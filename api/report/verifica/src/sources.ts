@@ -20,7 +20,7 @@ export function embedded(document: Document, name: string): Source {
   const policy = parsed<string>("visto-policy");
   return {
     export: text === "" ? undefined : { text, name },
-    policy: policy === undefined ? undefined : { text: policy, own: true },
+    policy: policy === undefined || policy === "" ? undefined : { text: policy, own: true },
     codes: { it: parsed<CodeList>("visto-codes-it"), en: parsed<CodeList>("visto-codes-en") },
   };
 }

@@ -14,7 +14,7 @@ import { disclosedRefs, TYPE_NAMES } from "../src/core/body";
 import { need, Refused, some } from "../src/core/fault";
 import { agrees, hash } from "../src/core/hash";
 import { isObject, parseJson, type Json } from "../src/core/json";
-import { inclusionRoot, leafHash } from "../src/core/merkle";
+import { inclusionRoot, leafHash, ProvenTree } from "../src/core/merkle";
 import { formatKey, parseCheckpoint, parseKey, parseNote, sameKeyButDamaged } from "../src/core/note";
 import { believe, parsePolicySet, policyAt } from "../src/core/policy";
 import { CODE_KINDS, refOf } from "../src/core/pseudonym";
@@ -235,7 +235,46 @@ async function receiptHolds(text: string, entry: Case, verifier: SignatureVerifi
   const leaf = leafHash(leafOf(metaSalt(salt), meta, bodyCommit(salt, framed, sigs)));
   const hashes = path.map((line) => some(fromBase64(line), "receipt"));
   const root = inclusionRoot(Number(index), checkpoint.size, leaf, hashes);
-  need(root !== null && equal(root, checkpoint.root), "receipt");
+  const whole = root !== null && equal(root, checkpoint.root);
+  const texts = hashes.map(base64Url);
+  assert.equal(new ProvenTree(checkpoint.size, checkpoint.root).includes(Number(index), leaf, texts), whole);
+  need(whole, "receipt");
+}
+
+test("a tree that paths have proven takes the same paths and no other", () => {
+  for (const size of [1, 2, 3, 7, 8, 13, 64, 65]) {
+    const leaves = Array.from({ length: size }, (_, at) => leafHash(utf8(`leaf ${at}`)));
+    const root = inclusionRoot(0, size, leaves[0]!, pathOf(leaves, 0))!;
+    const tree = new ProvenTree(size, root);
+    for (let round = 0; round < 2; round++) {
+      leaves.forEach((leaf, index) => {
+        const path = pathOf(leaves, index).map(base64Url);
+        assert.ok(tree.includes(index, leaf, path), `${index} of ${size}`);
+        assert.ok(!tree.includes(index, leafHash(utf8("another")), path));
+        assert.ok(!tree.includes(index, leaf, [...path, base64Url(root)]));
+        assert.ok(!tree.includes(index + size, leaf, path));
+        path.forEach((_, at) => {
+          const changed = path.map((sibling, n) => (n === at ? base64Url(root) : sibling));
+          assert.ok(!tree.includes(index, leaf, changed), "a sibling changed");
+          assert.ok(!tree.includes(index, leaf, path.slice(0, at)), "cut short");
+        });
+      });
+    }
+  }
+});
+
+/** RFC 6962's audit path, by its own definition. */
+function pathOf(leaves: Bytes[], index: number): Bytes[] {
+  if (leaves.length === 1) return [];
+  const k = 2 ** Math.floor(Math.log2(leaves.length - 1));
+  const [left, right] = [leaves.slice(0, k), leaves.slice(k)];
+  return index < k ? [...pathOf(left, index), treeRoot(right)] : [...pathOf(right, index - k), treeRoot(left)];
+}
+
+function treeRoot(leaves: Bytes[]): Bytes {
+  if (leaves.length === 1) return leaves[0]!;
+  const k = 2 ** Math.floor(Math.log2(leaves.length - 1));
+  return hash(Uint8Array.of(1), treeRoot(leaves.slice(0, k)), treeRoot(leaves.slice(k)));
 }
 
 test("notes and trees of other implementations", async () => {

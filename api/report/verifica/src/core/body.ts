@@ -135,8 +135,14 @@ const read = object({
 });
 
 const disclosure = object({ institution, exportDigest: digest, subjects: disclosedList(person), ground: text });
-const erasure = object({ entries: optional(list(count)), before: optional(count), ground: text });
-const erased = object({ node: number, erasure: count, through: count });
+const erasure = object({
+  entries: optional(list(count)),
+  subject: optional(disclosed(person)),
+  before: optional(count),
+  types: optional(list(text)),
+  ground: word("retention-ended", "not-necessary", "consent-withdrawn", "objection", "unlawful", "legal-obligation", "child"),
+});
+const erased = object({ node: number, erasure: count, through: count, done: count, spared: count });
 const release = object({ subjects: disclosedList(person) });
 const link = object({ old: disclosed(person), new: disclosed(person), proof: text });
 const stateRoot = object({ size: count, version: count, root: digest, previous: digest });
@@ -201,8 +207,14 @@ function needWhole(type: TypeName, content: unknown): void {
     need(!given || [purposes, recipients, dataCategories, validFrom].every((member) => member !== undefined), "members", "consent");
   }
   if (type === "erasure") {
-    const { entries = [], before } = content as Content<"erasure">;
-    need(entries.length > 0 || before !== undefined, "members", "erasure");
+    const { entries = [], subject, before, types = [] } = content as Content<"erasure">;
+    const named = entries.length > 0 && types.length === 0;
+    const cut = entries.length === 0 && subject === undefined;
+    need(before === undefined ? named : cut, "members", "erasure");
+  }
+  if (type === "note") {
+    const { kind, text: said, subjects = [], opens = [] } = content as Content<"note">;
+    need(opens.length === 0 || (kind === "decide" && said !== undefined && subjects.length > 0), "members", "opens");
   }
 }
 

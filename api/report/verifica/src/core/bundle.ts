@@ -10,7 +10,8 @@ export interface OpenedItem {
   index: number;
   meta: Bytes;
   bodySalt: Bytes;
-  path: Bytes[];
+  /** In base64url; judged with the tree. */
+  path: string[];
   envelope: Json;
   disclosures: string[];
 }
@@ -21,7 +22,8 @@ export interface ErasedItem {
   meta: Bytes;
   metaSalt: Bytes;
   bodyCommit: Bytes;
-  path: Bytes[];
+  /** In base64url; judged with the tree. */
+  path: string[];
   by: number;
   on?: string;
   ground?: string;
@@ -160,8 +162,8 @@ function readErased(item: JsonObject, at: string): ErasedItem {
   };
 }
 
-function readPath(value: Json | undefined, at: string): Bytes[] {
-  return asList(value, `${at}.path`).map((sibling) => asHash(sibling, `${at}.path`));
+function readPath(value: Json | undefined, at: string): string[] {
+  return asList(value, `${at}.path`).map((sibling) => asText(sibling, `${at}.path`));
 }
 
 function asObject(value: Json | undefined, at: string): JsonObject {

@@ -2,17 +2,18 @@
 // From what was judged to what is shown: names of institutions, both sides of an access, the state of consents.
 import type { Body, Content } from "./body";
 import { equal } from "./bytes";
+import type { Facts } from "./facts";
 import type { Entry, Judge } from "./judge";
 import { isOrdered, type JudgedList } from "./lists";
 import type { Report, ShownConsentState, ShownEntry, ShownInstitution, ShownMember } from "./report";
 
 type Described = Omit<Report, "policyFingerprint" | "genesis" | "asOf" | "signatures" | "hashes" | "verifiedBy" | "milliseconds">;
 
-export function describe(state: Judge, records: (Entry | undefined)[], lists: JudgedList[], members: ShownMember[]): Described {
+export function describe(state: Judge, facts: Facts, records: (Entry | undefined)[], lists: JudgedList[], members: ShownMember[]): Described {
   const { bundle, checkpoint } = state;
   const shown = new Map<number, ShownEntry>();
   const take = (entry: Entry, list?: string) => {
-    const known = shown.get(entry.index) ?? shownEntry(state, entry);
+    const known = shown.get(entry.index) ?? shownEntry(state, facts, entry);
     shown.set(entry.index, known);
     known.faulty ||= entry.faulty;
     if (list !== undefined && !known.lists.includes(list)) known.lists.push(list);
@@ -28,6 +29,7 @@ export function describe(state: Judge, records: (Entry | undefined)[], lists: Ju
   const founding = genesis?.body?.type === "genesis" ? genesis.body.content : undefined;
   return {
     faults: state.faults,
+    remarks: [...state.remarks],
     origin: bundle.origin,
     audience: bundle.audience,
     about: bundle.about,
@@ -38,14 +40,14 @@ export function describe(state: Judge, records: (Entry | undefined)[], lists: Ju
     entries,
     lists: lists.map((list) => list.shown),
     members,
-    institutions: institutions(state, entries),
-    consents: consentStates(state, entries),
+    institutions: institutions(state, facts, entries),
+    consents: consentStates(facts, entries),
     notOpened: bundle.notOpened,
     restricted: bundle.restricted,
   };
 }
 
-function shownEntry(state: Judge, entry: Entry): ShownEntry {
+function shownEntry(state: Judge, facts: Facts, entry: Entry): ShownEntry {
   const { meta, erased } = entry;
   return {
     index: entry.index,
@@ -56,7 +58,7 @@ function shownEntry(state: Judge, entry: Entry): ShownEntry {
     body: entry.body,
     withheld: entry.withheld,
     lists: [],
-    signer: entry.signer ?? signerOf(state, entry),
+    signer: entry.signer ?? signerOf(facts, entry),
     pair: "none",
     erased: erased && { by: erased.by, on: erased.on, ground: erased.ground, ordered: isOrdered(state, erased) },
     faulty: entry.faulty,
@@ -64,8 +66,8 @@ function shownEntry(state: Judge, entry: Entry): ShownEntry {
 }
 
 /** Also of an erased entry: `meta` names its first key. */
-function signerOf(state: Judge, entry: Entry): string | undefined {
-  return state.facts.key(entry.meta.firstKey)?.institution;
+function signerOf(facts: Facts, entry: Entry): string | undefined {
+  return facts.key(entry.meta.firstKey)?.institution;
 }
 
 function accessOf(entry: ShownEntry): Content<"access"> | undefined {
@@ -108,7 +110,7 @@ function noteReleases(entries: ShownEntry[]): void {
 }
 
 /** Every institution that the bundle names, with the newest name that a proven registration gives it. */
-function institutions(state: Judge, entries: ShownEntry[]): ShownInstitution[] {
+function institutions(state: Judge, facts: Facts, entries: ShownEntry[]): ShownInstitution[] {
   const named = new Map<string, { name: string; index: number; ended: boolean }>();
   const registered = (id: string, name: string, index: number, ended: boolean) => {
     const known = named.get(id);
@@ -125,7 +127,7 @@ function institutions(state: Judge, entries: ShownEntry[]): ShownInstitution[] {
   }
   const leaves = new Map(state.known().map((entry) => [entry.index, entry.leaf]));
   return [...met].sort().map((id) => {
-    const at = state.facts.institution(id);
+    const at = facts.institution(id);
     const record = named.get(id);
     if (typeof at === "string") return { id, name: undefined, participates: at === "absent" ? "no" : "unproven" };
     const proven = record !== undefined && record.index === at.index && equal(leaves.get(at.index) ?? new Uint8Array(), at.leaf);
@@ -150,7 +152,7 @@ function institutionsIn(body: Body): string[] {
 }
 
 /** What the state root says of each consent record that is shown or that a shown access rests on. */
-function consentStates(state: Judge, entries: ShownEntry[]): ShownConsentState[] {
+function consentStates(facts: Facts, entries: ShownEntry[]): ShownConsentState[] {
   const states = new Map<string, ShownConsentState>();
   for (const { body } of entries) {
     const records = body?.type === "consent" ? [body.content.record] : body?.type === "access" ? (body.content.consentRefs ?? []) : [];
@@ -159,7 +161,7 @@ function consentStates(state: Judge, entries: ShownEntry[]): ShownConsentState[]
       for (const ref of refs.flatMap((subject) => subject.value?.ref ?? [])) {
         const name = `${ref} ${record}`;
         if (states.has(name)) continue;
-        const fact = state.facts.consent(ref, record);
+        const fact = facts.consent(ref, record);
         states.set(name, typeof fact === "string" ? { ref, record, event: fact } : { ref, record, event: fact.event, index: fact.index });
       }
     }

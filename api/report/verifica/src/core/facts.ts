@@ -33,12 +33,13 @@ export type Proven = Bytes | "absent" | "unproven";
 export class Facts {
   private readonly values = new Map<string, Bytes | null>();
   private readonly keys = new Map<string, KeyFact | null>();
-  /** Proofs that lead elsewhere: kind and name. */
+  /** Proofs that lead elsewhere, or come twice: kind and name. */
   readonly broken: string[] = [];
 
   constructor(proofs: FactProof[], root: Bytes) {
     for (const { kind, name, value, proof } of proofs) {
-      if (proves(root, stateKey(kind, name), value, proof)) this.values.set(`${kind}:${hex(name)}`, value);
+      const key = `${kind}:${hex(name)}`;
+      if (!this.values.has(key) && proves(root, stateKey(kind, name), value, proof)) this.values.set(key, value);
       else this.broken.push(`${kind}:${printable(name)}`);
     }
   }

@@ -23,7 +23,6 @@ export function some<T>(value: T | null | undefined, reason: string, detail?: st
 }
 
 export type FaultCode =
-  | "format"
   | "policy"
   | "policy-origin"
   | "genesis"
@@ -31,10 +30,9 @@ export type FaultCode =
   | "checkpoint-signature"
   | "checkpoint-quorum"
   | "state-root"
-  | "state-root-signer"
   | "state-root-old"
   | "fact"
-  | "record"
+  | "consent-foreign"
   | "entry"
   | "entry-leaf"
   | "entry-body"
@@ -54,6 +52,7 @@ export type FaultCode =
   | "erased-without-order"
   | "member-missing"
   | "member-outside"
+  | "member-stranger"
   | "hash";
 
 export interface Fault {

@@ -173,6 +173,8 @@ class Parser {
   }
 
   private skipSpace(): void {
+    // Mostly there is none.
+    if (this.text.charCodeAt(this.at) > 0x20) return;
     SPACE.lastIndex = this.at;
     SPACE.exec(this.text);
     this.at = SPACE.lastIndex;

@@ -1,47 +1,63 @@
 // SPDX-License-Identifier: EUPL-1.2
 // A household's answer: its whole list of compositions, and of each member the list cut to the time of membership.
-import { belonged, membership, type Composition } from "./household";
+import { belonged, membership, type Composition, type Spell } from "./household";
 import type { Judge } from "./judge";
+import { judgeWhose, type JudgedList } from "./lists";
 import type { ShownMember } from "./report";
 import { KIND } from "./state-map";
 
-export function judgeHousehold(state: Judge): ShownMember[] {
-  const { bundle } = state;
-  const own = bundle.lists.find((list) => list.kind === KIND.household && list.ref === bundle.about.ref);
-  if (own === undefined) return [];
-  const compositions: Composition[] = [];
+export function judgeHousehold(state: Judge, judged: JudgedList[]): ShownMember[] {
+  const { about, notOpened } = state.bundle;
+  const own = judged.find(({ list }) => list.kind === KIND.household && list.ref === about.ref);
+  if (own === undefined) {
+    state.fault("list-absent", { list: about.ref });
+    return [];
+  }
   const relations = new Map<string, string | undefined>();
-  for (const item of own.items) {
-    // Who belongs must be readable whole: a composition that is withheld or erased could hide a member.
-    const entry = item.kind === "opened" ? state.entry(item) : undefined;
-    const body = entry?.body;
-    if (body?.type !== "household" || body.content.members.some((member) => member.value === undefined)) {
-      state.fault("member-missing", { list: own.ref, index: entry?.index });
-      continue;
-    }
-    const members = body.content.members.map((member) => member.value!);
-    for (const member of members) relations.set(member.ref, member.relation ?? relations.get(member.ref));
-    compositions.push({ index: entry!.index, validFrom: body.content.validFrom, members: members.map((member) => member.ref) });
-  }
-  const spells = membership(compositions);
+  const spells = membership(compositions(state, own, relations));
   const refs = [...new Set(spells.map((spell) => spell.person))];
-  const opened = new Set(bundle.lists.filter((list) => list.kind === KIND.subject).map((list) => list.ref));
-  for (const ref of refs) {
-    const told = opened.has(ref) || bundle.notOpened.some((member) => member.ref === ref);
-    if (!told) state.fault("member-missing", { list: ref });
-  }
-  for (const list of bundle.lists) {
-    if (list.kind !== KIND.subject || !refs.includes(list.ref)) continue;
-    for (const item of list.items) {
-      const body = item.kind === "opened" ? state.entry(item)?.body : undefined;
-      if (item.kind !== "opened" || body === undefined || body.type !== "access") continue;
-      if (!belonged(spells, list.ref, body.occurredAt)) state.fault("member-outside", { list: list.ref, index: item.index });
-    }
-  }
+  const closed = notOpened.map(({ ref }) => ref);
+  closed.forEach((ref, at) => {
+    if (!refs.includes(ref) || closed.indexOf(ref) !== at) state.fault("member-stranger", { list: ref });
+  });
+  const there = new Set(judged.filter(({ list }) => list.kind === KIND.subject).map(({ list }) => list.ref));
+  for (const ref of refs) if (!there.has(ref) && !closed.includes(ref)) state.fault("member-missing", { list: ref });
+  judgeWhose(state, judged, refs.filter((ref) => there.has(ref)));
+  // Where compositions are gone, what is known of the time of membership is not all.
+  if (!state.remarks.has("membership-partial")) judgeTimes(state, judged, spells);
   return refs.map((ref) => ({
     ref,
     relation: relations.get(ref),
     spells: spells.filter((spell) => spell.person === ref).map(({ from, until }) => ({ from, until })),
-    opened: opened.has(ref),
+    opened: there.has(ref),
   }));
+}
+
+function compositions(state: Judge, { list, shown, entries }: JudgedList, relations: Map<string, string | undefined>): Composition[] {
+  // A composition that is withheld could hide a member.
+  if (Object.keys(shown.withheld).length > 0) state.fault("member-missing", { list: list.ref });
+  if (shown.erased > 0 || shown.deleted > 0) state.remarks.add("membership-partial");
+  const told: Composition[] = [];
+  for (const { body, index, erased } of entries) {
+    if (erased !== undefined) continue;
+    const members = body?.type === "household" ? body.content.members.flatMap((member) => member.value ?? []) : [];
+    if (body?.type !== "household" || members.length < body.content.members.length) {
+      state.fault("member-missing", { list: list.ref, index });
+      continue;
+    }
+    for (const member of members) relations.set(member.ref, member.relation ?? relations.get(member.ref));
+    told.push({ index, validFrom: body.content.validFrom, members: members.map((member) => member.ref) });
+  }
+  return told;
+}
+
+/** What happened while a person did not belong must not be opened. */
+function judgeTimes(state: Judge, judged: JudgedList[], spells: Spell[]): void {
+  const known = new Set(spells.map((spell) => spell.person));
+  for (const { list, entries } of judged) {
+    if (list.kind !== KIND.subject || !known.has(list.ref)) continue;
+    for (const { body, index } of entries) {
+      if (body !== undefined && !belonged(spells, list.ref, body.occurredAt)) state.fault("member-outside", { list: list.ref, index });
+    }
+  }
 }

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: EUPL-1.2
 // The whole judgement of a bundle, from the policy down: checkpoint, state root, facts, entries, lists, household. Goes on after a fault,
 // so that everything that is wrong is named and nothing that came along is hidden.
-import { disclosedRefs, type Body } from "./body";
+import type { Body } from "./body";
 import { readBundle, type Bundle, type ErasedItem, type Item, type OpenedItem } from "./bundle";
 import { base64Url, equal, fromBase64Url, hex, utf8, type Bytes } from "./bytes";
 import { signatureVerifier, type SignatureVerifier } from "./ed25519";
-import { bodyCommit, decodeMeta, encodeSigs, leafOf, metaSalt, openBody, readEnvelope, signedMessage, type Envelope, type Meta } from "./entry";
+import { ALG_BATCH, bodyCommit, decodeMeta, encodeSigs, leafOf, metaSalt, openBody, readEnvelope, signedMessage, type Envelope, type Meta } from "./entry";
 import { Facts, USE } from "./facts";
 import { Refused, type Fault, type FaultCode } from "./fault";
 import { agrees, hash } from "./hash";
 import { judgeHousehold } from "./judge-household";
-import { judgeLists } from "./lists";
-import { inclusionRoot, leafHash } from "./merkle";
+import { judgeLists, judgeWhose } from "./lists";
+import { leafHash, ProvenTree } from "./merkle";
 import { believe, parsePolicySet, type BelievedCheckpoint, type PolicySet } from "./policy";
-import type { Report } from "./report";
+import type { Remark, Report } from "./report";
 import { describe } from "./describe";
 
 /** An entry of the bundle, recomputed. What could not be is undefined, and a fault says so. */
@@ -44,22 +44,34 @@ interface SignatureJob {
   publicKey: Bytes;
   message: Bytes;
   signature: Bytes;
+  /** Signed with others of its batch. */
+  shared: boolean;
+  /** Under way already: the browser computes on other threads while the entries that follow are recomputed. */
+  result?: Promise<boolean>;
 }
 
 /** State of one judgement. */
 export class Judge {
   readonly faults: Fault[] = [];
   readonly jobs: SignatureJob[] = [];
-  facts = new Facts([], new Uint8Array(32));
+  readonly remarks = new Set<Remark>();
+  /** Undefined until the state root is known: no key is proven before. */
+  facts?: Facts;
   checkpoint?: BelievedCheckpoint;
+  /** The checkpoint's; undefined where that is not to be believed. */
+  tree?: ProvenTree;
+  /** A state root was found: facts can be proven. */
+  grounded = false;
   /** Size that the state root covers; nothing in a list may lie at or above it. */
   size = 0;
   root: Bytes = new Uint8Array(32);
   private readonly entries = new Map<Item, Entry>();
+  private readonly batches = new Map<string, Promise<boolean>>();
 
   constructor(
     readonly bundle: Bundle,
     readonly ledger: string,
+    private readonly verifier: SignatureVerifier,
   ) {}
 
   fault(code: FaultCode, where: Omit<Fault, "code"> = {}): void {
@@ -86,9 +98,11 @@ export class Judge {
     entry.included = this.included(item, entry.leaf);
     if (!entry.included) {
       entry.faulty = true;
-      this.fault("entry-leaf", { index: entry.index });
+      // Without a checkpoint nothing is included; that one fault says it all.
+      if (this.tree !== undefined) this.fault("entry-leaf", { index: entry.index });
     }
     this.entries.set(item, entry);
+    if (this.facts !== undefined) this.queueSignatures(entry, this.facts);
     return entry;
   }
 
@@ -120,53 +134,55 @@ export class Judge {
   }
 
   private included(item: OpenedItem | ErasedItem, leaf: Bytes): boolean {
-    if (this.checkpoint === undefined) return false;
-    const root = inclusionRoot(item.index, this.checkpoint.size, leaf, item.path);
-    return root !== null && equal(root, this.checkpoint.root);
+    return this.tree !== undefined && this.tree.includes(item.index, leaf, item.path);
   }
 
   /** Whose keys signed, and whether they might; the signatures themselves are queued. */
-  queueSignatures(entry: Entry): void {
+  queueSignatures(entry: Entry, facts: Facts): void {
     const { envelope, body } = entry;
     if (envelope === undefined) return;
     envelope.signatures.forEach((row, place) => {
-      const key = this.facts.key(row.keyId);
+      const key = facts.key(row.keyId);
       const where = { index: entry.index, detail: base64Url(row.keyId) };
       if (key === null || entry.index < key.first || entry.index >= key.until || !mayUse(key.use, entry.meta.type)) {
         entry.faulty = true;
-        return this.fault("entry-key", where);
+        // Without a state root no key is proven; that one fault says it all.
+        return this.grounded ? this.fault("entry-key", where) : undefined;
       }
       if (place === 0) {
         entry.signer = key.institution;
         if (!equal(row.keyId, entry.meta.firstKey)) this.fault("entry-key", where);
-        if (body !== undefined && key.use === USE.entry) this.checkInstitution(entry, body.institution, key.institution);
+        if (body !== undefined && key.use === USE.entry) this.checkInstitution(facts, entry, body.institution, key.institution);
       }
       const signed = this.attempt("entry-signature", where, () => signedMessage(row, envelope.pae));
-      if (signed !== undefined) this.jobs.push({ entry, publicKey: key.publicKey, message: signed.message, signature: signed.ed25519 });
+      if (signed === undefined) return;
+      const job: SignatureJob = { entry, publicKey: key.publicKey, message: signed.message, signature: signed.ed25519, shared: row.alg === ALG_BATCH };
+      if (this.verifier.by === "browser") job.result = this.start(job);
+      this.jobs.push(job);
     });
   }
 
   /** Who signs for another needs a delegation; without one the entry's finding must say so. */
-  private checkInstitution(entry: Entry, controller: string, signer: string): void {
+  private checkInstitution(facts: Facts, entry: Entry, controller: string, signer: string): void {
     if (controller === signer) return;
-    const delegated = this.facts.delegation(controller, signer);
-    if (delegated === "unproven") this.fault("entry-institution", { index: entry.index, detail: `${signer} / ${controller}` });
+    const delegated = facts.delegation(controller, signer);
+    if (delegated === "unproven" && this.grounded) this.fault("entry-institution", { index: entry.index, detail: `${signer} / ${controller}` });
   }
 
-  /** A whole batch shares one message and signature: it is verified once. */
-  async verifySignatures(verifier: SignatureVerifier, progress: (done: number) => void): Promise<void> {
-    const met = new Map<string, Promise<boolean>>();
-    const CHUNK = 500;
+  /** A whole batch shares one message and signature, which is verified once. */
+  private start({ publicKey, message, signature, shared }: SignatureJob): Promise<boolean> {
+    if (!shared) return this.verifier.verify(publicKey, message, signature);
+    const name = hex(signature) + hex(message) + hex(publicKey);
+    const known = this.batches.get(name) ?? this.verifier.verify(publicKey, message, signature);
+    this.batches.set(name, known);
+    return known;
+  }
+
+  async verifySignatures(progress: (done: number) => void): Promise<void> {
+    const CHUNK = 200;
     for (let at = 0; at < this.jobs.length; at += CHUNK) {
       const chunk = this.jobs.slice(at, at + CHUNK);
-      const held = await Promise.all(
-        chunk.map(({ publicKey, message, signature }) => {
-          const name = hex(signature) + hex(hash(publicKey, message));
-          let result = met.get(name);
-          if (result === undefined) met.set(name, (result = verifier.verify(publicKey, message, signature)));
-          return result;
-        }),
-      );
+      const held = await Promise.all(chunk.map((job) => job.result ?? this.start(job)));
       chunk.forEach((job, n) => {
         if (held[n]) return;
         job.entry.faulty = true;
@@ -210,24 +226,24 @@ export async function judge(exportText: string, policyText: string, options: Opt
   const verifier = await signatureVerifier(options.libraryOnly);
   const bundle = readBundle(exportText);
   const ledger = bundle.origin.replace(/\/[0-9]+$/, "");
-  const state = new Judge(bundle, ledger);
+  const state = new Judge(bundle, ledger, verifier);
   const policyBytes = utf8(policyText);
   if (!(await agrees(policyBytes))) state.fault("hash");
   const policy = state.attempt("policy", {}, () => parsePolicySet(policyText));
   if (policy !== undefined) await judgeCheckpoint(state, policy, verifier);
   const rootEntry = judgeStateRoot(state);
-  state.facts = new Facts(bundle.facts, state.root);
-  for (const name of state.facts.broken) state.fault("fact", { detail: name });
+  const facts = (state.facts = new Facts(bundle.facts, state.root));
+  if (state.grounded) for (const name of facts.broken) state.fault("fact", { detail: name });
+  if (rootEntry !== undefined) state.queueSignatures(rootEntry, facts);
 
   const records = bundle.records.map((item) => (item.kind === "withheld" ? undefined : state.entry(item)));
   const lists = judgeLists(state);
-  const members = bundle.about.kind === "household" ? judgeHousehold(state) : [];
+  const members = bundle.about.kind === "household" ? judgeHousehold(state, lists) : [];
+  if (bundle.about.kind === "subject") judgeWhose(state, lists, [bundle.about.ref]);
   if (policy !== undefined) judgeGenesis(state, policy);
-  if (rootEntry !== undefined) state.queueSignatures(rootEntry);
-  for (const entry of state.known()) if (entry !== rootEntry) state.queueSignatures(entry);
-  await state.verifySignatures(verifier, options.progress ?? (() => {}));
+  await state.verifySignatures(options.progress ?? (() => {}));
 
-  const report = describe(state, records, lists, members);
+  const report = describe(state, facts, records, lists, members);
   return {
     ...report,
     policyFingerprint: hex(hash(policyBytes)),
@@ -246,12 +262,16 @@ async function judgeCheckpoint(state: Judge, policy: PolicySet, verifier: Signat
     const believed = await believe(policy, bundle.checkpoint, verifier);
     if (believed.origin !== bundle.origin) state.fault("policy-origin", { detail: `${bundle.origin} / ${believed.origin}` });
     state.checkpoint = believed;
+    state.tree = new ProvenTree(believed.size, believed.root);
   } catch (cause) {
     if (!(cause instanceof Refused)) throw cause;
     const codes: Record<string, FaultCode> = { quorum: "checkpoint-quorum", "not-by-log": "checkpoint-signature", "note-signature": "checkpoint-signature" };
     state.fault(codes[cause.reason] ?? "checkpoint", { detail: cause.message });
   }
 }
+
+/** Longer than any honest exporter takes from the summary to the checkpoint over it. */
+const OLD_MS = 3_600_000;
 
 /** The `state-root` entry under the checkpoint; it stands behind all that it covers. */
 function judgeStateRoot(state: Judge): Entry | undefined {
@@ -261,9 +281,14 @@ function judgeStateRoot(state: Judge): Entry | undefined {
     return undefined;
   }
   const { size, root } = entry.body.content;
+  state.grounded = true;
   state.size = size;
   state.root = fromBase64Url(root)!;
   if (!entry.included || entry.index < size) state.fault("state-root", { index: entry.index });
+  const { checkpoint } = state;
+  const after = checkpoint === undefined ? 0 : checkpoint.size - entry.index - 1;
+  const newest = Math.max(0, ...(checkpoint?.cosigners ?? []).map(({ time }) => time * 1000));
+  if (after > 0 && newest - entry.meta.acceptedAt > OLD_MS) state.fault("state-root-old", { index: entry.index, detail: String(after) });
   return entry;
 }
 
@@ -273,5 +298,3 @@ function judgeGenesis(state: Judge, policy: PolicySet): void {
   if (first?.envelope === undefined || policy.genesis === null) return;
   if (!equal(hash(first.envelope.pae), policy.genesis)) state.fault("genesis", { index: 0 });
 }
-
-export { disclosedRefs };

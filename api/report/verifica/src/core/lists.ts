@@ -21,22 +21,44 @@ export interface JudgedList {
 }
 
 export function judgeLists(state: Judge): JudgedList[] {
-  const { bundle } = state;
-  const judged = bundle.lists.map((list) => judgeList(state, list));
-  const own = bundle.about.kind === "household" ? KIND.household : KIND.subject;
-  if (!bundle.lists.some((list) => list.kind === own && list.ref === bundle.about.ref)) state.fault("list-absent", { list: bundle.about.ref });
-  judgeLinks(state, judged);
-  const names = bundle.lists.map((list) => `${list.kind}:${list.ref}`);
+  const judged = state.bundle.lists.map((list) => judgeList(state, list));
+  const names = state.bundle.lists.map(({ kind, ref }) => `${kind}:${ref}`);
   names.forEach((name, at) => {
-    if (names.indexOf(name) !== at) state.fault("list-spare", { list: bundle.lists[at]!.ref });
+    if (names.indexOf(name) !== at) state.fault("list-spare", { list: state.bundle.lists[at]!.ref });
   });
   return judged;
+}
+
+/**
+ * Whose lists belong here: those of the persons asked about, and of the pseudonyms that links join to theirs. Each of them must be here,
+ * and no other.
+ */
+export function judgeWhose(state: Judge, judged: JudgedList[], persons: string[]): void {
+  const wanted = new Set(persons);
+  for (const ref of wanted) {
+    const own = judged.filter(({ list }) => list.kind === KIND.subject && list.ref === ref);
+    if (own.length === 0) state.fault("list-absent", { list: ref });
+    for (const entry of own.flatMap(({ entries }) => entries)) {
+      if (entry.body?.type !== "link") continue;
+      const joined = disclosedRefs(entry.body, 1);
+      if (joined.length < 2) state.remarks.add("link-not-shown");
+      // Grows while it is walked through.
+      for (const other of joined) wanted.add(other);
+    }
+  }
+  const household = (list: List) => state.bundle.about.kind === "household" && list.kind === KIND.household && list.ref === state.bundle.about.ref;
+  for (const { list } of judged) {
+    if (!household(list) && !(list.kind === KIND.subject && wanted.has(list.ref))) state.fault("list-spare", { list: list.ref });
+  }
+  for (const { kind, name } of state.bundle.facts) {
+    if (kind === KIND.consent && !wanted.has(base64Url(name.subarray(0, 32)))) state.fault("consent-foreign");
+  }
 }
 
 function judgeList(state: Judge, list: List): JudgedList {
   const ref = fromBase64Url(list.ref)!;
   const where: Omit<Fault, "code"> = { list: list.ref };
-  if (!proves(state.root, stateKey(list.kind, ref), list.value, list.proof)) state.fault("list-proof", where);
+  if (state.grounded && !proves(state.root, stateKey(list.kind, ref), list.value, list.proof)) state.fault("list-proof", where);
   const value = list.value === null ? EMPTY : (state.attempt("list-proof", where, () => decodeListValue(list.value!)) ?? EMPTY);
   const shown: ShownList = { kind: list.kind, ref: list.ref, count: value.count, deleted: value.baseCount, shown: 0, erased: 0, withheld: {} };
   const entries: Entry[] = [];
@@ -104,22 +126,7 @@ export function isOrdered(state: Judge, item: ErasedItem): boolean {
   const record = state.bundle.records.find((candidate) => candidate.kind === "opened" && candidate.index === item.by);
   const order = record?.kind === "opened" ? state.entry(record) : undefined;
   if (order?.body?.type !== "erasure" || !order.included) return false;
-  const { entries, before } = order.body.content;
+  const { entries, before, ground } = order.body.content;
+  if (item.by <= item.index || (item.ground !== undefined && item.ground !== ground)) return false;
   return (entries ?? []).includes(item.index) || (before !== undefined && item.index < before);
-}
-
-/** A `link` says that two pseudonyms are one person: the other's list belongs here too. */
-function judgeLinks(state: Judge, judged: JudgedList[]): void {
-  const there = new Set(judged.filter(({ list }) => list.kind === KIND.subject).map(({ list }) => list.ref));
-  for (const { entries } of judged) {
-    for (const entry of entries) {
-      if (entry.body?.type !== "link") continue;
-      for (const ref of disclosedRefs(entry.body, 1)) if (!there.has(ref)) state.fault("list-absent", { list: ref, index: entry.index });
-    }
-  }
-}
-
-/** For tests and texts: a ref as it is written in exports. */
-export function refText(ref: Bytes): string {
-  return base64Url(ref);
 }

@@ -68,8 +68,12 @@ export interface ShownConsentState {
   index?: number;
 }
 
+/** What a bundle leaves open though it holds. */
+export type Remark = "membership-partial" | "link-not-shown";
+
 export interface Report {
   faults: Fault[];
+  remarks: Remark[];
   origin: string;
   audience: string;
   about: { kind: "subject" | "household"; ref: string };

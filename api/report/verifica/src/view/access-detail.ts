@@ -42,9 +42,15 @@ export function accessDetail(words: Words, report: Report, exchange: Exchange): 
   if (main.pair === "confirmed" || main.pair === "differs") rows.push([t.detail.otherSide, t.detail.pair[main.pair](main.twin!)]);
   if (main.pair === "alone") rows.push([t.detail.otherSide, t.detail.pair.alone]);
   if (notes.length > 0) rows.push([t.detail.notes, bullets(notes.map((note) => noteLine(words, note)))]);
-  rows.push([t.detail.proof, entries.map((entry) => el("p", {}, entry.faulty ? t.detail.proofBad(entry.index) : t.detail.proofGood(entry.index)))]);
-  if (main.withheld > 0) rows.push(["", t.detail.withheld(main.withheld)]);
-  return [terms(rows.filter(([term, what]) => what !== undefined && (term !== "" || what !== "")).map(([term, what]) => [term === "" ? t.hidden.heading : term, what]))];
+  rows.push([t.detail.proof, entries.map((entry) => el("p", {}, proofText(words, entry)))]);
+  if (main.withheld > 0) rows.push([t.detail.withheldTerm, t.detail.withheld(main.withheld)]);
+  return [terms(rows)];
+}
+
+/** What is proven of an entry, and what cannot be any more. */
+export function proofText({ t }: Words, entry: ShownEntry): string {
+  if (entry.faulty) return t.detail.proofBad(entry.index);
+  return entry.erased === undefined ? t.detail.proofGood(entry.index) : t.detail.proofErased(entry.index);
 }
 
 export function erasedText(words: Words, entry: ShownEntry): string {

@@ -2,7 +2,7 @@
 // Consents, readings of the ledger itself, households, notes: all that is in the lists beside accesses.
 import type { Content } from "../core/body";
 import type { Report, ShownEntry } from "../core/report";
-import { erasedText } from "./access-detail";
+import { erasedText, proofText } from "./access-detail";
 import { bullets, el, lazyDetails, section, terms } from "./dom";
 import { sentenceCase, type Words } from "./words";
 
@@ -34,7 +34,7 @@ function consentLine(words: Words, report: Report, entry: ShownEntry): HTMLEleme
       [t.consents.notice, content.notice && t.consents.noticeText(content.notice.uri, content.notice.version)],
       [t.consents.now, stateOf(words, report, content)],
       [t.detail.findings, entry.findings === 0 ? undefined : bullets(words.findings(entry.findings))],
-      [t.detail.proof, entry.faulty ? t.detail.proofBad(entry.index) : t.detail.proofGood(entry.index)],
+      [t.detail.proof, proofText(words, entry)],
     ]),
   ]);
 }
@@ -71,8 +71,8 @@ function otherLine(words: Words, entry: ShownEntry): HTMLElement {
       [t.detail.why, readReason(words, entry)],
       [t.badge.erased, entry.erased && erasedText(words, entry)],
       [t.detail.findings, entry.findings === 0 ? undefined : bullets(words.findings(entry.findings))],
-      [t.detail.proof, entry.faulty ? t.detail.proofBad(entry.index) : t.detail.proofGood(entry.index)],
-      [t.hidden.heading, entry.withheld > 0 ? t.detail.withheld(entry.withheld) : undefined],
+      [t.detail.proof, proofText(words, entry)],
+      [t.detail.withheldTerm, entry.withheld > 0 ? t.detail.withheld(entry.withheld) : undefined],
     ]),
   ]);
 }
@@ -87,7 +87,7 @@ function headline(words: Words, entry: ShownEntry): string {
     case "household":
       return t.other.household(sentenceCase(words.code("householdKind", body.content.kind)), words.date(body.content.validFrom), body.content.members.length);
     case "disclosure":
-      return t.other.disclosure(words.institution(body.content.institution), body.content.ground);
+      return t.other.disclosure(words.institution(body.content.institution), groundText(words, body.content.ground));
     case "note":
       return noteText(words, entry);
     case "link":
@@ -104,6 +104,16 @@ function readReason(words: Words, entry: ShownEntry): string | undefined {
   const { content } = entry.body;
   const reader = content.reader.value === undefined ? undefined : words.code("userRole", content.reader.value.role);
   return [words.code("purpose", content.purpose), content.caseRef?.value, reader, words.t.other.readRoute(words.number(content.released.count))].filter(Boolean).join("; ");
+}
+
+/** `<CURIE>`, and for a citizen as what the one who asked got whose lists: `<CURIE> as self, minor 2`. */
+function groundText(words: Words, ground: string): string {
+  const [code = "", standings] = ground.split(" as ");
+  const said = (standings?.split(", ") ?? []).map((standing) => {
+    const [word = "", count] = standing.split(" ");
+    return words.code("standing", word) + (count === undefined ? "" : ` (${count})`);
+  });
+  return [words.code("ground", code), ...said].join(", ");
 }
 
 export function noteLine(words: Words, entry: ShownEntry): string {

@@ -21,7 +21,7 @@ export function household(words: Words, report: Report): HTMLElement | null {
     );
   });
   const table = el("table", {}, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, rows));
-  return section("household", t.household.heading, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "household-h" }, table));
+  return section("household", t.household.heading, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t.household.table }, table));
 }
 
 /** Nothing that the lists count is passed over in silence. */
@@ -38,6 +38,7 @@ export function hidden(words: Words, report: Report): HTMLElement {
   if (erased > 0) lines.push(t.hidden.erased(words.number(erased)));
   const deleted = report.lists.reduce((sum, list) => sum + list.deleted, 0);
   if (deleted > 0) lines.push(t.hidden.deleted(words.number(deleted)));
+  for (const remark of report.remarks) lines.push(t.hidden.remarks[remark]);
   return section("hidden", t.hidden.heading, lines.length === 0 ? el("p", {}, t.hidden.none) : bullets(lines), el("p", { class: "small" }, t.hidden.deferred));
 }
 

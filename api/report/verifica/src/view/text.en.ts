@@ -140,7 +140,9 @@ export const en: Texts = {
     delegated: (signer, controller) => `Signed by ${signer} on behalf of ${controller}.`,
     proof: "Proof",
     proofGood: (index) => `Entry no. ${index}: valid signature, place in the ledger proven, content as signed.`,
+    proofErased: (index) => `Entry no. ${index}: place in the ledger and time proven; the content is erased, so the signature can no longer be checked.`,
     proofBad: (index) => `Entry no. ${index}: the proof does not hold, see above.`,
+    withheldTerm: "Not revealed",
     withheld: (n) => (n === 1 ? "One value is not revealed in this export." : `${n} values are not revealed in this export.`),
     erased: (on, by, ground) =>
       `Content erased${on === undefined ? "" : ` on ${on}`} by order of entry no. ${by}${ground === undefined ? "" : `, because: ${ground}`}. Time, institution and findings stay proven.`,
@@ -186,6 +188,7 @@ export const en: Texts = {
 
   household: {
     heading: "The household",
+    table: "Table of the members",
     member: (n) => `Member ${n}`,
     from: (from) => `from ${from}`,
     range: (from, until) => `from ${from} to ${until}`,
@@ -202,6 +205,10 @@ export const en: Texts = {
     deleted: (n) => `${n} entries deleted because their time of retention was over; their count and fingerprint stay in the ledger.`,
     restricted: (n, ground) => `${n} accesses under a restriction that may be told: ${ground}.`,
     notOpened: (n, why) => (n === 1 ? `The list of 1 member of the household is not here: ${why}.` : `The lists of ${n} members of the household are not here: ${why}.`),
+    remarks: {
+      "membership-partial": "Some compositions of the household are gone: who belonged to it before, and until when, is not fully known.",
+      "link-not-shown": "Another pseudonym was joined to this one, and which is not revealed: its list is not here.",
+    },
     deferred: "Investigations and acts under secrecy may be logged in lists reserved to the competent authority. By law this export does not say whether there are any; they appear here when the secrecy ends.",
   },
 
@@ -283,7 +290,6 @@ export const en: Texts = {
   print: "Print",
 
   fault: {
-    format: () => "The file has not the form of an export.",
     policy: () => "The policy cannot be read: which keys to trust is not known.",
     "policy-origin": () => "The policy is another ledger's.",
     genesis: () => "The birth entry is not that of the ledger that the policy names: the wrong policy, or a false ledger.",
@@ -291,10 +297,9 @@ export const en: Texts = {
     "checkpoint-signature": () => "The signature on the checkpoint is false, or of a key that the policy does not know.",
     "checkpoint-quorum": (f) => `Too few nodes cosigned the checkpoint${f.detail === undefined ? "" : ` (${f.detail.replace("quorum: ", "")})`}.`,
     "state-root": () => "The summary of the state is not in the signed ledger: it is old, false or another ledger's.",
-    "state-root-signer": () => "The summary of the state is not signed by a node.",
-    "state-root-old": () => "The summary of the state is old: the entries that came after it are missing.",
+    "state-root-old": (f) => `The summary of the state is old: the ledger has ${f.detail ?? ""} entries that came after it, of which this export says nothing.`,
     fact: (f) => `A fact of the state is not proven (${f.detail ?? ""}): the proof leads to another root, old or false.`,
-    record: (f) => `${Entry(f.index)}, among those that explain, does not hold.`,
+    "consent-foreign": () => "The state of a consent is here that is of nobody whom this export is about.",
     entry: (f) => `${Entry(f.index)} is malformed.`,
     "entry-leaf": (f) => `${Entry(f.index)} is not the one that stands in the ledger at that place: it was changed, or comes from elsewhere.`,
     "entry-body": (f) => `The signed content of entry no. ${f.index ?? "?"} is not of this ledger or cannot be read.`,
@@ -311,9 +316,10 @@ export const en: Texts = {
     "list-foreign": (f) => `${Entry(f.index)} is about another person: it is not of this list.`,
     "list-late": (f) => `${Entry(f.index)} came after the summary of the state: it cannot be in this list.`,
     "list-spare": () => "A list is there twice, or does not belong here.",
-    "erased-without-order": (f) => `${Entry(f.index)} is said to have been erased, but the order for it is not here.`,
+    "erased-without-order": (f) => `${Entry(f.index)} is said to have been erased, but the order for it is not here or says otherwise.`,
     "member-missing": () => "The list of a member of the household is missing, and it is not said why.",
     "member-outside": (f) => `${Entry(f.index)} is of a time when the person did not belong to the household: it should not have been opened.`,
+    "member-stranger": () => "Among the members not opened is somebody who is not of the household.",
     hash: () => "Browser and page compute different fingerprints: this computer cannot be trusted to verify.",
   },
   faultDetail: "Detail",

@@ -6,7 +6,6 @@ const entry = (index: number | undefined) => (index === undefined ? "una registr
 const Entry = (index: number | undefined) => (index === undefined ? "Una registrazione" : `La registrazione n. ${index}`);
 
 const faults: Record<FaultCode, (fault: Omit<Fault, "code">) => string> = {
-  format: () => "Il file non ha la forma di un estratto.",
   policy: () => "La policy non si legge: non si sa di quali chiavi fidarsi.",
   "policy-origin": () => "La policy è di un altro registro.",
   genesis: () => "L'atto di nascita non è quello del registro che la policy nomina: è la policy sbagliata, o un registro falso.",
@@ -14,10 +13,9 @@ const faults: Record<FaultCode, (fault: Omit<Fault, "code">) => string> = {
   "checkpoint-signature": () => "La firma sul checkpoint è falsa, o è di una chiave che la policy non conosce.",
   "checkpoint-quorum": (f) => `Troppo pochi nodi hanno controfirmato il checkpoint${f.detail === undefined ? "" : ` (${f.detail.replace("quorum: ", "")})`}.`,
   "state-root": () => "Il riepilogo dello stato non è nel registro firmato: è vecchio, falso o di un altro registro.",
-  "state-root-signer": () => "Il riepilogo dello stato non è firmato da un nodo.",
-  "state-root-old": () => "Il riepilogo dello stato è vecchio: le registrazioni venute dopo mancano.",
+  "state-root-old": (f) => `Il riepilogo dello stato è vecchio: il registro ha ${f.detail ?? ""} registrazioni venute dopo, e di quelle questo estratto non dice niente.`,
   fact: (f) => `Un fatto dello stato non è provato (${f.detail ?? ""}): la prova porta a un'altra radice, vecchia o falsa.`,
-  record: (f) => `${Entry(f.index)} tra quelle di spiegazione non regge.`,
+  "consent-foreign": () => "C'è lo stato di un consenso di qualcuno che non c'entra con questo estratto.",
   entry: (f) => `${Entry(f.index)} è malformata.`,
   "entry-leaf": (f) => `${Entry(f.index)} non è quella che sta nel registro a quel posto: è stata modificata, o viene da altrove.`,
   "entry-body": (f) => `Il contenuto firmato della registrazione n. ${f.index ?? "?"} non è di questo registro o non si legge.`,
@@ -34,9 +32,10 @@ const faults: Record<FaultCode, (fault: Omit<Fault, "code">) => string> = {
   "list-foreign": (f) => `${Entry(f.index)} riguarda un'altra persona: non è di questa lista.`,
   "list-late": (f) => `${Entry(f.index)} è venuta dopo il riepilogo dello stato: non può essere in questa lista.`,
   "list-spare": () => "C'è una lista due volte, o che non c'entra.",
-  "erased-without-order": (f) => `Di ${entry(f.index)} si dice che è stata cancellata, ma l'ordine di cancellazione non c'è.`,
+  "erased-without-order": (f) => `Di ${entry(f.index)} si dice che è stata cancellata, ma l'ordine di cancellazione non c'è o dice altro.`,
   "member-missing": () => "Di un componente del nucleo manca la lista, e non è detto perché.",
   "member-outside": (f) => `${Entry(f.index)} è di quando la persona non faceva parte del nucleo: non andava aperta.`,
+  "member-stranger": () => "Tra i componenti non aperti c'è qualcuno che non è del nucleo.",
   hash: () => "Il browser e la pagina calcolano impronte diverse: questo computer non è affidabile per la verifica.",
 };
 
@@ -177,7 +176,9 @@ export const it = {
     delegated: (signer: string, controller: string) => `Firmato da ${signer} per conto di ${controller}.`,
     proof: "Prova",
     proofGood: (index: number) => `Registrazione n. ${index}: firma valida, posto nel registro provato, contenuto come firmato.`,
+    proofErased: (index: number) => `Registrazione n. ${index}: posto nel registro e ora provati; il contenuto è cancellato, quindi la firma non si può più controllare.`,
     proofBad: (index: number) => `Registrazione n. ${index}: la prova non regge, vedi in alto.`,
+    withheldTerm: "Non rivelato",
     withheld: (n: number) => (n === 1 ? "Un valore non è rivelato in questo estratto." : `${n} valori non sono rivelati in questo estratto.`),
     erased: (on: string | undefined, by: number, ground: string | undefined) =>
       `Contenuto cancellato${on === undefined ? "" : ` il ${on}`} per l'ordine della registrazione n. ${by}${ground === undefined ? "" : `, perché: ${ground}`}. Ora, ente e rilievi restano provati.`,
@@ -223,6 +224,7 @@ export const it = {
 
   household: {
     heading: "Il nucleo",
+    table: "Tabella dei componenti",
     member: (n: number) => `Componente ${n}`,
     from: (from: string) => `dal ${from}`,
     range: (from: string, until: string) => `dal ${from} al ${until}`,
@@ -239,6 +241,10 @@ export const it = {
     deleted: (n: string) => `${n} registrazioni cancellate perché è finito il tempo di conservazione; il conto e l'impronta restano nel registro.`,
     restricted: (n: string, ground: string) => `${n} accessi soggetti a una limitazione che si può comunicare: ${ground}.`,
     notOpened: (n: number, why: string) => (n === 1 ? `La lista di 1 componente del nucleo non è qui: ${why}.` : `Le liste di ${n} componenti del nucleo non sono qui: ${why}.`),
+    remarks: {
+      "membership-partial": "Alcune composizioni del nucleo non ci sono più: chi ne faceva parte prima, e fino a quando, non si sa del tutto.",
+      "link-not-shown": "Un altro pseudonimo è stato unito a questo, ma non è rivelato quale: la sua lista non è qui.",
+    },
     deferred: "Indagini e atti coperti da segreto possono essere registrati in liste riservate all'autorità competente. Per legge questo estratto non dice se ce ne sono; compaiono qui quando il segreto finisce.",
   },
 
