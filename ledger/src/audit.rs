@@ -10,7 +10,7 @@
 //! ([`Change`]) and proven right by the next state root. It is counted as *not recomputable*, and so is what depended on what is gone.
 
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     vec::Vec,
@@ -23,6 +23,7 @@ use crate::{
     bytes::Meta,
     checkpoint::Checkpoint,
     entry::{self, Remembered, Stop, Verifier},
+    erasure::is_erasable,
     finding::{Finding, Findings},
     fold::{Change, MemoryFold},
     hash::Hash,
@@ -53,6 +54,8 @@ pub struct Audit {
     /// Changes that are not folded yet, the oldest first.
     pending: Vec<Change>,
     last_accepted_ms: u64,
+    /// Entries of which something is gone, and no order to erase it was met yet.
+    unordered: BTreeSet<u64>,
     /// Signatures over batches that hold, and keys met.
     remembered: Remembered,
     report: Report,
@@ -140,6 +143,7 @@ impl Audit {
             fold: MemoryFold::new(),
             pending: Vec::new(),
             last_accepted_ms: 0,
+            unordered: BTreeSet::new(),
             remembered: Remembered::default(),
             report: Report::default(),
         }
@@ -158,6 +162,21 @@ impl Audit {
     /// The ledger's name and shard; unknown before entry 0.
     pub fn ledger(&self) -> Option<&LedgerInfo> {
         self.ledger.as_ref()
+    }
+
+    /// Says whether the audit may end here: what is gone was ordered to be.
+    ///
+    /// # Errors
+    /// The first entry of which something is gone that no order names.
+    pub fn end(&self) -> Result<(), Evidence> {
+        self.unordered.first().map_or(Ok(()), |index| {
+            Err(Evidence {
+                at: Place::Entry(EntryIndex(*index)),
+                what: "an entry",
+                said: "erased".into(),
+                computed: "named by no order to erase it".into(),
+            })
+        })
     }
 
     /// Takes the next line.
@@ -245,7 +264,7 @@ impl Audit {
             let keys = registry::RegisteredKeys(&self.state);
             let remembered = core::mem::take(&mut self.remembered);
             let mut verifier = Verifier::resume(&ledger.name, &keys, remembered);
-            let verified = verifier.verify(submitted.clone());
+            let verified = verifier.verify_replayed(submitted.clone());
             self.remembered = verifier.remember();
             match verified {
                 Ok(entry) => Ok(entry),
@@ -294,6 +313,9 @@ impl Audit {
             let (said, computed) = (fed.leaf_hash(), effects.entry.leaf_hash());
             return Err(lie("the leaf", said.to_string(), computed.to_string()));
         }
+        if let Content::Erasure(order) = &effects.entry.entry().body().content {
+            self.unordered.retain(|index| !order.names(*index));
+        }
         self.state.write(&effects.writes);
         Ok(Change::of(&effects))
     }
@@ -330,7 +352,16 @@ impl Audit {
     /// Of an entry that is not whole any more, what it changed is taken as told; the next state root proves or refutes it.
     fn bridge(&mut self, fed: &Fed) -> Result<Change, Evidence> {
         let change = self.told_change(fed)?;
+        if !is_erasable(fed.meta.entry_type) {
+            return Err(Evidence {
+                at: Place::Entry(fed.index),
+                what: "an entry",
+                said: "erased".into(),
+                computed: format!("a {}, which stays", fed.meta.entry_type.as_str()),
+            });
+        }
         self.report.erased += 1;
+        self.unordered.insert(fed.index.0);
         self.state.write(&change.writes);
         Ok(change)
     }
@@ -377,7 +408,8 @@ impl Audit {
             ));
         };
         let own = (change.index, change.leaf_hash, change.meta_salt);
-        if own != (fed.index, fed.leaf_hash(), fed.meta_salt) {
+        let same_time = change.accepted_at_ms == fed.meta.accepted_at_ms;
+        if own != (fed.index, fed.leaf_hash(), fed.meta_salt) || !same_time {
             return Err(lie(
                 "what it changes under the state root",
                 described(change),

@@ -26,6 +26,8 @@ use crate::{
 pub struct Change {
     /// The entry's place.
     pub index: EntryIndex,
+    /// When it was accepted, ms since the epoch: who asks what happened when needs no body.
+    pub accepted_at_ms: u64,
     /// Salts its items, so that one list's items say nothing about another's.
     pub meta_salt: Hash,
     /// Its leaf's hash.
@@ -43,6 +45,7 @@ impl Change {
         let writes = effects.writes.iter().filter(|(key, _)| key.under_root());
         Change {
             index: effects.entry.index(),
+            accepted_at_ms: effects.entry.meta().accepted_at_ms,
             meta_salt: bytes::meta_salt(effects.entry.body_salt()),
             leaf_hash: effects.entry.leaf_hash(),
             lists: rows.map(|row| (row.kind, row.of)).collect(),

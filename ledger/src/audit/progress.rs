@@ -62,6 +62,10 @@ impl Audit {
         for change in &self.pending {
             out.bytes(&change.encode());
         }
+        out.u64(self.unordered.len() as u64);
+        self.unordered.iter().for_each(|index| {
+            out.u64(*index);
+        });
         let mut data = out.done();
         let digest = Hash::of(&[&data]);
         data.extend_from_slice(digest.as_bytes());
@@ -103,6 +107,8 @@ fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
     for _ in 0..from.u64()? {
         pending.push(Change::decode(from.field(usize::MAX)?).ok()?);
     }
+    let unordered = (0..from.u64()?).map(|_| from.u64());
+    let unordered = unordered.collect::<Option<_>>()?;
     Some(Audit {
         policies,
         ledger: (!name.is_empty()).then_some(LedgerInfo { name, shard }),
@@ -111,6 +117,7 @@ fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
         fold: MemoryFold::of_values(values),
         pending,
         last_accepted_ms,
+        unordered,
         remembered: Remembered::default(),
         report,
     })

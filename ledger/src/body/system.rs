@@ -293,6 +293,11 @@ impl Disclosure {
 }
 
 impl Erasure {
+    /// Whether the order names the entry at this index: by itself, or as one before its cut. Whether it may, the entry itself decides.
+    pub fn names(&self, index: u64) -> bool {
+        self.entries.contains(&index) || self.before.is_some_and(|before| index < before)
+    }
+
     pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let erasure = Self {

@@ -3,7 +3,7 @@
 //! what comes out, encoded again, gives the same bytes.
 //!
 //! ```text
-//! change = u8(1) ‖ u64(index) ‖ meta_salt[32] ‖ leaf_hash[32] ‖ u32(n) ‖ n × list ‖ u32(m) ‖ m × write
+//! change = u8(1) ‖ u64(index) ‖ u64(accepted_at_ms) ‖ meta_salt[32] ‖ leaf_hash[32] ‖ u32(n) ‖ n × list ‖ u32(m) ‖ m × write
 //! list   = u8(kind) ‖ ref[32]                                                       strictly ascending
 //! write  = u32(len) ‖ state key ‖ u8(0 removes, 1 puts) ‖ (u32(len) ‖ value)?       keys strictly ascending
 //! ```
@@ -25,6 +25,7 @@ impl Change {
         let mut out = Writer::default();
         out.u8(VERSION)
             .u64(self.index.0)
+            .u64(self.accepted_at_ms)
             .hash(&self.meta_salt)
             .hash(&self.leaf_hash);
         count(self.lists.len(), &mut out);
@@ -57,7 +58,8 @@ fn change(from: &mut Reader<'_>) -> Option<Change> {
     if from.u8()? != VERSION {
         return None;
     }
-    let (index, meta_salt, leaf_hash) = (EntryIndex(from.u64()?), from.hash()?, from.hash()?);
+    let (index, accepted_at_ms) = (EntryIndex(from.u64()?), from.u64()?);
+    let (meta_salt, leaf_hash) = (from.hash()?, from.hash()?);
     let n = from.u32()?;
     let lists: Vec<(RowKind, Hash)> = (0..n).map(|_| list(from)).collect::<Option<_>>()?;
     let m = from.u32()?;
@@ -65,6 +67,7 @@ fn change(from: &mut Reader<'_>) -> Option<Change> {
     let ascending = lists.is_sorted_by(|a, b| a < b) && writes.is_sorted_by(|a, b| a.0 < b.0);
     ascending.then_some(Change {
         index,
+        accepted_at_ms,
         meta_salt,
         leaf_hash,
         lists,

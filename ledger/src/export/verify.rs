@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     admission::RowKind,
-    body::{Body, Content, system::Erasure},
+    body::{Body, Content},
     entry::Verifier,
     hash::Hash,
     household::{Composition, Spell, membership},
@@ -255,7 +255,7 @@ impl Checked<'_, '_> {
             };
             let ground = erased.ground.as_deref();
             if erased.by <= index
-                || !orders(order, index)
+                || !order.names(index.0)
                 || ground.is_some_and(|ground| ground != order.ground.as_str())
             {
                 let why = format!(
@@ -368,8 +368,4 @@ fn composition(index: EntryIndex, body: &Body) -> Result<Option<Composition>, Fa
         valid_from_ms: household.valid_from_ms,
         members,
     }))
-}
-
-fn orders(order: &Erasure, index: EntryIndex) -> bool {
-    order.entries.contains(&index.0) || order.before.is_some_and(|before| index.0 < before)
 }

@@ -26,6 +26,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     let change = (any::<[u8; 32]>(), any::<[u8; 32]>(), lists, writes).prop_map(
         |(meta_salt, leaf_hash, lists, writes)| Change {
             index: EntryIndex(0),
+            accepted_at_ms: 1_780_315_200_000,
             meta_salt: Hash(meta_salt),
             leaf_hash: Hash(leaf_hash),
             lists: lists
@@ -236,6 +237,7 @@ proptest! {
 fn change(index: u64, lists: Vec<(RowKind, Hash)>, writes: Writes) -> Change {
     Change {
         index: EntryIndex(index),
+        accepted_at_ms: 1_780_315_200_000,
         meta_salt: Hash([1; 32]),
         leaf_hash: Hash([2; 32]),
         lists,
@@ -293,6 +295,8 @@ fn the_bytes_of_a_change() {
     );
     let expected = [
         &[1, 0, 0, 0, 0, 0, 0, 0, 3][..],
+        // 1 780 315 200 000 ms.
+        &[0, 0, 1, 158, 131, 14, 26, 0],
         &[1; 32],
         &[2; 32],
         &[0, 0, 0, 1, 10],

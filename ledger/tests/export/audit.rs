@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use ledger::{
     audit::{Audit, Damaged, Evidence, Fed, Line, Place, Report},
-    body::EntryType,
+    body::{Body, Content, EntryType},
+    disclosure,
     entry::SubmittedEntry,
     finding::Finding,
     fold::Change,
@@ -53,6 +54,23 @@ fn fed(lines: &mut [Line], index: u64) -> &mut Fed {
         .unwrap()
 }
 
+/// What a server closes while a reader's token could still let somebody in.
+fn close_token(fed: &mut Fed) {
+    let Some((_, entry)) = &mut fed.body else {
+        return;
+    };
+    let Content::Read(read) = Body::parse(entry.payload(), entry.disclosures())
+        .unwrap()
+        .content
+    else {
+        return;
+    };
+    let mut disclosures = entry.disclosures().to_vec();
+    let token = read.token.unwrap().digest;
+    disclosures.retain(|text| disclosure::digest(text) != token);
+    *entry = SubmittedEntry::new(entry.payload(), entry.sigs().clone(), disclosures).unwrap();
+}
+
 fn first(book: &Book, entry_type: EntryType) -> u64 {
     let found = (0..).find(|&index| book.stored(index).meta.entry_type == entry_type);
     found.unwrap()
@@ -81,6 +99,7 @@ fn a_whole_ledger_is_recomputed() {
     for line in &mut silent {
         if let Line::Entry(fed) = line {
             fed.change = None;
+            close_token(fed);
         }
     }
     assert_eq!(replay(book.policies(), &silent), Ok(report));
@@ -135,6 +154,14 @@ fn what_is_erased_is_bridged() {
     assert_eq!(
         (report.state_roots, report.checkpoints),
         (2, book.size().0 / EVERY + 1)
+    );
+
+    // None of it was ordered, and the audit says so at its end.
+    let mut audit = Audit::begin(book.policies());
+    lines.iter().for_each(|line| audit.take(line).unwrap());
+    assert_eq!(
+        audit.end().unwrap_err().at,
+        Place::Entry(EntryIndex(consent))
     );
 
     // What is told of it is proven by the root: another list, and the root is another.

@@ -182,7 +182,7 @@ fn read(book: &mut Book) {
     let read = Read {
         institution: of("garante"),
         reader: book.town.seal(reader, &mut told),
-        token: None,
+        token: Some(book.town.seal("a.b.c".to_owned(), &mut told)),
         purpose: "dpv:DataSubjectRightsManagement".to_owned(),
         case_ref: None,
         route: "/v1/exports".to_owned(),

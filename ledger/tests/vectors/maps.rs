@@ -149,6 +149,7 @@ fn the_ledger_s_own_entries_fold_to_that_root() {
         lists.sort();
         let change = Change {
             index: EntryIndex(number(entry, "index")),
+            accepted_at_ms: 0,
             meta_salt: hash(entry, "meta_salt"),
             leaf_hash: hash(entry, "leaf_hash"),
             lists,
