@@ -27,7 +27,7 @@ mod judge;
 mod seal;
 mod sides;
 
-pub use judge::use_of;
+pub use judge::{may_sign, use_of};
 
 /// Most reads of consents that one access may ask for: target subjects × consent records. Larger queries are sent in parts.
 pub const CONSENT_READS_MAX: usize = 4096;

@@ -142,6 +142,7 @@ fn town(folder: &std::path::Path, persons: u32) -> (Check, http::HeaderMap, Fact
         from: 0,
         until: None,
         in_force: true,
+        proof: None,
     };
     let file = KeyFile {
         ledger: LEDGER.to_owned(),

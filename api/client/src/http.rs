@@ -25,6 +25,10 @@ use wire::{
 
 use crate::error::Error;
 
+mod export;
+
+pub use export::ExportForm;
+
 /// A client of one ledger's nodes. Cheap to share behind a reference; connections are kept.
 #[derive(Debug)]
 pub struct Client {

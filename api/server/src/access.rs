@@ -44,6 +44,11 @@ impl Opening {
         }
     }
 
+    /// Opens no disclosure at all.
+    pub fn nothing() -> Opening {
+        Opening(Opens::Only(Vec::new()))
+    }
+
     const ALL: Opening = Opening(Opens::All);
 
     /// All but what names the person behind an access or a reading, or carries a token that does.

@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use cluster::{Clock, Node, Outcome, Until, View};
 use ledger::{
-    body::{Content, Disclosed, Reference, system},
-    hash::Hash,
+    body::{Content, Reference, system},
     number::EntryIndex,
     state::sealed::{self, SealedEntry},
     time::day_of,
 };
 use tokio::sync::watch;
 
-use crate::{app::blocking, problem::Fault};
+use crate::{app::blocking, problem::Fault, release::seal_all};
 
 /// How often the leader looks.
 pub const INTERVAL: Duration = Duration::from_secs(5);
@@ -68,7 +67,8 @@ impl Due {
                 index,
                 leaf: entry.leaf,
             };
-            let (content, disclosures) = release_of(&entry)?;
+            let (subjects, disclosures) = seal_all(&entry.persons)?;
+            let content = Content::Release(system::Release { subjects });
             let written = node.write_own_about(
                 Some(about),
                 content,
@@ -121,18 +121,4 @@ fn look(
         }
     }
     Ok((found, begin))
-}
-
-/// A release to all who were not told yet.
-fn release_of(entry: &SealedEntry) -> Result<(Content, Vec<String>), Fault> {
-    let mut disclosures = Vec::with_capacity(entry.persons.len());
-    let mut subjects = Vec::with_capacity(entry.persons.len());
-    for person in &entry.persons {
-        let mut salt = [0; 16];
-        getrandom::fill(&mut salt).map_err(Fault::internal)?;
-        let (subject, disclosure) = Disclosed::<Hash>::seal(&salt, *person);
-        subjects.push(subject);
-        disclosures.push(disclosure);
-    }
-    Ok((Content::Release(system::Release { subjects }), disclosures))
 }

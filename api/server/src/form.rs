@@ -125,6 +125,52 @@ impl<'a> Form<'a> {
         texts.collect::<Result<_, _>>().map(Some)
     }
 
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    /// The member is something else.
+    pub fn flag(&mut self, name: &str) -> Result<Option<bool>, Fault> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(_) => Err(bad(name, "true or false")),
+        }
+    }
+
+    /// An object.
+    ///
+    /// # Errors
+    /// The member is something else.
+    pub fn object(&mut self, name: &str) -> Result<Option<Form<'a>>, Fault> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Object(members)) => Ok(Some(Form(members))),
+            Some(_) => Err(bad(name, "an object")),
+        }
+    }
+
+    /// A list of 1 to 200 objects.
+    ///
+    /// # Errors
+    /// The member is something else.
+    pub fn objects(&mut self, name: &str) -> Result<Option<Vec<Form<'a>>>, Fault> {
+        const EXPECTED: &str = "a list of 1 to 200 objects";
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let Value::List(items) = value else {
+            return Err(bad(name, EXPECTED));
+        };
+        if !(1..=200).contains(&items.len()) {
+            return Err(bad(name, EXPECTED));
+        }
+        let objects = items.into_iter().map(|item| match item {
+            Value::Object(members) => Ok(Form(members)),
+            _ => Err(bad(name, EXPECTED)),
+        });
+        objects.collect::<Result<_, _>>().map(Some)
+    }
+
     /// Ends the query: nothing may be left.
     ///
     /// # Errors

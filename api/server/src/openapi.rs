@@ -13,7 +13,7 @@ use crate::problem::Fault;
     info(
         title = "Visto",
         version = "0.1.0",
-        description = "A ledger that several public institutions run together: who saw whose data, why and on what basis, and who consented. Each entry has a receipt that can be checked offline. That a list is complete is not provable yet: lists, state roots and exports follow.",
+        description = "A ledger that several public institutions run together: who saw whose data, why and on what basis, and who consented. Each entry has a receipt, and each export a proof that nothing was left out; both are checked offline.",
         terms_of_service = "https://visto.example/terms",
         contact(name = "Visto maintainers", url = "https://visto.example", email = "api@visto.example"),
         license(name = "EUPL-1.2", identifier = "EUPL-1.2")
@@ -22,6 +22,7 @@ use crate::problem::Fault;
     tags(
         (name = "entries", description = "Submit entries, see them, get their receipts"),
         (name = "accesses", description = "Who saw whose data"),
+        (name = "exports", description = "Answers that prove that nothing was left out"),
         (name = "consents", description = "Where a person's consents stand"),
         (name = "households", description = "Who belongs to a household when"),
         (name = "registry", description = "Institutions, keys, nodes, policy and rules"),
@@ -112,6 +113,7 @@ fn name_values(parameter: &mut Value) {
     let words: &[&str] = match parameter.get("name").and_then(Value::as_str) {
         Some("consistency") => &["local", "linearizable"],
         Some("until") => &["published", "committed"],
+        Some("proof") => &["true", "false"],
         _ => return,
     };
     if let Value::Object(parameter) = parameter {
@@ -126,9 +128,8 @@ fn name_values(parameter: &mut Value) {
 fn failures(operation_id: &str) -> &'static [u16] {
     match operation_id {
         "submitEntries" => &[400, 408, 409, 413, 415, 422, 429, 500, 503, 504],
-        "searchAccesses" | "searchConsents" | "showComposition" | "findUsage" => {
-            &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503]
-        }
+        "searchAccesses" | "searchConsents" | "showConsentStatus" | "showComposition"
+        | "findUsage" | "makeExport" => &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503],
         "showEntry" => &[400, 401, 403, 404, 429, 500, 503],
         "showReceipt" => &[401, 403, 404, 429, 500, 503],
         "showCluster" | "showRoot" => &[400, 401, 403, 404, 429, 500, 503],

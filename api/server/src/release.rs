@@ -11,7 +11,10 @@ use std::{
 
 use cluster::{Failure, Node, Outcome, Until};
 use ledger::{
-    body::{Content, Disclosed, system::Read, system::Reader as ReaderValue},
+    body::{
+        Content, Disclosed,
+        system::{Disclosure, Read, Reader as ReaderValue},
+    },
     disclosure,
     hash::Hash,
     json::Value,
@@ -45,6 +48,17 @@ pub struct Release {
     pub tree_size: TreeSize,
     /// Persons that were asked for, and those whose data is released; their lists will show the reading.
     pub subjects: Vec<Hash>,
+}
+
+/// An export that is about to be handed out.
+#[derive(Clone, Copy, Debug)]
+pub struct Exported<'a> {
+    /// SHA-256 of `export.json`.
+    pub digest: &'a Hash,
+    /// On which ground, and as what the one who asked got it; nothing personal, it stands in clear.
+    pub ground: &'a str,
+    /// Whose lists are in it.
+    pub persons: &'a [Hash],
 }
 
 /// Writes `read` entries.
@@ -86,13 +100,42 @@ impl Recorder {
             return Ok(Recorded(()));
         }
         for subjects in chunks(&release.subjects) {
-            let (content, disclosures) = content(reader, release, subjects)?;
+            let (content, disclosures) = content(reader, release, subjects, None)?;
             let outcome = node
                 .write_own(content, disclosures, Until::Committed, self.deadline)
                 .await;
             committed(outcome)?;
         }
         self.remember(poll, now);
+        Ok(Recorded(()))
+    }
+
+    /// Commits the `read` entries and the `disclosure` entries of an export: who took it, and that it was handed out, with the digest that
+    /// tells this export from any other. Each export is one of its own, however often it is asked for.
+    ///
+    /// # Errors
+    /// As [`Recorder::record`].
+    pub async fn record_export(
+        &self,
+        node: &Node,
+        reader: &Reader,
+        release: &Release,
+        export: &Exported<'_>,
+    ) -> Result<Recorded, Fault> {
+        for subjects in chunks(&release.subjects) {
+            let (content, disclosures) = content(reader, release, subjects, Some(*export.digest))?;
+            let outcome = node
+                .write_own(content, disclosures, Until::Committed, self.deadline)
+                .await;
+            committed(outcome)?;
+        }
+        for persons in export.persons.chunks(READ_SUBJECTS_MAX) {
+            let (content, disclosures) = handed_out(reader, export, persons)?;
+            let outcome = node
+                .write_own(content, disclosures, Until::Committed, self.deadline)
+                .await;
+            committed(outcome)?;
+        }
         Ok(Recorded(()))
     }
 
@@ -167,6 +210,7 @@ fn content(
     reader: &Reader,
     release: &Release,
     named: &[Hash],
+    export_digest: Option<Hash>,
 ) -> Result<(Content, Vec<String>), Fault> {
     let mut disclosures = Vec::new();
     let mut disclose = |value: &Value<'_>| -> Result<Hash, Fault> {
@@ -202,14 +246,8 @@ fn content(
         }),
         None => None,
     };
-    let mut subjects = Vec::with_capacity(named.len());
-    for subject in named {
-        let text = ledger::base64::url_encode(subject.as_bytes());
-        subjects.push(Disclosed {
-            digest: disclose(&Value::object([("ref", Value::text(text.as_str()))]))?,
-            value: Some(*subject),
-        });
-    }
+    let (subjects, told) = seal_all(named)?;
+    disclosures.extend(told);
     let read = Read {
         institution,
         reader: reader_disclosed,
@@ -220,7 +258,36 @@ fn content(
         count: release.count,
         tree_size: release.tree_size.0,
         subjects,
-        export_digest: None,
+        export_digest,
     };
     Ok((Content::Read(read), disclosures))
+}
+
+fn handed_out(
+    reader: &Reader,
+    export: &Exported<'_>,
+    persons: &[Hash],
+) -> Result<(Content, Vec<String>), Fault> {
+    let (subjects, disclosures) = seal_all(persons)?;
+    let disclosure = Disclosure {
+        institution: reader.institution().clone(),
+        export_digest: *export.digest,
+        subjects,
+        ground: export.ground.to_owned(),
+    };
+    Ok((Content::Disclosure(disclosure), disclosures))
+}
+
+/// Refs as an entry names them, each under a salt of its own.
+///
+/// # Errors
+/// The system has no randomness to give.
+pub fn seal_all(persons: &[Hash]) -> Result<(Vec<Disclosed<Hash>>, Vec<String>), Fault> {
+    let mut sealed = Vec::with_capacity(persons.len());
+    for person in persons {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(Fault::internal)?;
+        sealed.push(Disclosed::seal(&salt, *person));
+    }
+    Ok(sealed.into_iter().unzip())
 }

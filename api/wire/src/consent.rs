@@ -102,3 +102,42 @@ pub struct ConsentEvent {
     /// Who received it.
     pub institution: String,
 }
+
+/// A question for the status of one consent record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConsentStatusQuery {
+    /// Ref of the person, base64url.
+    #[schema(
+        pattern = "^[A-Za-z0-9_-]{43}$",
+        example = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+    )]
+    pub subject: String,
+    /// The record.
+    #[schema(min_length = 1, max_length = 512)]
+    pub record: String,
+    /// Status at this time; now when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub at: Option<String>,
+    /// Whether to prove it under a state root: the answer then covers everything acknowledged before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<bool>,
+}
+
+/// The status of one consent record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsentStatus {
+    /// The record as the reader may see it.
+    pub record: ConsentRecord,
+    /// Time that the status is of.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// Tree size that the answer reflects.
+    #[schema(format = Int64, minimum = 0)]
+    pub tree_size: u64,
+    /// If asked for: the last event of the record (kind 6) under a state root, for each ref of the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<crate::proof::StateProof>,
+}

@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod consent;
 pub mod entry;
+pub mod export;
 pub mod household;
 pub mod problem;
 pub mod proof;

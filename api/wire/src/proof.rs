@@ -39,3 +39,17 @@ pub struct ConsistencyProof {
     /// Hashes, base64url.
     pub hashes: Vec<String>,
 }
+
+/// Values under a state root, proven: the members of an export, so that the same verifier checks them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StateProof {
+    /// A published checkpoint (signed note) that holds the `state-root` entry.
+    pub checkpoint: String,
+    /// The `state-root` entry with its path under that checkpoint.
+    #[schema(value_type = Object)]
+    pub state_root: serde_json::Value,
+    /// `{kind, name, value, proof}` each: a value, or null and the proof that there is none.
+    #[schema(value_type = Vec<Object>)]
+    pub facts: Vec<serde_json::Value>,
+}

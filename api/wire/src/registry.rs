@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::proof::StateProof;
+
 /// An institution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -46,7 +48,7 @@ pub struct InstitutionPage {
 }
 
 /// A key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Key {
     /// Key id, base64url.
@@ -68,6 +70,9 @@ pub struct Key {
     pub until: Option<u64>,
     /// In force at the next index.
     pub in_force: bool,
+    /// If asked for, and once there is a state root: the proof of the key's value (kind 3) under it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<StateProof>,
 }
 
 /// A node.

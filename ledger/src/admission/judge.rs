@@ -198,8 +198,9 @@ fn judge_keys<E>(
     Ok(())
 }
 
-/// What was sealed until a date, a node releases in nobody else's name when the date has come.
-fn may_sign(key_use: KeyUse, entry_type: EntryType) -> bool {
+/// Whether a key of this use may sign entries of a type. What was sealed until a date, a node releases in nobody else's name when the date
+/// has come.
+pub fn may_sign(key_use: KeyUse, entry_type: EntryType) -> bool {
     key_use == use_of(entry_type) || (key_use == KeyUse::Node && entry_type == EntryType::Release)
 }
 

@@ -346,6 +346,19 @@ impl Visibility {
         m.close(visibility)
     }
 
+    /// The rule of law under which an access is kept from the persons named.
+    pub fn legal_reference(&self) -> Option<&str> {
+        match self {
+            Visibility::Visible => None,
+            Visibility::Deferred {
+                legal_reference, ..
+            }
+            | Visibility::Hidden {
+                legal_reference, ..
+            } => Some(legal_reference),
+        }
+    }
+
     /// `None` for the default.
     fn writer(&self) -> Option<Writer<'_>> {
         let mut w = Writer::new();

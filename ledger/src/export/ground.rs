@@ -232,7 +232,7 @@ impl<'e> Ground<'e> {
                 let why = format!("key {id} was not in force at entry {}", opened.index);
                 return refuse(Lie::Signature, why);
             }
-            if !alone && record.key_use != admission::use_of(body.entry_type()) {
+            if !alone && !admission::may_sign(record.key_use, body.entry_type()) {
                 let why = format!(
                     "key {id} may not sign {} entries",
                     body.entry_type().as_str()

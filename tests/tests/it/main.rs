@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod exports;
 mod flipped;
 mod governance;
 mod kills;

@@ -109,6 +109,7 @@ impl Citizen {
             Content::Disclosure(disclosure) => self.own(&disclosure.subjects, &mut opened),
             Content::Release(release) => self.own(&release.subjects, &mut opened),
             Content::Link(link) => self.own([&link.old, &link.new], &mut opened),
+            Content::Erasure(order) => self.own(&order.subject, &mut opened),
             // Nothing in these is disclosed.
             _ => {}
         }

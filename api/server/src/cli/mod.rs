@@ -16,6 +16,7 @@ mod consent;
 mod demo;
 mod entry;
 mod exit;
+mod export;
 mod genesis;
 mod key;
 mod output;
@@ -64,6 +65,8 @@ enum Command {
     /// Consents: what a person said yes to.
     #[command(subcommand)]
     Consent(consent::Command),
+    /// Exports: who saw somebody's data, provably complete.
+    Export(Box<export::Arguments>),
     /// Check an export, or an entry and its receipt, against a policy, offline.
     Verify(verify::Arguments),
     /// The cluster: its nodes, their agreement, its members.
@@ -157,6 +160,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Entry(command) => wait_for(entry::run(command, output)),
         Command::Access(command) => wait_for(access::run(command, output)),
         Command::Consent(command) => wait_for(consent::run(command, output)),
+        Command::Export(arguments) => wait_for(export::run(*arguments, output)),
         Command::Verify(arguments) => wait_for(verify::run(arguments, output)),
         Command::Cluster(command) => wait_for(cluster::run(command, output)),
     }

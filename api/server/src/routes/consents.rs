@@ -10,6 +10,7 @@ use ledger::{
     body::{Content, EntryType, consent::ConsentEvent as ConsentWord},
     consent::{ConsentState, ConsentStatus, counts, fold},
     hash::Hash,
+    number::TreeSize,
     time,
 };
 use wire::{
@@ -87,6 +88,7 @@ pub async fn search(
     let look = move || {
         records(
             &looking_view,
+            looking_view.size(),
             &looking_reader,
             &subject,
             record.as_deref(),
@@ -124,7 +126,7 @@ pub async fn search(
 }
 
 /// A record that the reader may see, not yet shown.
-struct Record {
+pub(super) struct Record {
     name: String,
     /// Folded over the events accepted by the time asked for.
     state: Option<ConsentState>,
@@ -140,7 +142,7 @@ impl Record {
         self.events.first().map_or(0, |seen| seen.index().0)
     }
 
-    fn show(&self, at_ms: u64, _recorded: &Recorded) -> ConsentRecord {
+    pub(super) fn show(&self, at_ms: u64, _recorded: &Recorded) -> ConsentRecord {
         let state = self.state.as_ref();
         let status = state.map_or(ConsentStatus::Unknown, |state| state.status(at_ms));
         // A record that was only refused or withdrawn never had a scope, nor times.
@@ -181,9 +183,11 @@ fn event(seen: &Seen) -> Option<ConsentEvent> {
     })
 }
 
-/// The person's records of which the reader may see an event, the latest begun first, and how many rows were looked at. The status folds all events that were accepted by `at_ms`.
-fn records(
+/// The person's records in a tree of `size` of which the reader may see an event, the latest begun first, and how many rows were looked at.
+/// The status folds all events that were accepted by `at_ms`.
+pub(super) fn records(
     view: &View,
+    size: TreeSize,
     reader: &Reader,
     subject: &Hash,
     record: Option<&str>,
@@ -200,7 +204,7 @@ fn records(
             },
         })
         .collect();
-    let mut rows = Rows::new(view, lists, view.size().0);
+    let mut rows = Rows::new(view, lists, size.0);
     let mut indexes = Vec::new();
     while let Some(index) = rows.take_newest()? {
         if indexes.len() == ROWS_MAX {

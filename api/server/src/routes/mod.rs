@@ -11,8 +11,10 @@ use crate::{app::App, observe, openapi, problem::Fault};
 
 pub mod accesses;
 pub mod admin;
+pub mod consent_status;
 pub mod consents;
 pub mod entries;
+pub mod exports;
 pub mod health;
 pub mod households;
 pub mod proofs;
@@ -30,10 +32,12 @@ pub fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(proofs::inclusion))
         .routes(routes!(proofs::consistency))
         .routes(routes!(accesses::search))
+        .routes(routes!(exports::make))
         .routes(routes!(usage::find))
         .routes(routes!(usage::period))
         .routes(routes!(usage::heartbeat))
         .routes(routes!(consents::search))
+        .routes(routes!(consent_status::show))
         .routes(routes!(households::composition))
         .routes(routes!(registry::institutions))
         .routes(routes!(registry::institution))

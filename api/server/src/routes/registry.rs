@@ -7,7 +7,10 @@ use axum::{Json, extract::State};
 use cluster::View;
 use ledger::{
     id::{InstitutionId, KeyId},
-    state::registry::{self, InstitutionRecord},
+    state::{
+        StateKey,
+        registry::{self, InstitutionRecord},
+    },
 };
 use wire::{
     PAGE_ITEMS_MAX,
@@ -19,6 +22,7 @@ use crate::{
     extract::{Path, Query},
     present::{hash_text, key_text},
     problem::{Fault, RequestFault},
+    prove,
 };
 
 /// Which page.
@@ -30,6 +34,15 @@ pub struct Paging {
     /// Most items on the page; 100 when absent.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, example = 100)]
     pub limit: Option<String>,
+}
+
+/// Whether to prove the answer.
+#[derive(Clone, Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Proving {
+    /// `true`: with the proof of the value under the newest state root, once there is one.
+    #[param(example = "true")]
+    pub proof: Option<String>,
 }
 
 /// Lists the institutions.
@@ -129,17 +142,27 @@ fn shown(view: &View, record: InstitutionRecord) -> Result<Institution, Fault> {
     path = "/v1/keys/{key_id}",
     tag = "registry",
     operation_id = "showKey",
-    params(("key_id" = String, Path, description = "Key id, base64url"), Consistency),
+    params(("key_id" = String, Path, description = "Key id, base64url"), Consistency, Proving),
     responses((status = 200, description = "The key", body = Key))
 )]
 pub async fn key(
     State(app): State<Arc<App>>,
     Path(key_id): Path,
     Query(consistency): Query<Consistency>,
+    Query(proving): Query<Proving>,
 ) -> Result<Json<Key>, Fault> {
     let id = KeyId::parse(&key_id).ok_or(Fault::NotFound)?;
     let view = app.view(&consistency).await?;
+    // Of the newest state root that there is: nobody makes the ledger fold without a token.
+    let folded = match proving.proof.as_deref() {
+        None | Some("false") => None,
+        Some("true") => app.node.folded()?,
+        Some(_) => {
+            return Err(RequestFault::Member("proof".to_owned(), "true or false").into());
+        }
+    };
     blocking(move || {
+        let proof = folded.map(|folded| prove::state(&folded, vec![StateKey::key(&id)]));
         let record = registry::key(&view, &id)?.ok_or(Fault::NotFound)?;
         Ok(Json(Key {
             key_id: key_text(&id),
@@ -149,6 +172,7 @@ pub async fn key(
             institution: record.institution.as_str().to_owned(),
             from: record.first,
             until: Some(record.until).filter(|until| *until != u64::MAX),
+            proof: proof.transpose()?,
         }))
     })
     .await

@@ -8,6 +8,7 @@
 )]
 
 mod doors;
+mod exports;
 mod reading;
 mod refusals;
 mod sealed;

@@ -96,6 +96,7 @@ pub(super) fn keys(folder: &Path, institutions: &[InstitutionId]) -> Arc<Keys> {
         from: 0,
         until: None,
         in_force: true,
+        proof: None,
     };
     let file = KeyFile {
         ledger: LEDGER.to_owned(),

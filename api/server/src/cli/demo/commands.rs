@@ -54,6 +54,18 @@ impl Commands {
         )
     }
 
+    /// An export, written to a file of another name than the demo's own.
+    pub(super) fn export(&self, profile: &Path, of: &str, file: &Path) -> String {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let yours = file.with_file_name(format!("my-{name}"));
+        format!(
+            "    $ {} export --profile {} {of} --out {}",
+            self.visto.display(),
+            profile.display(),
+            yours.display()
+        )
+    }
+
     /// A signed entry, sent again: known, and answered with the receipt it had.
     pub(super) fn send(&self, file: &Path) -> String {
         format!(

@@ -21,6 +21,7 @@ use super::{
 mod batches;
 mod calls;
 mod commands;
+mod exported;
 mod founders;
 mod load;
 mod nodes;
@@ -151,6 +152,7 @@ async fn show(
     put(&commands.read(&commands.operator, "/admin/v1/cluster"))?;
 
     story::tell(place, nodes, &commands, &plan, &acknowledged).await?;
+    exported::tell(place, nodes, &commands, &plan).await?;
 
     if let Some(file) = &arguments.info {
         write_info(file, place, made, nodes, &commands)?;

@@ -299,13 +299,13 @@ fn signer(place: &Place, one: &Acknowledged) -> Result<String, Failure> {
 }
 
 /// What a command said, its verdict last.
-fn said(output: &std::process::Output) -> String {
+pub(super) fn said(output: &std::process::Output) -> String {
     let text = [&output.stdout[..], &output.stderr[..]].concat();
     String::from_utf8_lossy(&text).trim_end().to_owned()
 }
 
 /// `visto-verify`, built beside this binary.
-fn verifier(commands: &Commands) -> Result<PathBuf, Failure> {
+pub(super) fn verifier(commands: &Commands) -> Result<PathBuf, Failure> {
     let path = commands.visto.with_file_name("visto-verify");
     if path.is_file() {
         Ok(path)
@@ -350,13 +350,13 @@ fn count_of(page: &EntryPage, person: &str, at_ms: u64, from: bool) -> usize {
         .count()
 }
 
-fn indent(text: &str) -> String {
+pub(super) fn indent(text: &str) -> String {
     text.lines()
         .map(|line| format!("    {line}"))
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-fn text_of(reference: &Hash) -> String {
+pub(super) fn text_of(reference: &Hash) -> String {
     base64::url_encode(reference.as_bytes())
 }

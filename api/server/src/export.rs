@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Exports: everything that names a person or a household, as of one state root, for whoever verifies it without this server.
+//!
+//! [`ask`] reads what is ordered, [`plan`] finds whose lists go in and when they count, [`write`] streams `export.json`, [`bundle`] makes the
+//! citizen's zip of it. All is built into a file that has no name any more, so that its digest is on record before the first byte leaves.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Seek, Write},
+};
+
+use cluster::Folded;
+use ledger::hash::Hash;
+use sha2::{Digest, Sha256};
+
+use crate::{auth::Reader, problem::Fault};
+
+pub mod ask;
+pub mod bundle;
+pub mod plan;
+mod policy;
+pub mod write;
+
+use ask::Ask;
+use plan::Plan;
+
+/// Longest export, in bytes: what a verifier reads.
+const SPOOL_BYTES_MAX: u64 = ledger::export::EXPORT_BYTES_MAX as u64;
+
+/// In which form an export is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `export.json` alone.
+    Json,
+    /// The citizen's bundle.
+    Zip,
+}
+
+/// An export that is ready to leave, once it is on record.
+pub struct Made {
+    /// What is sent.
+    pub file: File,
+    /// How long that is.
+    pub length: u64,
+    /// SHA-256 of `export.json`.
+    pub digest: Hash,
+    /// Entries that are opened in it.
+    pub count: u64,
+    /// Whose lists are in it.
+    pub persons: Vec<Hash>,
+    /// Whose data is in it besides: members of the household whose lists are not opened.
+    pub others: Vec<Hash>,
+    /// Rows that were looked at.
+    pub rows: usize,
+}
+
+/// Builds an export as of a state root.
+///
+/// # Errors
+/// `not-found` for a household that is not there or not the reader's to see, a complaint about the order, or the store's own.
+pub fn make(folded: &Folded, reader: &Reader, ask: &Ask, form: Form) -> Result<Made, Fault> {
+    let plan = Plan::of(folded, reader, ask)?;
+    let mut spool = Spool::new()?;
+    let written = write::write(folded, reader, ask, &plan, &mut spool)?;
+    let (file, length, digest) = spool.close()?;
+    let (file, length) = match form {
+        Form::Json => (file, length),
+        Form::Zip => bundle::zip(folded, file, &written)?,
+    };
+    let persons = plan.refs();
+    Ok(Made {
+        file,
+        length,
+        digest,
+        count: written.opened.len() as u64,
+        persons,
+        others: plan.not_opened.iter().map(|member| member.of).collect(),
+        rows: plan.rows,
+    })
+}
+
+/// A file without a name: readable by this process alone, and gone with it.
+pub struct Spool {
+    out: BufWriter<File>,
+    hasher: Sha256,
+    length: u64,
+}
+
+impl Spool {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn new() -> Result<Spool, Fault> {
+        Ok(Spool {
+            out: BufWriter::new(tempfile::tempfile().map_err(Fault::internal)?),
+            hasher: Sha256::new(),
+            length: 0,
+        })
+    }
+
+    /// Appends text.
+    ///
+    /// # Errors
+    /// The disk's own, or it becomes longer than any verifier reads.
+    pub fn put(&mut self, text: &str) -> Result<(), Fault> {
+        self.length = self.length.saturating_add(text.len() as u64);
+        if self.length > SPOOL_BYTES_MAX {
+            return Err(crate::form::bad("subject", "less than 1 GiB of entries"));
+        }
+        self.hasher.update(text.as_bytes());
+        self.out.write_all(text.as_bytes()).map_err(Fault::internal)
+    }
+
+    /// The file, at its beginning; its length, and the SHA-256 of what is in it.
+    fn close(self) -> Result<(File, u64, Hash), Fault> {
+        let mut file = self
+            .out
+            .into_inner()
+            .map_err(|error| Fault::internal(error.error()))?;
+        rewind(&mut file).map_err(Fault::internal)?;
+        Ok((file, self.length, Hash(self.hasher.finalize().into())))
+    }
+}
+
+fn rewind(file: &mut File) -> io::Result<()> {
+    file.flush()?;
+    file.rewind()
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! `POST /v1/exports`: everything that names a person or a household, with the proof that nothing was left out.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use ledger::hash::Hash;
+use tokio_util::io::ReaderStream;
+
+use crate::{
+    app::App,
+    body::{self, QUERY_BYTES_MAX},
+    export::{self, Form, Made, ask::Ask},
+    observe::Notes,
+    present::hash_text,
+    problem::Fault,
+    release::{Exported, Release},
+};
+
+/// Makes an export.
+///
+/// Of a person, or of a household with its members while they belonged, as of a state root that covers everything acknowledged before. What is in it proves, offline, that nothing was left out. For a citizen, a privacy officer asks. `Accept: application/zip` gives the citizen's bundle, with a page that verifies it. A read entry and a disclosure entry with the digest of `export.json` are committed before the first byte leaves.
+#[utoipa::path(
+    post,
+    path = "/v1/exports",
+    tag = "exports",
+    operation_id = "makeExport",
+    request_body = wire::export::ExportOrder,
+    security(("reader" = [])),
+    responses((status = 200, description = "`export.json`, or the bundle", content(
+        (Object = "application/json"),
+        (String = "application/zip")
+    )))
+)]
+pub async fn make(
+    State(app): State<Arc<App>>,
+    Extension(notes): Extension<Notes>,
+    headers: HeaderMap,
+    request_body: Body,
+) -> Result<Response, Fault> {
+    body::demand_json(&headers)?;
+    let reader = app.reader(&headers, &app.node.view()?, &notes)?;
+    let read = app.bodies.read(request_body, QUERY_BYTES_MAX).await?;
+    let ask = Ask::parse(&read.bytes, &reader)?;
+    drop(read);
+    let form = form(&headers);
+
+    // Held until the last byte left: as many files as that, and no more, wait on the disk.
+    let permit = app.export().await?;
+    let folded = app.node.fold(app.timeouts.submit).await?;
+    let tree_size = folded.state_root().size;
+    let (making_reader, making_ask) = (reader.clone(), ask.clone());
+    let making = move || {
+        let made = export::make(&folded, &making_reader, &making_ask, form)?;
+        let rows = made.rows;
+        Ok((made, rows))
+    };
+    let made = app.search(&reader, making).await?;
+    let named = [made.persons.as_slice(), &made.others].concat();
+    let release = Release {
+        route: "/v1/exports",
+        question: Hash::of(&[ask.about.of.as_bytes()]),
+        count: made.count,
+        tree_size,
+        subjects: named,
+    };
+    let ground = ask.ground_on_record();
+    let exported = Exported {
+        digest: &made.digest,
+        ground: &ground,
+        persons: &made.persons,
+    };
+    app.recorder
+        .record_export(&app.node, &reader, &release, &exported)
+        .await?;
+    answer(made, form, permit)
+}
+
+/// The form that the client would rather have; `export.json` where it does not say.
+fn form(headers: &HeaderMap) -> Form {
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|range| range.split(';').next().unwrap_or_default().trim());
+    let first = accepted
+        .map(str::to_ascii_lowercase)
+        .find(|range| range == wire::export::ZIP || range == wire::JSON || range == "*/*");
+    match first.as_deref() {
+        Some(wire::export::ZIP) => Form::Zip,
+        _ => Form::Json,
+    }
+}
+
+fn answer(
+    made: Made,
+    form: Form,
+    permit: tokio::sync::OwnedSemaphorePermit,
+) -> Result<Response, Fault> {
+    let (kind, name) = match form {
+        Form::Json => (wire::JSON, "export.json"),
+        Form::Zip => (wire::export::ZIP, "visto-export.zip"),
+    };
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let digest = hash_text(&made.digest);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_LENGTH, HeaderValue::from(made.length)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::CONTENT_DISPOSITION,
+            HeaderValue::from_str(&disposition).map_err(Fault::internal)?,
+        ),
+        (
+            header::ETAG,
+            HeaderValue::from_str(&format!("\"{digest}\"")).map_err(Fault::internal)?,
+        ),
+    ];
+    let file = tokio::fs::File::from_std(made.file);
+    let stream = futures::StreamExt::map(ReaderStream::new(file), move |chunk| {
+        let _permit = &permit;
+        chunk
+    });
+    Ok((headers, Body::from_stream(stream)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_bundle_is_for_who_asks_for_one_first() {
+        for (accept, expected) in [
+            (None, Form::Json),
+            (Some("application/zip"), Form::Zip),
+            (Some("application/ZIP;q=0.9, */*"), Form::Zip),
+            (Some("application/json, application/zip"), Form::Json),
+            (Some("*/*"), Form::Json),
+            (Some("text/html"), Form::Json),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = accept {
+                headers.insert(header::ACCEPT, accept.parse().unwrap());
+            }
+            assert_eq!(form(&headers), expected, "{accept:?}");
+        }
+    }
+}

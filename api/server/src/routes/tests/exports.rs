@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Exports, verified as a stranger would: with `ledger`'s verifier and the founders' policy alone.
+
+use std::io::Read;
+
+use axum::http::{Method, StatusCode};
+use client::build::{Plain, PlainAccess, PlainNote};
+use ledger::{
+    base64,
+    body::{
+        Body, Content, Reference,
+        access::{Side, Visibility},
+        system::{NoteKind, NoteOpens},
+    },
+    export::{self, Asked, Export, Item, Opened, Verified, Why},
+    hash::Hash,
+    number::EntryIndex,
+    time,
+};
+use serde_json::{Value, json};
+use wire::token::Role;
+
+use crate::{
+    app::now_ms,
+    due::Due,
+    present::hash_text,
+    testing::{
+        AUTHORITY, INPS, TOWN, good_token, institution,
+        running::{
+            Running, access, access_of, consent_named, household, link, policy, sign, sign_about,
+        },
+    },
+};
+
+const DAY: u64 = 86_400_000;
+
+fn person(n: u8) -> Hash {
+    Hash([n; 32])
+}
+
+/// Orders an export as somebody; the text of a good answer.
+async fn order_as(running: &Running, order: &Value, id: &str, role: Role) -> String {
+    let answer = running.post_as("/v1/exports", order, id, role).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    answer.text
+}
+
+fn citizens(about: Value) -> Value {
+    let mut order = json!({"audience": "citizen", "ground": "dpv-gdpr:A15"});
+    for (name, value) in about.as_object().unwrap() {
+        order[name] = value.clone();
+    }
+    order
+}
+
+/// Verifies; every way to fail is a bug of the exporter.
+fn verified(text: &str) -> (Export, Verified) {
+    let export = Export::parse(text.as_bytes()).unwrap();
+    let verified = export::verify(&export, &policy(), Asked::default());
+    let verified = verified.unwrap_or_else(|fault| panic!("{fault:?}"));
+    (export, verified)
+}
+
+async fn own(running: &Running, of: Hash) -> (Export, Verified) {
+    let order = citizens(json!({"subject": hash_text(&of)}));
+    verified(&order_as(running, &order, TOWN, Role::Dpo).await)
+}
+
+fn items(export: &Export) -> Vec<&Opened> {
+    let items = export.lists.iter().flat_map(|list| &list.items);
+    items
+        .filter_map(|item| match item {
+            Item::Opened(opened) => Some(opened.as_ref()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn body(opened: &Opened) -> Body {
+    Body::parse_partial(opened.entry.payload(), opened.entry.disclosures()).unwrap()
+}
+
+fn disclosed(export: &Export) -> String {
+    let all = items(export).into_iter().chain(&export.records);
+    all.flat_map(|opened| opened.entry.disclosures())
+        .map(|text| String::from_utf8(base64::url_decode(text).unwrap()).unwrap())
+        .collect()
+}
+
+fn about(running: &Running, index: u64) -> Reference {
+    let entry = running.node.view().unwrap().entry(EntryIndex(index));
+    Reference {
+        index: EntryIndex(index),
+        leaf: entry.unwrap().unwrap().leaf_hash(),
+    }
+}
+
+fn accesses(export: &Export) -> Vec<u64> {
+    items(export)
+        .into_iter()
+        .filter(|opened| matches!(body(opened).content, Content::Access(_)))
+        .map(|opened| opened.index.0)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_citizens_export_is_complete_and_shows_the_own_part() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let (anna, bruno, carla) = (person(1), person(2), person(3));
+    let nobody = own(&running, person(77)).await;
+    assert_eq!(nobody.1.lists()[0].count, 0);
+    running.accept(&consent_named("r-1", anna, now - DAY)).await;
+    let mut plain = access_of(&[anna, bruno, carla]);
+    plain.consent_refs = vec!["r-1".to_owned()];
+    let bulk = running
+        .accept(&sign(TOWN, now, Plain::Access(Box::new(plain.clone()))))
+        .await;
+    let provider = PlainAccess {
+        side: Side::Provider,
+        ..plain
+    };
+    let other = running
+        .accept(&sign(INPS, now, Plain::Access(Box::new(provider))))
+        .await;
+    let (export, told) = own(&running, anna).await;
+    assert_eq!(accesses(&export), [bulk, other]);
+    assert_eq!(told.lists().len(), 1);
+    assert_eq!(told.lists()[0].withheld.len(), 0);
+    let shown = disclosed(&export);
+    assert!(shown.contains(&hash_text(&anna)) && shown.contains("Domanda di bonus"));
+    for hidden in [
+        hash_text(&bruno),
+        hash_text(&carla),
+        "user-secret-7".to_owned(),
+        "desk-secret-3".to_owned(),
+    ] {
+        assert!(!shown.contains(&hidden), "{hidden}");
+    }
+    // The consent that it rests on is proven, and who the institutions are.
+    let kinds: Vec<u8> = export.facts.iter().map(|fact| fact.key.kind).collect();
+    for kind in [3, 4, 6, 8, 9, 12] {
+        assert!(kinds.contains(&kind), "a fact of kind {kind}");
+    }
+    let records: Vec<u64> = export.records.iter().map(|record| record.index.0).collect();
+    assert!(records.contains(&0), "the genesis names the institutions");
+    // Handing it out is on record, with the digest of the very bytes.
+    let order = citizens(json!({"subject": hash_text(&anna)}));
+    let text = order_as(&running, &order, AUTHORITY, Role::Authority).await;
+    let (export, _) = own(&running, anna).await;
+    let digest = Hash::of(&[text.as_bytes()]);
+    let told: Vec<Body> = items(&export).into_iter().map(body).collect();
+    assert!(told.iter().any(|body| match &body.content {
+        Content::Disclosure(handed) =>
+            handed.export_digest == digest
+                && handed.institution == institution(AUTHORITY)
+                && handed.ground == "dpv-gdpr:A15 as self",
+        _ => false,
+    }));
+    assert!(told.iter().any(|body| match &body.content {
+        Content::Read(read) => read.export_digest == Some(digest) && read.reader.value.is_none(),
+        _ => false,
+    }));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_opens_and_a_restriction_is_counted_where_it_may_be_told() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let anna = person(1);
+    let hidden = |ground: &str| {
+        let mut plain = access_of(&[anna]);
+        plain.visibility = Visibility::Hidden {
+            legal_reference: ground.to_owned(),
+            authority: institution(AUTHORITY),
+        };
+        sign(TOWN, now, Plain::Access(Box::new(plain)))
+    };
+    let note = |by: &str, about: Reference, opens: NoteOpens| {
+        let plain = PlainNote {
+            kind: NoteKind::Decide,
+            text: Some("perché".to_owned()),
+            subjects: vec![anna],
+            opens: vec![opens],
+        };
+        sign_about(by, now, Some(about), Plain::Note(plain))
+    };
+    let seen = running.accept(&access(&[anna], now)).await;
+    let secret = running.accept(&hidden("art. 329 c.p.p.")).await;
+    let told = running.accept(&hidden("art. 2-undecies")).await;
+    let before = own(&running, anna).await.0;
+    assert!(!disclosed(&before).contains("user-secret-7"));
+    assert!(before.restricted.is_empty());
+    for (by, index, opens) in [
+        (TOWN, seen, NoteOpens::UserId),
+        (TOWN, secret, NoteOpens::Restriction),
+        (AUTHORITY, told, NoteOpens::Restriction),
+    ] {
+        let about = about(&running, index);
+        running.accept(&note(by, about, opens)).await;
+    }
+    let (after, _) = own(&running, anna).await;
+    assert!(disclosed(&after).contains("user-secret-7"));
+    assert!(!disclosed(&after).contains("desk-secret-3"));
+    let restricted: Vec<(&str, u64)> = after
+        .restricted
+        .iter()
+        .map(|restricted| (restricted.ground.as_str(), restricted.count))
+        .collect();
+    assert_eq!(restricted, [("art. 2-undecies", 1)]);
+    assert_eq!(accesses(&after), [seen]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_released_is_explained_and_what_is_sealed_is_nowhere() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let (anna, bruno) = (person(1), person(2));
+    let mut plain = access_of(&[anna, bruno]);
+    plain.visibility = Visibility::Deferred {
+        until: time::format_date(now - DAY),
+        legal_reference: "art. 329 c.p.p.".to_owned(),
+        authority: None,
+    };
+    let sealed = running
+        .accept(&sign(TOWN, now, Plain::Access(Box::new(plain))))
+        .await;
+    let (before, told) = own(&running, anna).await;
+    assert_eq!((told.lists()[0].count, before.lists[0].items.len()), (0, 0));
+    assert!(before.records.iter().all(|record| record.index.0 != sealed));
+    Due::default().release(&running.node, now).await.unwrap();
+    let (after, _) = own(&running, anna).await;
+    let released = after.records.iter().find(|record| record.index.0 == sealed);
+    let released = body(released.expect("the access behind the release"));
+    assert_eq!(crate::search::persons(&released), [anna]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_household_follows_births_moves_and_separations() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let ago = |days: u64| now - days * DAY;
+    let home = person(90);
+    let (anna, bruno, child, other) = (person(1), person(2), person(3), person(4));
+    for (members, from) in [
+        (vec![anna, bruno], ago(30)),
+        (vec![anna, bruno, child], ago(20)),
+        (vec![anna, child], ago(10)),
+        (vec![anna, child, other], ago(5)),
+    ] {
+        running.accept(&household(home, &members, from)).await;
+    }
+    let inside = running.accept(&access(&[anna, bruno], ago(15))).await;
+    let after_he_left = running.accept(&access(&[bruno], ago(8))).await;
+    let before_birth = running.accept(&access(&[child], ago(25))).await;
+    let childs = running.accept(&access(&[child], ago(2))).await;
+    let others = running.accept(&access(&[other], ago(1))).await;
+    // A reader who may see all: every member's list, cut to the time of membership.
+    let order = json!({"household": hash_text(&home), "audience": "reader", "ground": "dpv:LegalCompliance"});
+    let (export, told) = verified(&order_as(&running, &order, AUTHORITY, Role::Authority).await);
+    let mut seen = accesses(&export);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, [inside, childs, others]);
+    assert_eq!(told.lists().len(), 5);
+    let outside = |n: Hash| {
+        let list = told.lists().iter().find(|list| list.of == n).unwrap();
+        list.withheld.get(&Some(Why::OutsideMembership)).copied()
+    };
+    assert!(outside(bruno).is_some() && outside(child).is_some());
+    assert!(
+        ![after_he_left, before_birth]
+            .iter()
+            .any(|index| seen.contains(index))
+    );
+    // Anna asks for herself and her child: the adults' lists are not opened.
+    let order = citizens(json!({"household": hash_text(&home), "open": [
+        {"ref": hash_text(&anna), "as": "self"}, {"ref": hash_text(&child), "as": "minor"}]}));
+    let (export, told) = verified(&order_as(&running, &order, TOWN, Role::Dpo).await);
+    let mut closed: Vec<Hash> = told.not_opened().iter().map(|member| member.of).collect();
+    closed.sort_unstable();
+    assert_eq!(closed, [bruno, other]);
+    let mut seen = accesses(&export);
+    seen.sort_unstable();
+    assert_eq!(seen, [inside, childs]);
+    // Of the access to both, Bruno's part stays closed, though the household tells who he is.
+    let both = items(&export)
+        .into_iter()
+        .find(|opened| opened.index.0 == inside);
+    assert_eq!(crate::search::persons(&body(both.unwrap())), [anna]);
+    // With a mandate his list is there.
+    let order = citizens(json!({"household": hash_text(&home), "open": [
+        {"ref": hash_text(&anna), "as": "self"}, {"ref": hash_text(&bruno), "as": "mandate"}]}));
+    let (_, told) = verified(&order_as(&running, &order, TOWN, Role::Dpo).await);
+    assert!(told.lists().iter().any(|list| list.of == bruno));
+    // Whoever may not see the compositions, or names a stranger, gets nothing.
+    let order = json!({"household": hash_text(&home), "audience": "reader", "ground": "dpv:LegalCompliance"});
+    let answer = running
+        .post_as("/v1/exports", &order, INPS, Role::Institution)
+        .await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.problem().as_str()),
+        (404, "not-found")
+    );
+    let order = citizens(json!({"household": hash_text(&home), "open": [
+        {"ref": hash_text(&person(50)), "as": "self"}]}));
+    let answer = running
+        .post_as("/v1/exports", &order, TOWN, Role::Dpo)
+        .await;
+    assert_eq!(answer.status.as_u16(), 400, "{}", answer.text);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_bring_the_other_list_and_readers_get_what_they_may_see() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let (old, new) = (person(1), person(2));
+    let before = running.accept(&access(&[old], now)).await;
+    running.accept(&link(old, new)).await;
+    let after = running.accept(&access(&[new], now)).await;
+    for of in [old, new] {
+        let (export, told) = own(&running, of).await;
+        assert_eq!(told.lists().len(), 2);
+        let mut seen = accesses(&export);
+        seen.sort_unstable();
+        assert_eq!(seen, [before, after]);
+    }
+    // An institution that took part in the accesses sees them; that others took exports is not its to see.
+    let order =
+        json!({"subject": hash_text(&old), "audience": "reader", "ground": "dpv:LegalCompliance"});
+    let (export, told) = verified(&order_as(&running, &order, INPS, Role::Institution).await);
+    assert!(accesses(&export).contains(&before));
+    let list = told.lists().iter().find(|list| list.of == old).unwrap();
+    assert!(list.withheld[&Some(Why::Another)] > 0);
+    assert!(!disclosed(&export).contains("user-secret-7"));
+    running.stop().await;
+}
+
+/// 130 entries, the bundle, and what stands in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_holds_all_that_a_citizen_needs() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let anna = person(1);
+    let lines: String = (0..130)
+        .map(|n| format!("{}\n", access(&[anna], now - n).to_wire()))
+        .collect();
+    let headers = [("content-type", "application/x-ndjson")];
+    let sent = running
+        .call(Method::POST, "/v1/entries", &headers, lines)
+        .await;
+    assert_eq!(sent.status.as_u16(), 200, "{}", sent.text);
+    let bearer = format!("Bearer {}", good_token(TOWN, Role::Dpo));
+    let headers = [
+        ("content-type", "application/json"),
+        ("accept", "application/zip"),
+        ("authorization", bearer.as_str()),
+    ];
+    let order = citizens(json!({"subject": hash_text(&anna)}));
+    let answer = running
+        .call(Method::POST, "/v1/exports", &headers, order.to_string())
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert_eq!(answer.header("content-type"), "application/zip");
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(answer.bytes)).unwrap();
+    let mut read = |name: &str| {
+        let mut text = String::new();
+        zip.by_name(name)
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        text
+    };
+    let json = read("export.json");
+    let (export, told) = verified(&json);
+    assert_eq!(told.lists()[0].opened, 130);
+    let policies = ledger::policy::PolicySet::parse(read("policy.txt").as_bytes()).unwrap();
+    assert!(export::verify(&export, &policies, Asked::default()).is_ok());
+    assert_eq!(read("checkpoint.txt"), export.head.checkpoint.to_string());
+    assert!(read("verifica.html").contains("<script"));
+    assert!(read("keys.json").contains(TOWN));
+    assert!(read("LEGGIMI.txt").contains(export.head.origin.as_str()));
+    for name in ["codes.it.json", "codes.en.json"] {
+        assert!(serde_json::from_str::<Value>(&read(name)).is_ok());
+    }
+    let index = items(&export)[129].index;
+    let receipt = read(&format!("receipts/{index}.tlog-proof"));
+    assert!(receipt.starts_with("c2sp.org/tlog-proof@v1"));
+    running.stop().await;
+}
