@@ -10,9 +10,10 @@ use ledger::number::{EntryIndex, TreeSize};
 
 use super::applied::Applied;
 use super::db::Db;
+use super::fold;
 use super::keys::state_cf;
 use super::state_dir::read_applied;
-use super::view::{DbNodes, newest_published, read_entry};
+use super::view::{DbNodes, View, newest_published, read_entry};
 use crate::error::Error;
 
 /// Entries at the end that are read at each start: enough to notice a state that lost its end or was mixed with another.
@@ -49,7 +50,7 @@ pub(crate) fn state(db: &Db, applied: &Applied) -> Result<(), Error> {
             )));
         }
     }
-    Ok(())
+    fold::check::state(db, applied)
 }
 
 /// Every body of `[from, to)` is what its leaf commits to, and its leaf is the one in the tree.
@@ -137,6 +138,32 @@ pub(crate) fn scrub(state: impl Fn() -> Option<Arc<Db>>, pause: impl Fn()) -> Re
             drop(db);
             pause();
         }
+    }
+    scrub_folds(state, pause)
+}
+
+/// As [`scrub`], of what is folded alone: values, state map and facts. Each step looks at a moment of its own, so a fold may go on meanwhile.
+///
+/// # Errors
+/// `Corrupt`, naming what is damaged.
+pub(crate) fn scrub_folds(
+    state: impl Fn() -> Option<Arc<Db>>,
+    pause: impl Fn(),
+) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let Some(db) = state() else { return Ok(()) };
+        after = fold::check::values(&View::new(db)?, after, STEP as usize)?;
+        if after.is_none() {
+            break;
+        }
+        pause();
+    }
+    let mut from = Some(Vec::new());
+    while let Some(start) = from {
+        let Some(db) = state() else { return Ok(()) };
+        from = fold::check::facts(&View::new(db)?, &start, STEP as usize)?;
+        pause();
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 
 use ledger::fold::{Change, FoldError, FoldReader, Pass, Step};
 use ledger::hash::Hash;
+use ledger::number::EntryIndex;
 use ledger::state_map::{self, MapError, MapNode, MapPath, MapReader};
 use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -18,6 +19,8 @@ use super::db::{Db, decode, encode};
 use super::keys::{self, state_cf, state_meta};
 use super::view::View;
 use crate::error::{Error, ErrorKind};
+
+pub(crate) mod check;
 
 /// How much a fold does at once.
 #[derive(Clone, Copy, Debug)]
@@ -311,6 +314,43 @@ fn changes(
             _ => Err(bad("is missing")),
         }
     }))
+}
+
+impl View {
+    /// What an entry changed under the state root; none beyond the view, and below what retention keeps.
+    ///
+    /// # Errors
+    /// It cannot be read: the node must stop.
+    pub fn change(&self, index: EntryIndex) -> Result<Option<Change>, Error> {
+        let mut changes = self.changes(&[index])?;
+        Ok(changes.pop().flatten())
+    }
+
+    /// The same of many entries at once, in their order.
+    ///
+    /// # Errors
+    /// As [`View::change`].
+    pub fn changes(&self, indexes: &[EntryIndex]) -> Result<Vec<Option<Change>>, Error> {
+        let db = self.db();
+        let keys: Vec<_> = indexes.iter().map(|index| keys::number(index.0)).collect();
+        let sorted = indexes.is_sorted();
+        let found = db
+            .raw()
+            .batched_multi_get_cf(db.cf(state_cf::CHANGES)?, &keys, sorted);
+        let read = |(index, found): (&EntryIndex, Result<Option<_>, _>)| {
+            let key = keys::number(index.0);
+            let bytes: Option<rocksdb::DBPinnableSlice<'_>> =
+                found.map_err(|error| db.read_error(state_cf::CHANGES, &key, error))?;
+            // They are written once, so no moment need be pinned; those beyond this one are not of it.
+            let Some(bytes) = bytes.filter(|_| self.size().holds(*index)) else {
+                return Ok(None);
+            };
+            Change::decode(&bytes)
+                .map(Some)
+                .map_err(|error| db.decode_error(state_cf::CHANGES, &key, error.to_string()))
+        };
+        indexes.iter().zip(found).map(read).collect()
+    }
 }
 
 /// What stops a fold, with the store's name.

@@ -19,6 +19,7 @@ use super::apply::Apply;
 use super::db::Db;
 use super::fatal::Fatal;
 use super::fold::Folds;
+use super::scrub_beside;
 use super::snapshot::{Manifest, SnapshotDir, Snapshots, hash_files, sync_dir};
 use super::state_dir::{StateDir, read_applied};
 use super::verify::VerifyPool;
@@ -181,6 +182,9 @@ impl Shared {
         core.apply = Apply::open(db.clone())?;
         let folds = Folds::read(&*db)?;
         self.verifier.read_keys_from(&db);
+        if !core.dir.is_small(snapshot.path())? {
+            scrub_beside(Arc::downgrade(&db), self.fatal.clone());
+        }
         self.state.swap(db).retire();
         self.folds.send_replace(folds);
         self.snapshots.lock().adopt_received(snapshot, &manifest)?;

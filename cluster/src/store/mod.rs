@@ -76,7 +76,7 @@ pub(crate) fn open(
         fatal.clone(),
         verifier.clone(),
     )?;
-    let (state_dir, db) = StateDir::open(dir, memory)?;
+    let (state_dir, db) = StateDir::open(dir, memory, options.scrub_bytes)?;
     check::state(&db, &read_applied(&db)?)?;
     let snapshots = Snapshots::open(dir.join("snapshots"))?;
     if scrub_first {
@@ -98,7 +98,7 @@ pub(crate) fn open(
 }
 
 /// Reads a large state through while the node runs. What is damaged is never served meanwhile either: every read checks.
-fn scrub_beside(state: std::sync::Weak<db::Db>, fatal: Fatal) {
+pub(crate) fn scrub_beside(state: std::sync::Weak<db::Db>, fatal: Fatal) {
     std::thread::spawn(move || {
         if let Err(error) = check::scrub(|| state.upgrade(), || std::thread::sleep(SCRUB_PAUSE)) {
             fatal.latch(error);

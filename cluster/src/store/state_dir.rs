@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::applied::Applied;
+use super::check;
 use super::db::{Db, Memory};
 use super::keys::{state_cf, state_meta};
 use super::snapshot::{Manifest, clone_files, write_durably};
@@ -24,11 +25,17 @@ pub(crate) struct StateDir {
     dir: PathBuf,
     memory: Memory,
     number: u64,
+    /// A state of at most so many bytes is checked whole before it is installed.
+    scrub_bytes: u64,
 }
 
 impl StateDir {
     /// Opens the state in force, or a fresh one, and removes folders that crashes left.
-    pub(crate) fn open(dir: &Path, memory: Memory) -> Result<(StateDir, Arc<Db>), Error> {
+    pub(crate) fn open(
+        dir: &Path,
+        memory: Memory,
+        scrub_bytes: u64,
+    ) -> Result<(StateDir, Arc<Db>), Error> {
         let pointer = dir.join(POINTER);
         let number = match fs::read_to_string(&pointer) {
             Ok(text) => {
@@ -51,6 +58,7 @@ impl StateDir {
             dir: dir.into(),
             memory,
             number,
+            scrub_bytes,
         };
         state.remove_others()?;
         let path = state.path_of(number);
@@ -65,7 +73,12 @@ impl StateDir {
         Ok((state, Arc::new(db)))
     }
 
-    /// Makes the content of a verified snapshot the state.
+    /// Whether a folder is small enough to be read before it is used.
+    pub(crate) fn is_small(&self, path: &Path) -> Result<bool, Error> {
+        Ok(check::bytes_in(path)? <= self.scrub_bytes)
+    }
+
+    /// Makes the content of a verified snapshot the state. What is folded in it is checked before, if that is quick.
     ///
     /// # Errors
     /// `Corrupt` if the folder does not hold what its manifest says; the old state is then still in force.
@@ -95,7 +108,10 @@ impl StateDir {
                 snapshot.display()
             )));
         }
-        super::check::state(&db, &applied)?;
+        check::state(&db, &applied)?;
+        if self.is_small(snapshot)? {
+            check::scrub_folds(|| Some(db.clone()), || ())?;
+        }
         write_durably(
             &self.dir.join(POINTER),
             format!("{PREFIX}{number}\n").as_bytes(),

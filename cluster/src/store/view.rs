@@ -171,7 +171,7 @@ impl View {
         get(&self.0.pinned, family, key)
     }
 
-    fn iterate<'a>(
+    pub(crate) fn iterate<'a>(
         &'a self,
         family: &str,
         mode: IteratorMode<'_>,
