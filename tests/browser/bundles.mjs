@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 // What the browser's tests are given: pages, exports, policies, and tampered ones with what must be said of them.
 import { readdirSync, readFileSync } from "node:fs";
-import { deflateRawSync } from "node:zlib";
+import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { join } from "node:path";
 
 /** Faults of which one at least must be told, by what was done to the export. */
@@ -50,6 +50,24 @@ export class Bundles {
 /** A file for the page's picker. */
 export function picked(name, text) {
   return { name, mimeType: "application/octet-stream", buffer: Buffer.from(text) };
+}
+
+/** One file of a zip, by its central directory: with code that is not the page's. */
+export function unzipped(zip, wanted) {
+  const end = zip.lastIndexOf(Buffer.from("PK\x05\x06", "latin1"));
+  let at = zip.readUInt32LE(end + 16);
+  for (let n = zip.readUInt16LE(end + 10); n > 0; n--) {
+    const [method, packed] = [zip.readUInt16LE(at + 10), zip.readUInt32LE(at + 20)];
+    const [title, extra, comment] = [28, 30, 32].map((place) => zip.readUInt16LE(at + place));
+    if (zip.toString("utf8", at + 46, at + 46 + title) === wanted) {
+      const local = zip.readUInt32LE(at + 42);
+      const start = local + 30 + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28);
+      const bytes = zip.subarray(start, start + packed);
+      return (method === 8 ? inflateRawSync(bytes) : bytes).toString("utf8");
+    }
+    at += 46 + title + extra + comment;
+  }
+  throw new Error(`no ${wanted} in the zip`);
 }
 
 /** A zip of these files, deflated, sizes only in its central directory: as one that was streamed. */

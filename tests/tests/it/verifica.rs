@@ -8,7 +8,10 @@ use std::{
     process::Command,
 };
 
+use client::keyfile;
 use report::Embedded;
+use serde_json::json;
+use tests::{cluster::Cluster, node::binary, sign::Draft, world};
 
 #[test]
 fn the_page_turns_green_or_red_in_a_real_browser() {
@@ -60,9 +63,95 @@ fn the_page_turns_green_or_red_in_a_real_browser() {
     report::page(nothing, &mut File::create(at("empty.html")).unwrap()).unwrap();
     fs::write(at("other-policy.txt"), other_policy()).unwrap();
 
+    browse("verifica.mjs", &[folder.path()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bundle_that_real_nodes_hand_out_turns_green() {
+    let cluster = Cluster::start().await;
+    let anna = world::person("anna");
+    cluster
+        .accept(1, &world::consent("r-1", &anna, "given").line())
+        .await;
+    // Both sides of one access; the provider names the same subjects in its own words.
+    let mut asked = world::access_draft(&anna);
+    asked.content["consentRefs"] = json!(["r-1"]);
+    let consumer = asked.sign(&[&world::key(world::VOGHERA, "entry")]);
+    let mut given = Draft {
+        institution: world::INPS.into(),
+        ..world::access_draft(&anna)
+    };
+    given.content["side"] = json!("provider");
+    given.content["exchange"] = asked.content["exchange"].clone();
+    let provider = given.sign(&[&world::key(world::INPS, "entry")]);
+    for line in [consumer.line(), provider.line()] {
+        cluster.accept(2, &line).await;
+    }
+    let bundle = bundle_of(&cluster, &anna).await;
+    let policy = cluster.policy_file();
+    tokio::task::spawn_blocking(move || browse("bundle.mjs", &[&bundle, &policy]))
+        .await
+        .unwrap();
+    cluster.finish().await;
+}
+
+/// What the citizen's desk gets for a person.
+async fn bundle_of(cluster: &Cluster, person: &str) -> PathBuf {
+    let (key, file) = (
+        cluster.folder().join("dpo.token"),
+        cluster.folder().join("estratto.zip"),
+    );
+    keyfile::write_new(&key, &world::seed(world::VOGHERA, "token")).unwrap();
+    let mut export = Command::new(binary("visto"));
+    export
+        .args([
+            "export",
+            "--url",
+            &cluster.url(3, ""),
+            "--ledger",
+            world::LEDGER,
+            "--timeout",
+            "30",
+        ])
+        .args([
+            "--institution",
+            world::VOGHERA,
+            "--person",
+            "p-1",
+            "--role",
+            "dpo",
+        ])
+        .args([
+            "--purpose",
+            "dpv:DataSubjectRightsManagement",
+            "--subject",
+            person,
+        ])
+        .arg("--token-key")
+        .arg(key)
+        .arg("--out")
+        .arg(&file);
+    let made = tokio::task::spawn_blocking(move || export.output())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    file
+}
+
+/// Runs a script of `tests/browser` over a Chromium.
+fn browse(script: &str, arguments: &[&Path]) {
     let run = Command::new("node")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/verifica.mjs"))
-        .arg(folder.path())
+        .arg(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("browser")
+                .join(script),
+        )
+        .args(arguments)
         .arg(chromium())
         .env("VISTO_BROWSER", packages())
         .output()

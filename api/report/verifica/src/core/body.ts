@@ -115,7 +115,7 @@ const role = object({ institution, role: text, event: granted });
 const delegation = object({ controller: institution, submitter: institution, event: granted });
 const node = object({ ...newNode, event: word("added", "removed"), logKey: optional(digest) });
 const policy = object({ text });
-const rules = object({ rules: small });
+const rules = object({ rules: small, oprfKey: optional(digest) });
 const note = object({
   kind: word("correct", "complete", "decide", "dispute"),
   text: optional(disclosed(text)),

@@ -25,8 +25,7 @@ export function describe(state: Judge, facts: Facts, records: (Entry | undefined
   const entries = [...shown.values()].sort((a, b) => a.index - b.index);
   pairUp(entries);
   noteReleases(entries);
-  const genesis = entries.find((entry) => entry.body?.type === "genesis");
-  const founding = genesis?.body?.type === "genesis" ? genesis.body.content : undefined;
+  const governance = entries.filter((entry) => !entry.faulty).flatMap(({ body }) => (body?.type === "genesis" || body?.type === "rules" ? [body] : []));
   return {
     faults: state.faults,
     remarks: [...state.remarks],
@@ -34,8 +33,8 @@ export function describe(state: Judge, facts: Facts, records: (Entry | undefined
     audience: bundle.audience,
     about: bundle.about,
     binding: bundle.binding,
-    oprfKey: founding?.oprfKey,
-    test: founding?.test === true,
+    oprfKeys: governance.flatMap(({ content }) => content.oprfKey ?? []),
+    test: entries.some(({ body }) => body?.type === "genesis" && body.content.test === true),
     checkpoint: checkpoint && { size: checkpoint.size, root: hexOf(checkpoint.root), cosigners: checkpoint.cosigners, listed: checkpoint.listed },
     entries,
     lists: lists.map((list) => list.shown),

@@ -78,8 +78,8 @@ export interface Report {
   audience: string;
   about: { kind: "subject" | "household"; ref: string };
   binding: Binding | null;
-  /** The ledger's key for pseudonyms, as its genesis entry says; base64url. */
-  oprfKey?: string;
+  /** The ledger's keys for pseudonyms, one an epoch, as proven entries name them; base64url. */
+  oprfKeys: string[];
   /** A ledger for tests. */
   test: boolean;
   /** What all of it is complete as of. */

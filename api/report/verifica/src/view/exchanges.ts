@@ -27,7 +27,8 @@ export function exchanges(report: Report): Exchange[] {
       const about = entry.body.refersTo.index;
       notes.set(about, [...(notes.get(about) ?? []), entry]);
     }
-    if (entry.type !== "access") continue;
+    // A record explains another entry, unless a release made it part of the list.
+    if (entry.type !== "access" || (entry.lists.length === 0 && entry.releasedBy === undefined)) continue;
     const access = accessOf(entry);
     const name = access === undefined ? `erased ${entry.index}` : `${access.exchange} ${access.consumer.institution} ${access.provider.institution}`;
     const known = byName.get(name);

@@ -9,7 +9,7 @@ import type { Words } from "./words";
 
 export function identity(words: Words, report: Report): HTMLElement {
   const { t } = words;
-  const { binding, oprfKey } = report;
+  const { binding, oprfKeys } = report;
   if (binding === null) return section("identity", t.identity.heading, el("p", {}, t.identity.none));
   const kind = words.code("codeKind", binding.kind);
   const input = el("input", { id: "code", type: "text", autocomplete: "off", autocapitalize: "characters", spellcheck: "false", maxlength: 64 });
@@ -28,18 +28,21 @@ export function identity(words: Words, report: Report): HTMLElement {
       answer.className = tone;
     };
     if (input.value.trim() === "") return say(t.identity.empty, "");
-    if (oprfKey === undefined) return say(t.identity.noKey, "wrong");
+    if (oprfKeys.length === 0) return say(t.identity.noKey, "wrong");
     const right = isCodeOf(input.value, report);
     say(right ? t.identity.right : t.identity.wrong, right ? "right" : "wrong");
   });
   return section("identity", t.identity.heading, el("p", {}, t.identity.text(kind)), form);
 }
 
-function isCodeOf(code: string, { binding, oprfKey, about }: Report): boolean {
-  try {
-    return base64Url(refOfCode(code, binding!, fromBase64Url(oprfKey!)!)) === about.ref;
-  } catch (cause) {
-    if (cause instanceof Refused) return false;
-    throw cause;
-  }
+/** Under one of the ledger's keys: each epoch has its own. */
+function isCodeOf(code: string, { binding, oprfKeys, about }: Report): boolean {
+  return oprfKeys.some((key) => {
+    try {
+      return base64Url(refOfCode(code, binding!, fromBase64Url(key)!)) === about.ref;
+    } catch (cause) {
+      if (cause instanceof Refused) return false;
+      throw cause;
+    }
+  });
 }
