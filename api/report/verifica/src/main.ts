@@ -75,7 +75,7 @@ class Page {
     const { t } = words;
     if (report === undefined) {
       const bad = this.refused !== undefined;
-      const text = bad ? t.failed : t.nothing;
+      const text = bad ? t.failed : source.export === undefined ? t.nothing : t.noPolicy;
       const box = el(
         "div",
         { class: bad ? "verdict bad" : "verdict", id: "verdict", "data-verdict": bad ? "bad" : "none" },

@@ -23,6 +23,10 @@ export const en: Texts = {
     heading: "No export is open",
     text: "Choose the export that you received (the zip file, or export.json) and, if you have it from another source, the policy. The files do not leave this computer.",
   },
+  noPolicy: {
+    heading: "The policy is missing",
+    text: "The export is here, but which keys to trust is not known. Choose policy.txt too: it is in the same zip, or the institutions that run the ledger publish it.",
+  },
   failed: {
     heading: "This file is not an export that can be read",
     text: "The file is damaged or of another kind. Nothing that it contains can be called verified.",

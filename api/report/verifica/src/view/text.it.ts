@@ -58,6 +58,10 @@ export const it = {
     heading: "Nessun estratto aperto",
     text: "Scegli l'estratto che hai ricevuto (il file zip, oppure export.json) e, se l'hai avuta da un'altra fonte, la policy. I file non lasciano questo computer.",
   },
+  noPolicy: {
+    heading: "Manca la policy",
+    text: "L'estratto c'è, ma non si sa di quali chiavi fidarsi. Scegli anche la policy.txt: sta nello stesso zip, oppure la pubblicano gli enti che tengono il registro.",
+  },
   failed: {
     heading: "Questo file non è un estratto leggibile",
     text: "Il file è rovinato o è di un altro tipo. Niente di ciò che contiene può dirsi verificato.",
