@@ -108,6 +108,23 @@ check("a page changed in one place, and files that are no exports, turn red", as
   await close();
 });
 
+check("a letter changed, lost or slipped in anywhere turns red", async () => {
+  const { page, close } = await open("empty.html");
+  const [good, policy] = [bundles.text("small/household.json"), bundles.path("small/policy.txt")];
+  // The same places in every run, all over the file.
+  let seed = 20261125;
+  const next = (below) => (seed = (seed * 1103515245 + 12345) % 2 ** 31) % below;
+  for (let n = 0; n < 24; n++) {
+    const at = next(good.length);
+    const letter = good[at] === "A" ? "B" : "A";
+    const damaged = good.slice(0, at) + ["", letter, letter + good[at]][n % 3] + good.slice(at + 1);
+    await choose(page, picked("export.json", damaged), policy);
+    await page.waitForSelector("body[data-state]", { state: "attached", timeout: 240_000 });
+    assert.equal(await verdict(page), "bad", `at ${at}: ${good.slice(at - 20, at + 20)}`);
+  }
+  await close();
+});
+
 check("the wrong policy, a forged note and a forged cosignature are told", async () => {
   const { page, close } = await open("empty.html");
   const [good, policy] = [bundles.text("small/person.json"), bundles.text("small/policy.txt")];

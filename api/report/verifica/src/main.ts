@@ -46,8 +46,8 @@ class Page {
     try {
       this.report = await run(task, this.script, (done) => (status.textContent = t.workingAt(Math.round(done * 100))));
     } catch (cause) {
-      if (!(cause instanceof Refused)) throw cause;
-      this.refused = cause.message;
+      // Whatever went wrong, nothing was verified.
+      this.refused = cause instanceof Refused ? cause.message : String(cause);
     }
     this.render();
     document.getElementById("verdict-h")?.focus({ preventScroll: true });

@@ -66,6 +66,9 @@ export interface Bundle {
   restricted: { ground: string; count: number }[];
 }
 
+const AUDIENCES = ["citizen", "reader"];
+const REASONS = ["outside-membership", "restricted", "another"];
+
 /** Reads the text of export.json. */
 export function readBundle(text: string): Bundle {
   let parsed: Json;
@@ -74,39 +77,42 @@ export function readBundle(text: string): Bundle {
   } catch {
     throw new Refused("not-json");
   }
-  const top = asObject(parsed, "export.json");
+  const top = asObject(parsed, "export.json", [
+    "export", "origin", "audience", "about", "binding", "checkpoint", "stateRoot", "lists", "facts", "records", "notOpened", "restricted",
+  ]);
   need(top["export"] === 1, "version", String(top["export"]));
-  const about = asObject(top["about"], "about");
+  const about = asObject(top["about"], "about", ["kind", "ref"]);
   const kind = asText(about["kind"], "about.kind");
   need(kind === "subject" || kind === "household", "about.kind", kind);
   return {
     origin: asText(top["origin"], "origin"),
-    audience: asText(top["audience"], "audience"),
+    audience: asWord(top["audience"], AUDIENCES, "audience"),
     about: { kind, ref: asRef(about["ref"], "about.ref") },
     binding: top["binding"] === undefined || top["binding"] === null ? null : readBinding(top["binding"]),
     checkpoint: asText(top["checkpoint"], "checkpoint"),
-    stateRoot: readOpened(asObject(top["stateRoot"], "stateRoot"), "stateRoot"),
-    lists: asList(top["lists"], "lists").map((list, n) => readList(asObject(list, `lists[${n}]`), `lists[${n}]`)),
-    facts: asList(top["facts"], "facts").map((fact, n) => readFact(asObject(fact, `facts[${n}]`), `facts[${n}]`)),
+    stateRoot: readOpened(top["stateRoot"], "stateRoot"),
+    lists: asList(top["lists"], "lists").map((list, n) => readList(list, `lists[${n}]`)),
+    facts: asList(top["facts"], "facts").map((fact, n) => readFact(fact, `facts[${n}]`)),
     records: asList(top["records"], "records").map((item, n) => readItem(item, `records[${n}]`)),
-    notOpened: asList(top["notOpened"] ?? [], "notOpened").map((row) => {
-      const member = asObject(row, "notOpened");
+    notOpened: asList(top["notOpened"], "notOpened").map((row) => {
+      const member = asObject(row, "notOpened", ["ref", "why"]);
       return { ref: asRef(member["ref"], "notOpened.ref"), why: asText(member["why"], "notOpened.why") };
     }),
-    restricted: asList(top["restricted"] ?? [], "restricted").map((row) => {
-      const member = asObject(row, "restricted");
+    restricted: asList(top["restricted"], "restricted").map((row) => {
+      const member = asObject(row, "restricted", ["ground", "count"]);
       return { ground: asText(member["ground"], "restricted.ground"), count: asCount(member["count"], "restricted.count") };
     }),
   };
 }
 
 function readBinding(value: Json): Binding {
-  const binding = asObject(value, "binding");
+  const binding = asObject(value, "binding", ["kind", "blind", "evaluated", "proof"]);
   const member = (name: string) => asText(binding[name], `binding.${name}`);
   return { kind: member("kind"), blind: member("blind"), evaluated: member("evaluated"), proof: member("proof") };
 }
 
-function readList(list: JsonObject, at: string): List {
+function readList(value: Json, at: string): List {
+  const list = asObject(value, at, ["kind", "ref", "value", "proof", "items"]);
   return {
     kind: asCount(list["kind"], `${at}.kind`),
     ref: asRef(list["ref"], `${at}.ref`),
@@ -116,7 +122,8 @@ function readList(list: JsonObject, at: string): List {
   };
 }
 
-function readFact(fact: JsonObject, at: string): FactProof {
+function readFact(value: Json, at: string): FactProof {
+  const fact = asObject(value, at, ["kind", "name", "value", "proof"]);
   return {
     kind: asCount(fact["kind"], `${at}.kind`),
     name: asBytes(fact["name"], `${at}.name`),
@@ -126,15 +133,19 @@ function readFact(fact: JsonObject, at: string): FactProof {
 }
 
 function readItem(value: Json, at: string): Item {
-  const item = asObject(value, at);
-  if (item["item"] !== undefined) {
-    const why = item["why"] === undefined ? "another" : asText(item["why"], `${at}.why`);
-    return { kind: "withheld", item: asHash(item["item"], `${at}.item`), why };
-  }
-  return item["erased"] === undefined ? readOpened(item, at) : readErased(item, at);
+  need(isObject(value), "missing", at);
+  if ("erased" in value) return readErased(value, at);
+  return "item" in value ? readWithheld(value, at) : readOpened(value, at);
 }
 
-function readOpened(item: JsonObject, at: string): OpenedItem {
+function readWithheld(value: Json, at: string): WithheldItem {
+  const item = asObject(value, at, ["item", "why"]);
+  const why = item["why"] === undefined ? "another" : asWord(item["why"], REASONS, `${at}.why`);
+  return { kind: "withheld", item: asHash(item["item"], `${at}.item`), why };
+}
+
+function readOpened(value: Json | undefined, at: string): OpenedItem {
+  const item = asObject(value, at, ["index", "meta", "bodySalt", "path", "envelope", "disclosures"]);
   return {
     kind: "opened",
     index: asCount(item["index"], `${at}.index`),
@@ -146,8 +157,9 @@ function readOpened(item: JsonObject, at: string): OpenedItem {
   };
 }
 
-function readErased(item: JsonObject, at: string): ErasedItem {
-  const erased = asObject(item["erased"], `${at}.erased`);
+function readErased(value: Json, at: string): ErasedItem {
+  const item = asObject(value, at, ["index", "meta", "metaSalt", "bodyCommit", "path", "erased"]);
+  const erased = asObject(item["erased"], `${at}.erased`, ["by", "on", "ground"]);
   const said = (name: string) => (erased[name] === undefined || erased[name] === null ? undefined : asText(erased[name], `${at}.erased.${name}`));
   return {
     kind: "erased",
@@ -166,9 +178,18 @@ function readPath(value: Json | undefined, at: string): string[] {
   return asList(value, `${at}.path`).map((sibling) => asText(sibling, `${at}.path`));
 }
 
-function asObject(value: Json | undefined, at: string): JsonObject {
+/** An object with these members and no other. */
+function asObject(value: Json | undefined, at: string, members: string[]): JsonObject {
   need(value !== undefined && isObject(value), "missing", at);
+  const unknown = Object.keys(value).find((name) => !members.includes(name));
+  need(unknown === undefined, "unknown", `${at}.${unknown}`);
   return value;
+}
+
+function asWord(value: Json | undefined, words: string[], at: string): string {
+  const word = asText(value, at);
+  need(words.includes(word), "unknown", `${at}: ${word}`);
+  return word;
 }
 
 function asList(value: Json | undefined, at: string): Json[] {
