@@ -13,6 +13,7 @@
 )]
 
 pub mod cluster;
+pub mod gate;
 pub mod history;
 pub mod http;
 pub mod leaves;

@@ -116,7 +116,7 @@ impl Client {
     /// # Errors
     /// [`Error::Problem`] where it was refused; [`Error::Unreachable`] and [`Error::Unknown`] after all patience.
     pub async fn submit(&self, line: &str, until: Until) -> Result<Accepted, Error> {
-        self.persist(true, async |url| {
+        self.persist(true, |url| async move {
             let request = self
                 .http
                 .post(format!("{url}/v1/entries{}", until.query()))
@@ -234,7 +234,7 @@ impl Client {
     /// # Errors
     /// [`Error`]; an entry that is not there and one that the reader may not see are the same 404.
     pub async fn entry(&self, token: &str, index: u64) -> Result<Entry, Error> {
-        self.persist(false, async |url| {
+        self.persist(false, |url| async move {
             let request = self.http.get(format!("{url}/v1/entries/{index}"));
             read_json(send(authorised(request, Some(token))).await?).await
         })
@@ -264,7 +264,7 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn text(&self, path: &str, token: Option<&str>) -> Result<String, Error> {
-        self.persist(false, async |url| {
+        self.persist(false, |url| async move {
             let request = authorised(self.http.get(format!("{url}{path}")), token);
             let response = send(request).await?;
             response.text().await.map_err(|error| again(&error))
@@ -320,7 +320,7 @@ impl Client {
         token: &str,
         body: &impl Serialize,
     ) -> Result<A, Error> {
-        self.persist(false, async |url| {
+        self.persist(false, |url| async move {
             let request = authorised(
                 self.http.post(format!("{url}{path}{}", self.consistency)),
                 Some(token),
@@ -349,15 +349,17 @@ impl Client {
     }
 
     /// Tries until an answer is final or patience ends, another node each time. Of what does not write, no outcome is ever unknown.
-    async fn persist<A>(
+    ///
+    /// Not an `AsyncFn` of a borrowed URL: its future could not be sent to another thread, and with it none of this client's.
+    async fn persist<A, F: Future<Output = Result<A, Attempt>>>(
         &self,
         writes: bool,
-        try_once: impl AsyncFn(&str) -> Result<A, Attempt>,
+        try_once: impl Fn(String) -> F,
     ) -> Result<A, Error> {
         let deadline = Instant::now() + self.patience;
         let mut maybe_written = false;
         for attempt in 1.. {
-            let failed = match try_once(self.url()).await {
+            let failed = match try_once(self.url().to_owned()).await {
                 Ok(answer) => return Ok(answer),
                 Err(Attempt::Final(error)) => return Err(error),
                 Err(again) => again,

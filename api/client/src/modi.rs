@@ -166,6 +166,31 @@ pub fn open(
     })
 }
 
+/// Opens a voucher alone, for a service that is called without tracking evidence: PDND's signature, issuer and times. That it belongs to an
+/// evidence is not looked at.
+///
+/// # Errors
+/// The first [`CallError`] met.
+pub fn open_voucher(
+    voucher: &str,
+    pdnd_keys: &KeySet,
+    checks: &Checks,
+) -> Result<Voucher, CallError> {
+    let (claims, _) = verified_claims(Token::Voucher, voucher, pdnd_keys)?;
+    let audience = match &checks.audience {
+        None => true,
+        Some(expected) => match claims.map.get("aud") {
+            Some(Value::String(text)) => text == expected,
+            Some(Value::Array(list)) => list.iter().any(|it| it.as_str() == Some(expected)),
+            _ => false,
+        },
+    };
+    if !audience {
+        return Err(CallError::Audience(Token::Voucher));
+    }
+    claims.voucher(checks)
+}
+
 /// Claims whose signature held.
 struct Claims {
     token: Token,

@@ -13,7 +13,7 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-use crate::listener::Timers;
+use crate::listener::{self, Timers};
 
 pub mod keys;
 
@@ -251,6 +251,7 @@ impl ServeConfig {
             head: self.timeouts.head,
             idle: self.timeouts.idle,
             drain: self.timeouts.drain,
+            head_bytes: listener::HEAD_BYTES,
         }
     }
 }

@@ -49,7 +49,12 @@ pub struct Timers {
     pub idle: Duration,
     /// How long open requests may go on after shutdown was asked.
     pub drain: Duration,
+    /// Longest head of a request, in bytes.
+    pub head_bytes: usize,
 }
+
+/// Longest head of a request that a node takes, in bytes: tokens are short, and what names persons stands in bodies.
+pub const HEAD_BYTES: usize = 16 * 1024;
 
 /// Accepts connections and serves `router` on them until `shutdown` turns true; then stops accepting, lets open requests end, and returns.
 pub async fn run(
@@ -221,12 +226,13 @@ async fn connection(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(timers.head)
-        .max_buf_size(64 * 1024);
+        // Heads and the first of a body share it.
+        .max_buf_size(timers.head_bytes.saturating_mul(2).max(64 * 1024));
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(128)
-        .max_header_list_size(16 * 1024)
+        .max_header_list_size(u32::try_from(timers.head_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(timers.idle)
         .keep_alive_timeout(timers.head);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));

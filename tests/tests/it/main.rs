@@ -10,6 +10,7 @@
 mod cli;
 mod exports;
 mod flipped;
+mod gate;
 mod governance;
 mod kills;
 mod matrix;

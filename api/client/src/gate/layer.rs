@@ -153,8 +153,8 @@ where
     }
 }
 
-/// A refusal as the caller gets it.
-fn refusal<R: From<Bytes>>(reason: Reason) -> Response<R> {
+/// A refusal as the caller gets it: the reason's status and problem document.
+pub fn refusal<R: From<Bytes>>(reason: Reason) -> Response<R> {
     let text = serde_json::to_vec(&reason.problem()).unwrap_or_default();
     let mut response = Response::new(R::from(Bytes::from(text)));
     *response.status_mut() =

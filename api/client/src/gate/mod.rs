@@ -50,7 +50,7 @@ pub mod transport;
 pub mod used;
 
 pub use check::{Check, Covered, EMERGENCY_MS, Rules};
-pub use layer::{GateLayer, Gated};
+pub use layer::{GateLayer, Gated, refusal};
 pub use reason::Reason;
 pub use transport::Presented;
 

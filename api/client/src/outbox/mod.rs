@@ -164,13 +164,11 @@ impl Outbox {
     /// [`JournalError`]: a file is damaged, or another process has it.
     pub fn open(folder: &Path, bounds: Bounds) -> Result<Arc<Outbox>, JournalError> {
         let mut state = State::default();
-        let entries = Journal::open(
-            &folder.join("entries"),
-            bounds.segment_bytes,
-            |place, it| {
-                state.replay(place, it);
-            },
-        )?;
+        // The segment that is written to never goes: it must not be what keeps the outbox full.
+        let segment_bytes = bounds.segment_bytes.min(bounds.bytes_max / 8);
+        let entries = Journal::open(&folder.join("entries"), segment_bytes, |place, it| {
+            state.replay(place, it);
+        })?;
         let receipts = Journal::open(&folder.join("receipts"), bounds.segment_bytes, |_, _| {})?;
         let mut refused_count = 0;
         let refused = Journal::open(&folder.join("refused"), bounds.segment_bytes, |_, _| {

@@ -17,6 +17,7 @@ mod demo;
 mod entry;
 mod exit;
 mod export;
+mod gate;
 mod genesis;
 mod key;
 mod output;
@@ -67,6 +68,8 @@ enum Command {
     Consent(consent::Command),
     /// Exports: who saw somebody's data, provably complete.
     Export(Box<export::Arguments>),
+    /// Stand before an e-service: let only calls through whose access is on record, and put the provider's side on record.
+    Gate(gate::Arguments),
     /// Check an export, or an entry and its receipt, against a policy, offline.
     Verify(verify::Arguments),
     /// The cluster: its nodes, their agreement, its members.
@@ -162,6 +165,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Consent(command) => wait_for(consent::run(command, output)),
         Command::Export(arguments) => wait_for(export::run(*arguments, output)),
         Command::Verify(arguments) => wait_for(verify::run(arguments, output)),
+        Command::Gate(arguments) => wait_for(gate::run(arguments, output)),
         Command::Cluster(command) => wait_for(cluster::run(command, output)),
     }
 }

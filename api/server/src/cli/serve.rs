@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 }
 
 /// Resolves on SIGINT and SIGTERM and, if asked for, when stdin ends: then a node ends with whoever started it, however that one died.
-fn stop_asked(with_stdin: bool) -> Result<impl Future<Output = ()>, Failure> {
+pub(super) fn stop_asked(with_stdin: bool) -> Result<impl Future<Output = ()>, Failure> {
     let install = |kind| {
         signal(kind).map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
     };

@@ -57,6 +57,7 @@ impl Bench {
             head: Duration::from_millis(200),
             idle: Duration::from_millis(400),
             drain: Duration::from_secs(20),
+            head_bytes: HEAD_BYTES,
         };
         let running = tokio::spawn(run(listener, router, tls, timers, stopped));
         Bench {
