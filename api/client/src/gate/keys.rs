@@ -161,6 +161,12 @@ impl Keys {
     /// [`KeysError::Ledger`], [`KeysError::Io`]; the old copy stays.
     pub async fn refresh(&self, client: &Client, now_ms: u64) -> Result<(), KeysError> {
         let known = self.copy();
+        let ended: BTreeMap<&str, &Key> = known
+            .rows
+            .iter()
+            .filter(|row| row.until.is_some())
+            .map(|row| (row.key_id.as_str(), row))
+            .collect();
         let (mut rows, mut tree_size) = (Vec::new(), u64::MAX);
         let mut cursor = String::new();
         loop {
@@ -168,9 +174,8 @@ impl Keys {
             let page: InstitutionPage = parse(&client.text(&path, None).await?)?;
             tree_size = tree_size.min(page.tree_size);
             for id in page.items.into_iter().flat_map(|it| it.keys) {
-                let ended = |row: &&Key| row.key_id == id && row.until.is_some();
-                match known.rows.iter().find(ended) {
-                    Some(row) => rows.push(row.clone()),
+                match ended.get(id.as_str()) {
+                    Some(row) => rows.push((*row).clone()),
                     None => {
                         rows.extend(signs_entries(fetch(client, &id).await?));
                     }

@@ -4,12 +4,13 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -146,10 +147,12 @@ where
     B: Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Reason::BodyTooLong),
-        Err(_) => Err(Reason::BodyBroken),
+    let whole = Limited::new(body, bytes_max).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, whole).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Reason::BodyTooLong),
+        // It broke off, or comes so slowly that it holds a place for nothing.
+        Ok(Err(_)) | Err(_) => Err(Reason::BodyBroken),
     }
 }
 
@@ -167,3 +170,6 @@ pub fn refusal<R: From<Bytes>>(reason: Reason) -> Response<R> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+/// Longest until a request's body is whole.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -258,3 +258,32 @@ impl Config {
 fn thirty() -> u64 {
     30
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_configuration_and_slips_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gate.toml");
+        let example = include_str!("example.toml");
+        fs::write(&file, example).unwrap();
+        let config = Config::load(&file).unwrap();
+        assert_eq!(config.policy, folder.path().join("policy.txt"));
+        assert!(config.table().is_ok() && config.provider().is_ok());
+        assert!(config.findings().unwrap().is_covered());
+        for (from, to, told) in [
+            ("[limits]", "[limit]", "limit"),
+            ("emergencies = true", "emergency = true", "emergency"),
+            ("tls-key = \"gate.key\"\n", "", "go together"),
+            ("by = \"voucher\"", "by = \"nobody\"", "nobody"),
+        ] {
+            assert!(example.contains(from), "{from}");
+            fs::write(&file, example.replacen(from, to, 1)).unwrap();
+            let failure = Config::load(&file).unwrap_err();
+            assert!(failure.text.contains(told), "{}", failure.text);
+        }
+    }
+}

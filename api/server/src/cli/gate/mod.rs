@@ -20,7 +20,10 @@ use client::{
     keyfile,
     outbox::{self, Bounds, Outbox, sender},
 };
-use ledger::policy::PolicySet;
+use ledger::{
+    id::{InstitutionId, KeyId},
+    policy::PolicySet,
+};
 use server::{
     listener::{self, Timers},
     problem::Fault,
@@ -86,6 +89,7 @@ struct Parts {
     entrance: Entrance,
     keys: Arc<Keys>,
     policies: Arc<PolicySet>,
+    own_key: KeyId,
 }
 
 impl Parts {
@@ -96,6 +100,7 @@ impl Parts {
             .map_err(|error| Failure::usage(format!("{}: {error}", config.policy.display())))?;
         let policies = Arc::new(policies);
         let key = keyfile::read(&config.key).map_err(Failure::usage)?;
+        let own_key = key.key_id();
         let rules = Rules {
             window_ms: config.rules.window_s.saturating_mul(1000),
             skew_ms: config.rules.skew_s.saturating_mul(1000),
@@ -133,6 +138,7 @@ impl Parts {
             entrance,
             keys,
             policies,
+            own_key,
         })
     }
 
@@ -163,6 +169,7 @@ impl Parts {
         let refreshing = tokio::spawn(refresh(
             Arc::clone(&self.keys),
             self.client(REFRESH_PATIENCE)?,
+            (self.own_key, config.provider()?),
             Duration::from_secs(config.rules.keys_refresh_s.max(1)),
             stopped.clone(),
         ));
@@ -227,6 +234,7 @@ async fn enter(State(entrance): State<Entrance>, request: Request) -> Response {
 async fn refresh(
     keys: Arc<Keys>,
     client: Client,
+    own: (KeyId, InstitutionId),
     every: Duration,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -237,7 +245,15 @@ async fn refresh(
             refreshed = keys.refresh(&client, now_ms()) => refreshed,
         };
         let pause = match refreshed {
-            Ok(()) => every,
+            Ok(()) => {
+                let registered = keys.find(&own.0).map(|key| key.institution);
+                if registered.as_ref() != Some(&own.1) {
+                    tracing::error!(
+                        "the gate's own key is not a registered entry key of the provider: the ledger will refuse our side"
+                    );
+                }
+                every
+            }
             Err(error) => {
                 tracing::warn!(%error, "the registry's keys could not be read; the copy goes on ageing");
                 every.min(Duration::from_secs(5))

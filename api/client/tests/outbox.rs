@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//! The outbox against ledgers that answer as told: nothing leaves it on a wrong answer, and what is refused for good stands on a list.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use client::{
+    http::Client,
+    outbox::{self, Bounds, Outbox, Whose, sender},
+};
+use ledger::{policy::Policy, policy::PolicySet};
+use tokio::sync::watch;
+
+/// Answers each request with what `answers` holds next, the last one for ever; tells how many came.
+fn ledger_that_says(answers: Vec<(&'static str, String)>) -> (String, Arc<Mutex<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line.trim().is_empty() {
+                    break;
+                }
+            }
+            reader.read_exact(&mut vec![0; length]).unwrap();
+            let mut count = count.lock().unwrap();
+            let (status, body) = &answers[(*count).min(answers.len() - 1)];
+            *count += 1;
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            reader.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    (url, asked)
+}
+
+/// Sends what an outbox of two entries holds until the ledger was asked so often; how the outbox stands then.
+async fn after(
+    answers: Vec<(&'static str, String)>,
+    times: usize,
+) -> (outbox::Standing, Vec<outbox::RefusedEntry>) {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = Outbox::open(folder.path(), Bounds::default()).unwrap();
+    for line in ["line 1", "line 2"] {
+        let room = outbox.reserve(line.len()).unwrap();
+        room.put(line.to_owned(), Whose::Own, 1, 2).await.unwrap();
+    }
+    let (url, asked) = ledger_that_says(answers);
+    let client = Client::new(&[url], Duration::from_millis(1)).unwrap();
+    let policies = Arc::new(PolicySet::from(Policy::parse(b"quorum none\n").unwrap()));
+    let (stop, stopped) = watch::channel(false);
+    let pace = sender::Pace {
+        first: Duration::from_millis(1),
+        longest: Duration::from_millis(2),
+    };
+    let running = tokio::spawn(sender::run(
+        Arc::clone(&outbox),
+        client,
+        policies,
+        pace,
+        stopped,
+    ));
+    while *asked.lock().unwrap() < times {
+        tokio::task::yield_now().await;
+    }
+    stop.send_replace(true);
+    running.await.unwrap().unwrap();
+    let standing = outbox.standing(3);
+    drop(outbox);
+    (standing, outbox::peek(folder.path()).unwrap().1)
+}
+
+fn problem(line: usize, status: u16, code: &str) -> String {
+    let problem = serde_json::json!({"type": format!("https://visto.example/problems/{code}"), "title": "t", "status": status});
+    format!(
+        "{}\n",
+        serde_json::json!({"line": line, "status": status, "problem": problem})
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_ledger_refuses_for_good_is_listed_and_the_others_stay() {
+    let answer = problem(1, 422, "key-not-in-force") + &problem(2, 503, "no-quorum");
+    let (standing, refused) = after(vec![("200 OK", answer)], 4).await;
+    assert_eq!(
+        (standing.waiting, standing.refused, standing.sent),
+        (1, 1, 0)
+    );
+    assert_eq!(refused.len(), 1);
+    assert_eq!(
+        (refused[0].code.as_str(), refused[0].line.as_str()),
+        ("key-not-in-force", "line 1")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_address_or_a_false_receipt_lets_nothing_go() {
+    let wrong = vec![
+        ("404 Not Found", "<html>no such page</html>".to_owned()),
+        ("401 Unauthorized", problem(1, 401, "token-missing")),
+        ("200 OK", "no line at all".to_owned()),
+    ];
+    let (standing, refused) = after(wrong, 6).await;
+    assert_eq!((standing.waiting, standing.sent, refused.len()), (2, 0, 0));
+    let accepted = serde_json::json!({"line": 1, "status": 201, "accepted": {
+        "index": 7, "leafHash": "x", "acceptedAt": "2026-11-25T00:00:00Z", "findings": [],
+        "state": "published", "again": false, "receipt": "c2sp.org/tlog-proof@v1\nindex 7\n",
+    }});
+    let (standing, refused) = after(vec![("200 OK", format!("{accepted}\n"))], 3).await;
+    assert_eq!((standing.waiting, standing.sent, refused.len()), (2, 0, 0));
+    assert!(standing.unproven > 0);
+}
