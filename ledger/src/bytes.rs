@@ -45,6 +45,9 @@ pub const LEAF_BYTES: usize = 78;
 /// Length of [`extra_encode`].
 pub const EXTRA_BYTES: usize = 80;
 
+/// What the progress of an audit begins with.
+pub const AUDIT_HEAD: &[u8] = b"visto/audit/v1\n";
+
 /// Bytes of a leaf: `"visto/leaf/v1\n" ‖ meta_commit ‖ body_commit`, opaque.
 pub type Leaf = [u8; LEAF_BYTES];
 

@@ -25,6 +25,7 @@ use wire::{
 
 use crate::error::Error;
 
+mod audit;
 mod export;
 
 pub use export::ExportForm;

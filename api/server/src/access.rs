@@ -172,6 +172,17 @@ pub fn demand_citizens_desk(reader: &Reader) -> Result<(), Fault> {
     }
 }
 
+/// Demands the supervisory authority.
+///
+/// # Errors
+/// `forbidden` for everybody else.
+pub fn demand_authority(reader: &Reader) -> Result<(), Fault> {
+    match reader.role() {
+        Role::Authority => Ok(()),
+        Role::Dpo | Role::Institution | Role::Operator => Err(Fault::Forbidden),
+    }
+}
+
 /// Demands an operator of nodes.
 ///
 /// # Errors

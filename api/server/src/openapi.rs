@@ -24,6 +24,7 @@ use crate::problem::Fault;
         (name = "accesses", description = "Who saw whose data"),
         (name = "exports", description = "Answers that prove that nothing was left out"),
         (name = "consents", description = "Where a person's consents stand"),
+        (name = "audit", description = "Replaying the whole ledger, and whom one person touched"),
         (name = "households", description = "Who belongs to a household when"),
         (name = "registry", description = "Institutions, keys, nodes, policy and rules"),
         (name = "proofs", description = "Inclusion and consistency (RFC 6962)"),

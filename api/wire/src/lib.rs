@@ -14,6 +14,7 @@ pub mod household;
 pub mod problem;
 pub mod proof;
 pub mod registry;
+pub mod scope;
 pub mod search;
 pub mod token;
 pub mod usage;

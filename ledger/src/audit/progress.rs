@@ -8,7 +8,7 @@ use super::{Audit, Report};
 use crate::{
     admission::LedgerInfo,
     body::EntryType,
-    bytes::{state::Writer, stored::Reader},
+    bytes::{AUDIT_HEAD, state::Writer, stored::Reader},
     entry::Remembered,
     finding::Finding,
     fold::{Change, MemoryFold},
@@ -18,8 +18,6 @@ use crate::{
     policy::PolicySet,
     state::{MemoryState, StateKey},
 };
-
-const HEAD: &[u8] = b"visto/audit/v1\n";
 
 /// The bytes are not those of an audit that was put down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +35,7 @@ impl Audit {
     /// All that was recomputed, to go on from later. Contains what the ledger holds in its state: refs, keys, consents.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        out.raw(HEAD);
+        out.raw(AUDIT_HEAD);
         let (name, shard) = self
             .ledger
             .as_ref()
@@ -81,7 +79,7 @@ impl Audit {
         if Hash::of(&[told]) != Hash(*digest) {
             return Err(Damaged);
         }
-        let rest = told.strip_prefix(HEAD).ok_or(Damaged)?;
+        let rest = told.strip_prefix(AUDIT_HEAD).ok_or(Damaged)?;
         Reader::all(rest, |from| decode(from, policies)).ok_or(Damaged)
     }
 }

@@ -15,7 +15,7 @@ use tests::{
 };
 
 /// Runs `visto` to its end, off the async threads.
-async fn visto(arguments: Vec<String>) -> (i32, String, String) {
+pub(crate) async fn visto(arguments: Vec<String>) -> (i32, String, String) {
     let run = || Command::new(binary("visto")).args(arguments).output();
     let output: Output = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -26,12 +26,12 @@ async fn visto(arguments: Vec<String>) -> (i32, String, String) {
     )
 }
 
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Flags of a reader of an institution, whose token key is put into a file.
-fn reader(cluster: &Cluster, institution: &str, role: &str) -> Vec<String> {
+pub(crate) fn reader(cluster: &Cluster, institution: &str, role: &str) -> Vec<String> {
     let file = cluster
         .folder()
         .join(format!("{}.token", institution.replace(':', "-")));

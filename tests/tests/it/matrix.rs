@@ -32,6 +32,8 @@ const TABLE: &[(&str, &str, &[&str])] = &[
     ("post", "/v1/accesses/search", READERS),
     ("post", "/v1/consents/search", READERS),
     ("post", "/v1/households/composition", READERS),
+    ("get", "/v1/audit/entries", &["authority"]),
+    ("post", "/v1/operators/subjects", &["dpo", "authority"]),
     ("get", "/v1/institutions", EVERYBODY),
     ("get", "/v1/institutions/{institution}", EVERYBODY),
     ("get", "/v1/keys/{key_id}", EVERYBODY),
@@ -113,6 +115,10 @@ async fn every_route_is_open_to_whom_the_table_says_and_to_nobody_else() {
             "/v1/entries" => Some(("application/json", world::access(&anna).line())),
             "/v1/accesses/search" | "/v1/consents/search" => {
                 Some(("application/json", json!({"subject": anna}).to_string()))
+            }
+            "/v1/operators/subjects" => {
+                let query = json!({"institution": world::VOGHERA, "operator": world::CLERK});
+                Some(("application/json", query.to_string()))
             }
             "/v1/households/composition" => {
                 Some(("application/json", json!({"household": rossi}).to_string()))

@@ -10,6 +10,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 mod access;
+mod audit;
 mod certs;
 mod cluster;
 mod consent;
@@ -22,6 +23,7 @@ mod genesis;
 mod key;
 mod output;
 mod profile;
+mod scope;
 mod serve;
 mod token;
 mod verify;
@@ -72,6 +74,10 @@ enum Command {
     Gate(gate::Arguments),
     /// Check an export, or an entry and its receipt, against a policy, offline.
     Verify(verify::Arguments),
+    /// Replay a whole ledger and recompute everything that it says of itself; stop at the first lie.
+    Audit(audit::Arguments),
+    /// List every subject that one person touched (Art. 33 and 34 GDPR).
+    Scope(scope::Arguments),
     /// The cluster: its nodes, their agreement, its members.
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -166,6 +172,8 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Export(arguments) => wait_for(export::run(*arguments, output)),
         Command::Verify(arguments) => wait_for(verify::run(arguments, output)),
         Command::Gate(arguments) => wait_for(gate::run(arguments, output)),
+        Command::Audit(arguments) => wait_for(audit::run(arguments, output)),
+        Command::Scope(arguments) => wait_for(scope::run(arguments, output)),
         Command::Cluster(command) => wait_for(cluster::run(command, output)),
     }
 }

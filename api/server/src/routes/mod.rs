@@ -11,6 +11,7 @@ use crate::{app::App, observe, openapi, problem::Fault};
 
 pub mod accesses;
 pub mod admin;
+pub mod audit;
 pub mod consent_status;
 pub mod consents;
 pub mod entries;
@@ -19,6 +20,7 @@ pub mod health;
 pub mod households;
 pub mod proofs;
 pub mod registry;
+pub mod scope;
 pub mod submit;
 pub mod tiles;
 pub mod usage;
@@ -49,6 +51,8 @@ pub fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(tiles::checkpoint))
         .routes(routes!(admin::cluster))
         .routes(routes!(admin::root))
+        .routes(routes!(audit::entries))
+        .routes(routes!(scope::subjects))
         .routes(routes!(health::status))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//! What an authority asks for: the whole ledger, to be replayed, and whom one person touched.
+
+use wire::scope::{ScopeEnd, ScopeQuery, Touched};
+
+use super::{Client, again, authorised, send};
+use crate::error::Error;
+
+impl Client {
+    /// A page of what an auditor replays, from an index on: lines of entries and checkpoints, none at the end.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn audit_entries(&self, token: &str, from: u64) -> Result<String, Error> {
+        let path = format!("/v1/audit/entries?from={from}");
+        self.text(&path, Some(token)).await
+    }
+
+    /// Every subject that one person of an institution touched, and the sums.
+    ///
+    /// # Errors
+    /// [`Error`]; an answer without its last line was cut short.
+    pub async fn scope(
+        &self,
+        token: &str,
+        query: &ScopeQuery,
+    ) -> Result<(Vec<Touched>, ScopeEnd), Error> {
+        let text = self
+            .persist(false, async |url| {
+                let request = self.http.post(format!("{url}/v1/operators/subjects"));
+                let response = send(authorised(request, Some(token)).json(query)).await?;
+                response.text().await.map_err(|error| again(&error))
+            })
+            .await?;
+        let cut_short = || Error::Answer("an answer that was cut short");
+        let (lines, end) = text.trim_end().rsplit_once('\n').unwrap_or(("", &text));
+        let end = serde_json::from_str(end).map_err(|_| cut_short())?;
+        let touched = lines.lines().map(serde_json::from_str);
+        let touched = touched.collect::<Result<_, _>>().map_err(|_| cut_short())?;
+        Ok((touched, end))
+    }
+}
