@@ -11,15 +11,13 @@ use axum::http::{HeaderMap, header};
 use cluster::{ErrorKind, Node, Published, View};
 use ledger::{admission::LedgerInfo, id::InstitutionId};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     auth::{self, Reader},
     body::Budget,
     config::{Limits, Timeouts},
+    export::places::Places,
     limits::Buckets,
     observe::Notes,
     problem::{Fault, RequestFault, TokenFault},
@@ -43,7 +41,7 @@ pub struct App {
     /// Searches under way.
     searches: Arc<Semaphore>,
     /// Exports that are made or sent.
-    exports: Arc<Semaphore>,
+    pub exports: Places,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// Renders the metrics, if they are recorded.
@@ -67,7 +65,7 @@ impl App {
             clients: Buckets::new(limits.requests_per_second, limits.requests_burst),
             institutions: Buckets::new(limits.entries_per_second, limits.entries_burst),
             searches: Arc::new(Semaphore::new(searches_max())),
-            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            exports: Places::new(timeouts.submit),
             timeouts,
             metrics,
         }
@@ -178,18 +176,6 @@ impl App {
         Ok(found)
     }
 
-    /// A place among the exports that are made or sent.
-    ///
-    /// # Errors
-    /// `overloaded` if others are before it for too long.
-    pub async fn export(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        let waiting = Arc::clone(&self.exports).acquire_owned();
-        timeout(self.timeouts.submit, waiting)
-            .await
-            .map_err(|_| Fault::Overloaded)?
-            .map_err(|_| Fault::ShuttingDown)
-    }
-
     /// The newest published checkpoint.
     ///
     /// # Errors
@@ -201,9 +187,6 @@ impl App {
 
 /// Rows that a search may look at for one token of its institution's rate; looking at one costs about as much as verifying a signature.
 const ROWS_PER_TOKEN: usize = 4;
-
-/// Each may have a file of a gigabyte on the disk until its last byte left.
-const EXPORTS_MAX: usize = 8;
 
 /// Searches read and parse: more of them at once than twice the cores would only take the submissions' time.
 fn searches_max() -> usize {

@@ -17,6 +17,7 @@ use crate::{auth::Reader, problem::Fault};
 
 pub mod ask;
 pub mod bundle;
+pub mod places;
 pub mod plan;
 mod policy;
 pub mod write;

@@ -16,7 +16,7 @@ use tokio_util::io::ReaderStream;
 use crate::{
     app::App,
     body::{self, QUERY_BYTES_MAX},
-    export::{self, Form, Made, ask::Ask},
+    export::{self, Form, Made, ask::Ask, places::Place},
     observe::Notes,
     present::hash_text,
     problem::Fault,
@@ -52,7 +52,7 @@ pub async fn make(
     let form = form(&headers);
 
     // Held until the last byte left: as many files as that, and no more, wait on the disk.
-    let permit = app.export().await?;
+    let place = app.exports.take(reader.institution()).await?;
     let folded = app.node.fold(app.timeouts.submit).await?;
     let tree_size = folded.state_root().size;
     let (making_reader, making_ask) = (reader.clone(), ask.clone());
@@ -79,7 +79,7 @@ pub async fn make(
     app.recorder
         .record_export(&app.node, &reader, &release, &exported)
         .await?;
-    answer(made, form, permit)
+    answer(made, form, place)
 }
 
 /// The form that the client would rather have; `export.json` where it does not say.
@@ -99,11 +99,7 @@ fn form(headers: &HeaderMap) -> Form {
     }
 }
 
-fn answer(
-    made: Made,
-    form: Form,
-    permit: tokio::sync::OwnedSemaphorePermit,
-) -> Result<Response, Fault> {
+fn answer(made: Made, form: Form, place: Place) -> Result<Response, Fault> {
     let (kind, name) = match form {
         Form::Json => (wire::JSON, "export.json"),
         Form::Zip => (wire::export::ZIP, "visto-export.zip"),
@@ -125,7 +121,7 @@ fn answer(
     ];
     let file = tokio::fs::File::from_std(made.file);
     let stream = futures::StreamExt::map(ReaderStream::new(file), move |chunk| {
-        let _permit = &permit;
+        let _place = &place;
         chunk
     });
     Ok((headers, Body::from_stream(stream)).into_response())

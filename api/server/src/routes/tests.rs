@@ -9,6 +9,7 @@
 
 mod doors;
 mod exports;
+mod proofs;
 mod reading;
 mod refusals;
 mod sealed;

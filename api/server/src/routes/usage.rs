@@ -114,6 +114,8 @@ pub async fn find(
 }
 
 /// Shows since when usages are on record.
+///
+/// From the ledger's first entry to the newest one known here. Estonia's `usagePeriod`; names nobody, so no token is needed.
 #[utoipa::path(
     get,
     path = "/v1/usage/period",
@@ -138,6 +140,8 @@ pub async fn period(State(app): State<Arc<App>>) -> Result<Json<UsagePeriod>, Fa
 }
 
 /// Shows whether usages can be asked for.
+///
+/// `OK` while the node knows a leader. Estonia's `heartbeat`; no token is needed.
 #[utoipa::path(
     get,
     path = "/v1/usage/heartbeat",

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{Cursor, Read},
     path::{Path, PathBuf},
 };
 
@@ -75,9 +76,32 @@ pub(super) fn verify(
 }
 
 fn open(file: &Path) -> Result<Export, Failure> {
-    let text = fs::read(file)
-        .map_err(|error| Failure::cannot_check(format!("{}: {error}", file.display())))?;
+    let cannot = |error: String| Failure::cannot_check(format!("{}: {error}", file.display()));
+    let mut text = fs::read(file).map_err(|error| cannot(error.to_string()))?;
+    if text.starts_with(ZIP_MAGIC) {
+        text = out_of_bundle(text).map_err(cannot)?;
+    }
     Export::parse(&text).map_err(|refused| failure(refused.into()))
+}
+
+/// How a zip begins.
+const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
+
+/// The export in a citizen's bundle.
+fn out_of_bundle(bundle: Vec<u8>) -> Result<Vec<u8>, String> {
+    let mut bundle =
+        zip::ZipArchive::new(Cursor::new(bundle)).map_err(|error| error.to_string())?;
+    let export = bundle
+        .by_name("export.json")
+        .map_err(|error| error.to_string())?;
+    let mut text = Vec::new();
+    // What a bundle says of its length is believed in nothing.
+    let bytes_max = u64::try_from(export::EXPORT_BYTES_MAX).unwrap_or(u64::MAX);
+    export
+        .take(bytes_max)
+        .read_to_end(&mut text)
+        .map_err(|error| error.to_string())?;
+    Ok(text)
 }
 
 fn failure(fault: Fault) -> Failure {
