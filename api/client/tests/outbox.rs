@@ -10,7 +10,10 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -19,14 +22,16 @@ use client::{
     http::Client,
     outbox::{self, Bounds, Outbox, Whose, sender},
 };
-use ledger::{policy::Policy, policy::PolicySet};
+use ledger::policy::{Policy, PolicySet};
 use tokio::sync::watch;
 
-/// Answers each request with what `answers` holds next, the last one for ever; tells how many came.
-fn ledger_that_says(answers: Vec<(&'static str, String)>) -> (String, Arc<Mutex<usize>>) {
+/// Answers each request with what `answer` makes of its lines: status and body. Tells how many came.
+fn ledger_that_says(
+    answer: impl Fn(usize, &str) -> (&'static str, String) + Send + 'static,
+) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(Mutex::new(0));
+    let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     thread::spawn(move || {
         for stream in listener.incoming() {
@@ -42,24 +47,25 @@ fn ledger_that_says(answers: Vec<(&'static str, String)>) -> (String, Arc<Mutex<
                     break;
                 }
             }
-            reader.read_exact(&mut vec![0; length]).unwrap();
-            let mut count = count.lock().unwrap();
-            let (status, body) = &answers[(*count).min(answers.len() - 1)];
-            *count += 1;
+            let mut lines = vec![0; length];
+            reader.read_exact(&mut lines).unwrap();
+            let place = count.fetch_add(1, Ordering::SeqCst);
+            let (status, body) = answer(place, std::str::from_utf8(&lines).unwrap());
             let answer = format!(
                 "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()
             );
-            reader.get_mut().write_all(answer.as_bytes()).unwrap();
+            // Who does not wait for it asks again.
+            let _ = reader.get_mut().write_all(answer.as_bytes());
         }
     });
     (url, asked)
 }
 
-/// Sends what an outbox of two entries holds until the ledger was asked so often; how the outbox stands then.
+/// Sends what an outbox of two entries holds until `enough` of how it stands and how often the ledger was asked; how it stands then.
 async fn after(
-    answers: Vec<(&'static str, String)>,
-    times: usize,
+    answer: impl Fn(usize, &str) -> (&'static str, String) + Send + 'static,
+    enough: impl Fn(&outbox::Standing, usize) -> bool,
 ) -> (outbox::Standing, Vec<outbox::RefusedEntry>) {
     let folder = tempfile::tempdir().unwrap();
     let outbox = Outbox::open(folder.path(), Bounds::default()).unwrap();
@@ -67,8 +73,8 @@ async fn after(
         let room = outbox.reserve(line.len()).unwrap();
         room.put(line.to_owned(), Whose::Own, 1, 2).await.unwrap();
     }
-    let (url, asked) = ledger_that_says(answers);
-    let client = Client::new(&[url], Duration::from_millis(1)).unwrap();
+    let (url, asked) = ledger_that_says(answer);
+    let client = Client::new(&[url], Duration::from_millis(500)).unwrap();
     let policies = Arc::new(PolicySet::from(Policy::parse(b"quorum none\n").unwrap()));
     let (stop, stopped) = watch::channel(false);
     let pace = sender::Pace {
@@ -82,9 +88,14 @@ async fn after(
         pace,
         stopped,
     ));
-    while *asked.lock().unwrap() < times {
-        tokio::task::yield_now().await;
-    }
+    let waited = async {
+        while !enough(&outbox.standing(3), asked.load(Ordering::SeqCst)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Only ends what hangs.
+    let waited = tokio::time::timeout(Duration::from_secs(120), waited).await;
+    assert!(waited.is_ok(), "{:?}", outbox.standing(3));
     stop.send_replace(true);
     running.await.unwrap().unwrap();
     let standing = outbox.standing(3);
@@ -102,8 +113,14 @@ fn problem(line: usize, status: u16, code: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_ledger_refuses_for_good_is_listed_and_the_others_stay() {
-    let answer = problem(1, 422, "key-not-in-force") + &problem(2, 503, "no-quorum");
-    let (standing, refused) = after(vec![("200 OK", answer)], 4).await;
+    let answer = |_, lines: &str| {
+        let each = lines.lines().enumerate().map(|(at, line)| match line {
+            "line 1" => problem(at + 1, 422, "key-not-in-force"),
+            _ => problem(at + 1, 503, "no-quorum"),
+        });
+        ("200 OK", each.collect())
+    };
+    let (standing, refused) = after(answer, |standing, _| standing.refused > 0).await;
     assert_eq!(
         (standing.waiting, standing.refused, standing.sent),
         (1, 1, 0)
@@ -117,18 +134,20 @@ async fn what_the_ledger_refuses_for_good_is_listed_and_the_others_stay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_address_or_a_false_receipt_lets_nothing_go() {
-    let wrong = vec![
-        ("404 Not Found", "<html>no such page</html>".to_owned()),
-        ("401 Unauthorized", problem(1, 401, "token-missing")),
-        ("200 OK", "no line at all".to_owned()),
-    ];
-    let (standing, refused) = after(wrong, 6).await;
+    let wrong = |place: usize, _: &str| match place % 3 {
+        0 => ("404 Not Found", "<html>no such page</html>".to_owned()),
+        1 => ("401 Unauthorized", problem(1, 401, "token-missing")),
+        _ => ("200 OK", "no line at all".to_owned()),
+    };
+    let (standing, refused) = after(wrong, |_, asked| asked > 8).await;
     assert_eq!((standing.waiting, standing.sent, refused.len()), (2, 0, 0));
-    let accepted = serde_json::json!({"line": 1, "status": 201, "accepted": {
-        "index": 7, "leafHash": "x", "acceptedAt": "2026-11-25T00:00:00Z", "findings": [],
-        "state": "published", "again": false, "receipt": "c2sp.org/tlog-proof@v1\nindex 7\n",
-    }});
-    let (standing, refused) = after(vec![("200 OK", format!("{accepted}\n"))], 3).await;
+    let accepted = |_, _: &str| {
+        let accepted = serde_json::json!({"line": 1, "status": 201, "accepted": {
+            "index": 7, "leafHash": "x", "acceptedAt": "2026-11-25T00:00:00Z", "findings": [],
+            "state": "published", "again": false, "receipt": "c2sp.org/tlog-proof@v1\nindex 7\n",
+        }});
+        ("200 OK", format!("{accepted}\n"))
+    };
+    let (standing, refused) = after(accepted, |standing, _| standing.unproven > 0).await;
     assert_eq!((standing.waiting, standing.sent, refused.len()), (2, 0, 0));
-    assert!(standing.unproven > 0);
 }

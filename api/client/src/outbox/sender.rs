@@ -48,11 +48,18 @@ pub async fn run(
 ) -> Result<(), JournalError> {
     let mut pause = pace.first;
     loop {
-        let round = round(&outbox, &client, &policies);
-        let outcome = tokio::select! {
-            biased;
-            _ = stop.wait_for(|asked| *asked) => return Ok(()),
-            outcome = round => outcome?,
+        let waiting = outbox.oldest(ROUND_ENTRIES)?;
+        let outcome = if waiting.is_empty() {
+            Round::Empty
+        } else {
+            let lines: Vec<String> = waiting.iter().map(|(_, line)| line.clone()).collect();
+            let outcomes = tokio::select! {
+                biased;
+                _ = stop.wait_for(|asked| *asked) => return Ok(()),
+                outcomes = client.submit_batch(&lines, Until::Published) => outcomes,
+            };
+            // What the ledger said is written down whole before anybody stops.
+            settle(&outbox, waiting, outcomes, &policies).await?
         };
         let wait = async {
             match outcome {
@@ -84,17 +91,12 @@ enum Round {
     Open,
 }
 
-async fn round(
+async fn settle(
     outbox: &Outbox,
-    client: &Client,
+    waiting: Vec<(u64, String)>,
+    outcomes: Vec<Outcome>,
     policies: &PolicySet,
 ) -> Result<Round, JournalError> {
-    let waiting = outbox.oldest(ROUND_ENTRIES)?;
-    if waiting.is_empty() {
-        return Ok(Round::Empty);
-    }
-    let lines: Vec<String> = waiting.iter().map(|(_, line)| line.clone()).collect();
-    let outcomes = client.submit_batch(&lines, Until::Published).await;
     let mut kept = Vec::new();
     let mut open = false;
     for ((number, line), outcome) in waiting.into_iter().zip(outcomes) {
