@@ -12,4 +12,6 @@ pub(crate) mod worker;
 pub use folded::Folded;
 
 #[cfg(test)]
+mod stall;
+#[cfg(test)]
 mod tests;

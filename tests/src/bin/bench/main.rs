@@ -23,6 +23,7 @@ use tests::{cluster::Cluster, world};
 use wire::token::Role;
 
 const HELP: &str = "usage: ./scripts/bench [--quick] [--entries N] [--seconds N] [--summary FILE]
+       ./scripts/bench --fold: how long writes wait while a million refs are folded
   --quick         a short run: 20 000 entries, 3 s for each load
   --entries N     entries in the ledger when proofs and queries are timed (1 000 000)
   --seconds N     how long each load runs (10)

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! How long writes wait while a fold of a million refs runs beside them: a figure, no test. `./scripts/bench --fold` prints it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::time::Duration;
+
+use ledger::body::system::{Note, NoteKind};
+use ledger::body::{Body, Content, Disclosed, Reference};
+use ledger::entry::SubmittedEntry;
+use ledger::hash::Hash;
+use tokio::time::Instant;
+
+use crate::net::tests::{PATIENCE, Town};
+use crate::testbed::{common, consent, key};
+use crate::{Clock, Node, Outcome, Tuning, Until};
+
+/// Refs of one entry, the most there may be, and entries.
+const REFS: u64 = 200;
+const ENTRIES: u64 = 5_000;
+const BASELINE: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes; ./scripts/bench --fold"]
+async fn a_million_refs() {
+    let town = Town::new(
+        1,
+        Tuning {
+            fold_interval: Duration::from_secs(36_000),
+            fold_entries_max: u64::MAX,
+            ..Tuning::default()
+        },
+    );
+    let node = &town.open_all().await[&1];
+    write(node, consent(0)).await;
+    let genesis = node.view().unwrap().entry(ledger::number::EntryIndex(0));
+    let of = Reference {
+        index: ledger::number::EntryIndex(0),
+        leaf: genesis.unwrap().unwrap().leaf_hash(),
+    };
+    for first in (0..ENTRIES).step_by(50) {
+        let notes = (first..first + 50).map(|number| note(number, of));
+        let verified = node.verify(notes.collect()).await.unwrap();
+        let verified = verified.into_iter().map(Result::unwrap).collect();
+        let outcomes = node.submit(verified, Until::Committed, PATIENCE).await;
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| matches!(outcome, Outcome::Accepted(_)))
+        );
+    }
+    let mut number = 1;
+    let alone = {
+        let end = Instant::now() + BASELINE;
+        let mut waits = Vec::new();
+        while Instant::now() < end {
+            waits.push(write(node, consent(number)).await);
+            number += 1;
+        }
+        waits
+    };
+    print("alone", alone);
+    let start = Instant::now();
+    let folding = node.fold(Duration::from_secs(3600));
+    tokio::pin!(folding);
+    let mut beside = Vec::new();
+    let folded = loop {
+        tokio::select! {
+            biased;
+            folded = &mut folding => break folded.unwrap(),
+            wait = write(node, consent(number)) => beside.push(wait),
+        }
+        number += 1;
+    };
+    println!(
+        "fold of {} refs, {} entries: {:.1} s",
+        REFS * ENTRIES,
+        folded.state_root().size,
+        start.elapsed().as_secs_f64()
+    );
+    print("beside the fold", beside);
+}
+
+fn print(what: &str, mut waits: Vec<Duration>) {
+    waits.sort();
+    let at = |part: usize| waits[(waits.len() - 1) * part / 1000].as_secs_f64() * 1000.0;
+    println!(
+        "one write after the other, {what}: {} writes, p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
+        waits.len(),
+        at(500),
+        at(990),
+        at(1000)
+    );
+}
+
+/// How long it took to commit.
+async fn write(node: &Node, entry: SubmittedEntry) -> Duration {
+    let verified = node.verify(vec![entry]).await.unwrap().remove(0).unwrap();
+    let start = Instant::now();
+    let outcome = node
+        .submit(vec![verified], Until::Committed, PATIENCE)
+        .await;
+    assert!(matches!(outcome[0], Outcome::Accepted(_)), "{outcome:?}");
+    start.elapsed()
+}
+
+/// An entry about as many persons as an entry may be, nobody else's.
+fn note(number: u64, of: Reference) -> SubmittedEntry {
+    let (mut subjects, mut disclosures) = (Vec::new(), Vec::new());
+    for place in 0..REFS {
+        let person = Hash::of(&[b"noted", &(number * REFS + place).to_be_bytes()]);
+        let (subject, disclosure) = Disclosed::seal(&person.0[..16], person);
+        subjects.push(subject);
+        disclosures.push(disclosure);
+    }
+    let mut common = common(Clock::system().now_ms(), 1_000_000_000 + number);
+    common.refers_to = Some(of);
+    let note = Note {
+        kind: NoteKind::Complete,
+        text: None,
+        subjects,
+        opens: vec![],
+    };
+    let body = Body {
+        common,
+        content: Content::Note(note),
+    };
+    SubmittedEntry::sign(body.to_json().as_bytes(), &[&key("entry")], disclosures).unwrap()
+}
