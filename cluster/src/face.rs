@@ -112,7 +112,7 @@ impl Default for Tuning {
             fold_pause: Duration::from_secs(1),
             fold_entries_max: 200_000,
             fold_pass_keys: 250_000,
-            fold_step_keys: 1_000,
+            fold_step_keys: 500,
             clock: Clock::system(),
         }
     }

@@ -24,6 +24,7 @@ use crate::face::{Config, Failure, Outcome, Published, Role, Status, Until};
 use crate::fold::leader::Pace;
 use crate::net::Net;
 use crate::store::fatal::Fatal;
+use crate::store::verify::OrReturned;
 use crate::store::view::View;
 
 mod fold;
@@ -85,22 +86,30 @@ impl Node {
         &self,
         entries: Vec<SubmittedEntry>,
     ) -> Result<Vec<Result<VerifiedEntry, Refused>>, Error> {
-        let mut verified = self.0.here.verify(entries.clone()).await?;
-        let unknown = |result: &Result<VerifiedEntry, Refused>| matches!(result, Err(refused) if refused.refusal == Refusal::KeyUnknown);
+        let mut verified = self.0.here.verify(entries).await?;
+        let unknown = |result: &OrReturned| matches!(result, Err((refused, _)) if refused.refusal == Refusal::KeyUnknown);
         if verified.iter().any(unknown) && self.linearizable(CATCH_UP).await.is_ok() {
-            let (places, again): (Vec<_>, Vec<_>) = entries
-                .into_iter()
-                .enumerate()
-                .filter(|(place, _)| verified.get(*place).is_some_and(unknown))
-                .unzip();
-            let again = self.0.here.verify(again).await?;
-            for (place, result) in places.into_iter().zip(again) {
-                if let Some(slot) = verified.get_mut(place) {
-                    *slot = result;
+            let (mut places, mut again) = (Vec::new(), Vec::new());
+            let mut settled = Vec::with_capacity(verified.len());
+            for (place, result) in verified.into_iter().enumerate() {
+                match result {
+                    Err((refused, entry)) if refused.refusal == Refusal::KeyUnknown => {
+                        places.push(place);
+                        again.push(entry);
+                    }
+                    result => settled.push((place, result)),
                 }
             }
+            let again = self.0.here.verify(again).await?;
+            settled.extend(places.into_iter().zip(again));
+            settled.sort_by_key(|(place, _)| *place);
+            verified = settled.into_iter().map(|(_, result)| result).collect();
         }
-        Ok(verified)
+        let refused = |(refused, _)| refused;
+        Ok(verified
+            .into_iter()
+            .map(|result| result.map_err(refused))
+            .collect())
     }
 
     /// Submits entries, through the leader wherever it is. One outcome for each, in order; entries of one call are placed in that order, unless

@@ -284,7 +284,7 @@ fn perform<S: State>(
 }
 
 /// Judges an entry at the door, as if it were to take the `next` index now: a client gets its refusal without a round of Raft. An
-/// optimisation: [`apply`] judges again. An entry that is known already passes.
+/// optimisation: [`apply`] judges again. Where it stands, if it is known already.
 ///
 /// # Errors
 /// As [`apply`].
@@ -294,11 +294,12 @@ pub fn precheck<S: State>(
     next: EntryIndex,
     now_ms: u64,
     ledger: &LedgerInfo,
-) -> Result<Result<(), Refused>, S::Error> {
-    let check = || -> Result<(), Stop<S::Error>> {
+) -> Result<Result<Option<EntryIndex>, Refused>, S::Error> {
+    let check = || -> Result<Option<EntryIndex>, Stop<S::Error>> {
         let mut draft = Draft::over(state);
-        let judge::Judgement::New(judged) = judge::judge(&draft, entry, next, now_ms)? else {
-            return Ok(());
+        let judged = match judge::judge(&draft, entry, next, now_ms)? {
+            judge::Judgement::Known(index) => return Ok(Some(index)),
+            judge::Judgement::New(judged) => judged,
         };
         carried(&entry.body().content)?;
         // Its leaf is not known yet; what governance writes here is thrown away.
@@ -311,10 +312,11 @@ pub fn precheck<S: State>(
                 leaf: Hash::ZERO,
             },
             ledger,
-        )
+        )?;
+        Ok(None)
     };
     match check() {
-        Ok(()) => Ok(Ok(())),
+        Ok(known) => Ok(Ok(known)),
         Err(Stop::Refused(refused)) => Ok(Err(refused)),
         Err(Stop::Failed(error)) => Err(error),
     }

@@ -9,19 +9,19 @@ use bytes::Bytes;
 use futures::future::join_all;
 use ledger::admission::{self, LedgerInfo};
 use ledger::entry::{SubmittedEntry, VerifiedEntry};
-use ledger::number::TreeSize;
-use ledger::refusal::Refused;
+use ledger::number::{EntryIndex, TreeSize};
 use openraft::error::{CheckIsLeaderError, RaftError};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::face::{Failure, Outcome, Published, Until};
+use crate::face::{Accepted, Failure, Outcome, Published, Until};
 use crate::propose::Proposer;
 use crate::raft_types::Raft;
 use crate::store::machine::Machine;
-use crate::store::verify::VerifyPool;
+use crate::store::verify::{OrReturned, VerifyPool};
+use crate::store::view::View;
 
 /// What it takes to bring entries into this node's own Raft; the peer listener holds one too.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ impl Here {
     pub(super) async fn verify(
         &self,
         entries: Vec<SubmittedEntry>,
-    ) -> Result<Vec<Result<VerifiedEntry, Refused>>, Error> {
+    ) -> Result<Vec<OrReturned>, Error> {
         let verifier = self.verifier.clone();
         let verified = tokio::task::spawn_blocking(move || verifier.verify(entries)).await;
         verified.unwrap_or_else(|error| {
@@ -87,10 +87,10 @@ impl Here {
             .into_iter()
             .filter_map(|(place, verified)| Some((place, verified.ok()?)))
             .unzip();
-        outcomes.extend(
-            bad.into_iter()
-                .filter_map(|(place, verified)| Some((place, Outcome::Refused(verified.err()?)))),
-        );
+        outcomes.extend(bad.into_iter().filter_map(|(place, verified)| {
+            let (refused, _) = verified.err()?;
+            Some((place, Outcome::Refused(refused)))
+        }));
         outcomes.extend(places.into_iter().zip(self.submit(good, until, end).await));
         outcomes.sort_by_key(|(place, _)| *place);
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
@@ -116,7 +116,7 @@ impl Here {
             .collect();
         let answers = queued.into_iter().map(|queued| async {
             match queued {
-                Err(refused) => Outcome::Refused(refused),
+                Err(outcome) => outcome,
                 Ok(Err(failure)) => Outcome::Failed(failure),
                 Ok(Ok(answer)) => outcome_by(answer, end).await,
             }
@@ -126,11 +126,12 @@ impl Here {
         outcomes
     }
 
-    /// Refuses at the door what the state as of now refuses: it never reaches the log, so nothing of it is kept. Apply judges again.
+    /// Answers at the door what the state as of now can answer, and spares the log: what it refuses is kept nowhere, and what it knows gets
+    /// the answer that it got first. Apply judges again what passes.
     pub(super) async fn precheck(
         &self,
         entries: Vec<VerifiedEntry>,
-    ) -> Result<Vec<Result<VerifiedEntry, Refused>>, usize> {
+    ) -> Result<Vec<Result<VerifiedEntry, Outcome>>, usize> {
         let count = entries.len();
         let (machine, ledger, now_ms) = (
             self.machine.clone(),
@@ -143,8 +144,9 @@ impl Here {
             let check = |entry: VerifiedEntry| match admission::precheck(
                 &view, &entry, next, now_ms, &ledger,
             )? {
-                Ok(()) => Ok(Ok(entry)),
-                Err(refused) => Ok(Err(refused)),
+                Ok(None) => Ok(Ok(entry)),
+                Ok(Some(index)) => Ok(Err(known(&view, index)?)),
+                Err(refused) => Ok(Err(Outcome::Refused(refused))),
             };
             entries
                 .into_iter()
@@ -233,6 +235,21 @@ impl Here {
             }
         }
     }
+}
+
+/// The answer that an entry got when it came first.
+fn known(view: &View, index: EntryIndex) -> Result<Outcome, Error> {
+    let stored = view
+        .entry(index)?
+        .ok_or_else(|| Error::corrupt(format!("entry {index} is missing")))?;
+    Ok(Outcome::Accepted(Accepted {
+        index,
+        leaf_hash: stored.leaf_hash(),
+        accepted_at_ms: stored.meta.accepted_at_ms,
+        findings: stored.meta.findings,
+        state: Until::Committed,
+        again: true,
+    }))
 }
 
 async fn outcome_by(answer: oneshot::Receiver<Outcome>, end: Instant) -> Outcome {

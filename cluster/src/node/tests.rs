@@ -142,7 +142,12 @@ async fn the_same_entry_again_gets_its_first_answer_and_another_with_its_id_is_r
         .unwrap();
     let both: Vec<_> = verified.into_iter().map(Result::unwrap).collect();
     let outcomes = node.submit(both.clone(), Until::Committed, PATIENCE).await;
+    node.published_at_least(TreeSize(2), PATIENCE)
+        .await
+        .unwrap();
+    let logged = node.status().raft_last;
     let later = node.submit(both, Until::Committed, PATIENCE).await;
+    assert_eq!(node.status().raft_last, logged, "known at the door");
     let answers: Vec<_> = outcomes
         .iter()
         .chain(&later)

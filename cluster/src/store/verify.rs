@@ -26,6 +26,9 @@ const CHUNK: usize = 32;
 /// What is known of a submission before it is judged.
 pub(crate) type Verified = Result<VerifiedEntry, Refused>;
 
+/// The same, with what is refused handed back.
+pub(crate) type OrReturned = Result<VerifiedEntry, (Refused, SubmittedEntry)>;
+
 /// Handle; clones share the state that keys are read from.
 #[derive(Clone)]
 pub(crate) struct VerifyPool(Arc<Shared>);
@@ -88,7 +91,7 @@ impl VerifyPool {
     ///
     /// # Errors
     /// The state cannot be read.
-    pub(crate) fn verify(&self, entries: Vec<SubmittedEntry>) -> Result<Vec<Verified>, Error> {
+    pub(crate) fn verify(&self, entries: Vec<SubmittedEntry>) -> Result<Vec<OrReturned>, Error> {
         let Some(state) = self.0.state.load_full() else {
             return Err(Error::new(ErrorKind::Io, "the state is not open"));
         };
@@ -102,7 +105,7 @@ impl VerifyPool {
             })
             .collect()
         };
-        let verified: Result<Vec<Vec<Verified>>, Error> = chunks
+        let verified: Result<Vec<Vec<OrReturned>>, Error> = chunks
             .into_par_iter()
             .map(|chunk| {
                 let state = DbState::new(&state);
@@ -110,7 +113,7 @@ impl VerifyPool {
                 let mut verifier = Verifier::new(&self.0.ledger, &keys);
                 chunk
                     .into_iter()
-                    .map(|entry| settle(verifier.verify(entry)))
+                    .map(|entry| verifier.verify_or_return(entry))
                     .collect()
             })
             .collect();

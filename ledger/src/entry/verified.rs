@@ -133,9 +133,29 @@ impl<'k, K: KeySource> Verifier<'k, K> {
     /// # Errors
     /// As [`verify`].
     pub fn verify(&mut self, submitted: SubmittedEntry) -> Result<VerifiedEntry, Stop<K::Error>> {
-        self.verify_signatures(&submitted)?;
-        let body = Body::parse_for(self.ledger, submitted.payload(), submitted.disclosures())?;
+        let body = self.body_of(&submitted)?;
         Ok(VerifiedEntry { submitted, body })
+    }
+
+    /// As [`Verifier::verify`]. What is refused comes back whole, for whoever may know more keys in a moment.
+    ///
+    /// # Errors
+    /// The key source's own.
+    pub fn verify_or_return(
+        &mut self,
+        submitted: SubmittedEntry,
+    ) -> Result<Result<VerifiedEntry, (Refused, SubmittedEntry)>, K::Error> {
+        match self.body_of(&submitted) {
+            Ok(body) => Ok(Ok(VerifiedEntry { submitted, body })),
+            Err(Stop::Refused(refused)) => Ok(Err((refused, submitted))),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    fn body_of(&mut self, submitted: &SubmittedEntry) -> Result<Body, Stop<K::Error>> {
+        self.verify_signatures(submitted)?;
+        let (payload, disclosures) = (submitted.payload(), submitted.disclosures());
+        Ok(Body::parse_for(self.ledger, payload, disclosures)?)
     }
 
     /// As [`Verifier::verify`], for whoever replays entries: the token in a `read` entry may still be closed. Nothing is judged by it.
