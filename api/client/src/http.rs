@@ -541,5 +541,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+mod sides;
+
 #[cfg(test)]
 mod tests;

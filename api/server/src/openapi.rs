@@ -23,6 +23,8 @@ use crate::problem::Fault;
         (name = "entries", description = "Submit entries, see them, get their receipts"),
         (name = "accesses", description = "Who saw whose data"),
         (name = "exports", description = "Answers that prove that nothing was left out"),
+        (name = "exchanges", description = "The two sides of each call"),
+        (name = "tracing", description = "Tracing files of the national platform (PDND), held against the ledger"),
         (name = "consents", description = "Where a person's consents stand"),
         (name = "audit", description = "Replaying the whole ledger, and whom one person touched"),
         (name = "households", description = "Who belongs to a household when"),
@@ -115,6 +117,8 @@ fn name_values(parameter: &mut Value) {
         Some("consistency") => &["local", "linearizable"],
         Some("until") => &["published", "committed"],
         Some("proof") => &["true", "false"],
+        Some("state") => &["unpaired", "paired", "differing"],
+        Some("side") => &["consumer", "provider"],
         _ => return,
     };
     if let Value::Object(parameter) = parameter {
@@ -131,6 +135,8 @@ fn failures(operation_id: &str) -> &'static [u16] {
         "submitEntries" => &[400, 408, 409, 413, 415, 422, 429, 500, 503, 504],
         "searchAccesses" | "searchConsents" | "showConsentStatus" | "showComposition"
         | "findUsage" | "makeExport" => &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503],
+        "reconcileTracing" => &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503],
+        "listExchanges" => &[400, 401, 403, 404, 429, 500, 503],
         "showEntry" => &[400, 401, 403, 404, 429, 500, 503],
         "showReceipt" => &[401, 403, 404, 429, 500, 503],
         "showCluster" | "showRoot" => &[400, 401, 403, 404, 429, 500, 503],

@@ -188,6 +188,11 @@ impl Seen {
         self.stored.meta.entry_type
     }
 
+    /// Its leaf, hashed.
+    pub fn leaf_hash(&self) -> Hash {
+        self.stored.leaf_hash()
+    }
+
     /// When the ledger accepted it, in milliseconds since the epoch.
     pub fn accepted_at_ms(&self) -> u64 {
         self.stored.meta.accepted_at_ms

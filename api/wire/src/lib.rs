@@ -10,6 +10,7 @@ pub mod admin;
 pub mod consent;
 pub mod entry;
 pub mod export;
+pub mod exchange;
 pub mod household;
 pub mod problem;
 pub mod proof;
@@ -17,6 +18,7 @@ pub mod registry;
 pub mod scope;
 pub mod search;
 pub mod token;
+pub mod tracing;
 pub mod usage;
 
 pub use problem::{Problem, ProblemError};
@@ -25,6 +27,8 @@ pub use problem::{Problem, ProblemError};
 pub const PROBLEM_JSON: &str = "application/problem+json";
 /// Media type of a single entry, and of every other JSON body.
 pub const JSON: &str = "application/json";
+/// Media type of a tracing file of the national platform (PDND).
+pub const CSV: &str = "text/csv";
 /// Media type of a batch of entries, one a line.
 pub const NDJSON: &str = "application/x-ndjson";
 /// Most entries in one batch.

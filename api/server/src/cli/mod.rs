@@ -16,6 +16,7 @@ mod cluster;
 mod consent;
 mod demo;
 mod entry;
+mod exchange;
 mod exit;
 mod export;
 mod gate;
@@ -26,6 +27,7 @@ mod profile;
 mod scope;
 mod serve;
 mod token;
+mod tracing;
 mod verify;
 
 use exit::{Exit, Failure};
@@ -65,6 +67,12 @@ enum Command {
     /// Accesses: who saw whose data.
     #[command(subcommand)]
     Access(access::Command),
+    /// Exchanges: the two sides of each call.
+    #[command(subcommand)]
+    Exchange(exchange::Command),
+    /// Tracing files of the national platform (PDND).
+    #[command(subcommand)]
+    Tracing(tracing::Command),
     /// Consents: what a person said yes to.
     #[command(subcommand)]
     Consent(consent::Command),
@@ -168,6 +176,8 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Token(command) => token::run(command, output),
         Command::Entry(command) => wait_for(entry::run(command, output)),
         Command::Access(command) => wait_for(access::run(command, output)),
+        Command::Exchange(command) => wait_for(exchange::run(command, output)),
+        Command::Tracing(command) => wait_for(tracing::run(command, output)),
         Command::Consent(command) => wait_for(consent::run(command, output)),
         Command::Export(arguments) => wait_for(export::run(*arguments, output)),
         Command::Verify(arguments) => wait_for(verify::run(arguments, output)),

@@ -16,6 +16,7 @@ pub mod consent_status;
 pub mod consents;
 pub mod entries;
 pub mod exports;
+pub mod exchanges;
 pub mod health;
 pub mod households;
 pub mod proofs;
@@ -23,6 +24,7 @@ pub mod registry;
 pub mod scope;
 pub mod submit;
 pub mod tiles;
+pub mod tracing;
 pub mod usage;
 
 /// The routes and their description, without what wraps them.
@@ -38,6 +40,8 @@ pub fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(usage::find))
         .routes(routes!(usage::period))
         .routes(routes!(usage::heartbeat))
+        .routes(routes!(exchanges::list))
+        .routes(routes!(tracing::reconcile))
         .routes(routes!(consents::search))
         .routes(routes!(consent_status::show))
         .routes(routes!(households::composition))

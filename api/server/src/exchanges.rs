@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Exchanges and their two sides: finds the pairs that a reader asks for, and judges each from its entries ([`ledger::pair`]).
+//!
+//! What is unpaired or differs is found by the index that admission keeps of it, the rest by the entries of the reader's institution, so that
+//! no query walks the ledger. Who sees what:
+//!
+//! - A pair is shown to whom its entries are shown ([`crate::access`]): both institutions took part in the call, so each sees both sides, also
+//!   where one is sealed from the persons; a third institution sees neither, and nothing here says that there is one.
+//! - A side that the reader may not see is to this reader as if it were not there.
+//! - No ref stands in an answer, and the `read` entry of one names nobody: a sealed call stays sealed.
+//! - A note of a side's own institution counts for everybody who may see that side: it is that institution's word on a call of both. Its text and
+//!   persons stay in the note.
+
+use std::collections::HashSet;
+
+use cluster::View;
+use ledger::{
+    admission::Row,
+    base64,
+    body::{Content, EntryType, access::Side},
+    bytes::sides::{Sides, Unsettled},
+    hash::Hash,
+    number::EntryIndex,
+    pair::{self, Difference, Judged, Pair, PairState, Remark, SideTold, Told},
+    state::{State, StateKey},
+    time,
+};
+use wire::exchange::{Exchange, ExchangeDifference, ExchangeSide, ExchangeState};
+use wire::token::Role;
+
+use crate::{auth::Reader, present::Seen, problem::Fault, release::Recorded, search::rows::Rows};
+
+/// Most entries read for one page, up to the next multiple of [`GRID`] below: a page may be short and still have a next one.
+const ENTRIES_PER_PAGE_MAX: usize = 4_000;
+/// A page that ends for its entries ends at a multiple of this, so that its cursor names no entry that the reader may not see.
+const GRID: u64 = 1_024;
+/// Most entries and notes of one exchange that are looked at.
+const ENTRIES_PER_PAIR_MAX: usize = 1_000;
+const NOTES_PER_ENTRY_MAX: usize = 100;
+/// Keys of the index fetched at a time.
+const FETCHED: usize = 256;
+
+/// Which exchanges are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// In this state; in any when absent.
+    pub state: Option<ExchangeState>,
+    /// Unpaired ones of which this side was told.
+    pub side: Option<Side>,
+    /// First entry accepted at or after.
+    pub from_ms: u64,
+    /// First entry accepted before.
+    pub to_ms: u64,
+    /// Most items on the page.
+    pub limit: usize,
+    /// The page begins below this index.
+    pub before: u64,
+}
+
+/// A page, picked and not yet shown.
+pub struct Selection {
+    found: Vec<Found>,
+    /// The next page begins below this index.
+    pub next: Option<u64>,
+    /// Entries that were read.
+    pub read: usize,
+}
+
+struct Found {
+    pair: Pair,
+    judged: Judged,
+    /// An entry of it was erased.
+    erased: bool,
+}
+
+impl Query {
+    /// The page.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn select(&self, view: &View, reader: &Reader) -> Result<Selection, Fault> {
+        let mut walk = Walk {
+            query: self,
+            view,
+            reader,
+            at: 0,
+            end: None,
+            of_page: HashSet::new(),
+            selection: Selection {
+                found: Vec::new(),
+                next: None,
+                read: 0,
+            },
+        };
+        match self.state {
+            Some(ExchangeState::Unpaired | ExchangeState::Differing) => walk.unsettled()?,
+            _ => walk.told()?,
+        }
+        Ok(walk.selection)
+    }
+
+    fn wants(&self, found: &Found) -> bool {
+        let since = found.judged.since_ms().unwrap_or_default();
+        let state = found.state();
+        let side = match (&self.side, &found.judged.state) {
+            (None, _) => true,
+            (Some(side), PairState::Unpaired { told, .. }) => side == told,
+            (Some(_), _) => false,
+        };
+        (self.from_ms..self.to_ms).contains(&since)
+            && self.state.is_none_or(|wanted| wanted == state)
+            && side
+    }
+}
+
+impl Selection {
+    /// How many exchanges are on it.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// The exchanges for their reader.
+    pub fn show(&self, now_ms: u64, _recorded: &Recorded) -> Vec<Exchange> {
+        self.found.iter().map(|found| found.show(now_ms)).collect()
+    }
+}
+
+/// One query's way through the ledger, newest first.
+struct Walk<'a> {
+    query: &'a Query,
+    view: &'a View,
+    reader: &'a Reader,
+    /// Where it stands.
+    at: u64,
+    /// Below this the page ends, enough was read.
+    end: Option<u64>,
+    of_page: HashSet<Pair>,
+    selection: Selection,
+}
+
+impl Walk<'_> {
+    /// By the index of what is unpaired or differs.
+    fn unsettled(&mut self) -> Result<(), Fault> {
+        let (first, last) = (
+            self.view.index_at_time(self.query.from_ms)?,
+            self.view.index_at_time(self.query.to_ms)?,
+        );
+        let mut before = self.query.before.min(self.view.size().0);
+        loop {
+            let keys = self.view.unsettled(before, FETCHED)?;
+            for (index, why) in &keys {
+                // A pair begins where it stands here, or before that where a note corrects a later entry.
+                if *index < first || self.ends_at(*index) {
+                    return Ok(());
+                }
+                let pair = match why {
+                    Unsettled::Pair(sides, pair) => {
+                        if *index >= last || !self.may_want(*sides, pair) {
+                            continue;
+                        }
+                        pair.clone()
+                    }
+                    Unsettled::Corrected => match self.corrected(*index)? {
+                        Some(pair) => pair,
+                        None => continue,
+                    },
+                };
+                if self.takes(*index, pair)? {
+                    return Ok(());
+                }
+            }
+            match keys.last() {
+                Some((last, _)) if keys.len() == FETCHED => before = last.0,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// By the accesses that were told.
+    fn told(&mut self) -> Result<(), Fault> {
+        let list = match self.reader.role() {
+            Role::Authority => Row::entry_type(EntryType::Access),
+            _ => Row::institution(self.reader.institution()),
+        };
+        let last = self.view.index_at_time(self.query.to_ms)?;
+        let before = self.query.before.min(last.0);
+        let view = self.view;
+        let mut rows = Rows::new(view, vec![list], before);
+        while let Some(index) = rows.take_newest()? {
+            if self.ends_at(index) {
+                return Ok(());
+            }
+            self.selection.read += 1;
+            let Some(seen) = Seen::look(self.view, self.reader, index)? else {
+                continue;
+            };
+            // Before the time asked for nothing follows that is wanted: times of acceptance fall with the index.
+            if seen.accepted_at_ms() < self.query.from_ms {
+                return Ok(());
+            }
+            let Some(pair) = pair_of(&seen) else {
+                continue;
+            };
+            if self.takes(index, pair)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the index itself says against a pair, before anything is read.
+    fn may_want(&self, sides: Sides, pair: &Pair) -> bool {
+        let own = self.reader.institution();
+        let took_part = self.reader.role() == Role::Authority
+            || [&pair.consumer, &pair.provider].contains(&own);
+        let state = match sides {
+            Sides::Only(told) => {
+                self.query.state == Some(ExchangeState::Unpaired)
+                    && self.query.side.is_none_or(|side| side == told)
+            }
+            Sides::Compare => true,
+        };
+        took_part && state
+    }
+
+    /// The pair of an entry that a note corrects, unless the pair stands in the index itself.
+    fn corrected(&mut self, index: EntryIndex) -> Result<Option<Pair>, Fault> {
+        self.selection.read += 1;
+        let Some(pair) = Seen::look(self.view, self.reader, index)?.and_then(|seen| pair_of(&seen))
+        else {
+            return Ok(None);
+        };
+        let rows = self.entries_of(&pair)?;
+        for other in rows.into_iter().filter(|other| *other != index) {
+            if self.view.get(&StateKey::unsettled(other))?.is_some() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(pair))
+    }
+
+    /// Judges a pair and takes it if it is wanted and this is its place. Says whether the page is full, and it was not taken for that.
+    fn takes(&mut self, index: EntryIndex, pair: Pair) -> Result<bool, Fault> {
+        if self.of_page.contains(&pair) {
+            return Ok(false);
+        }
+        let found = self.judge(pair)?;
+        let sides = [&found.judged.consumer, &found.judged.provider];
+        let first = sides
+            .into_iter()
+            .flatten()
+            .filter_map(|side| side.entries.first())
+            .min();
+        // Walking by entries a pair is met at each of them, and taken at its first.
+        let here = match self.query.state {
+            Some(ExchangeState::Unpaired | ExchangeState::Differing) => true,
+            _ => first == Some(&index),
+        };
+        if !here || !self.query.wants(&found) {
+            return Ok(false);
+        }
+        if self.selection.found.len() == self.query.limit {
+            self.selection.next = Some(index.0 + 1);
+            return Ok(true);
+        }
+        self.of_page.insert(found.pair.clone());
+        self.selection.found.push(found);
+        Ok(false)
+    }
+
+    /// The pair as its reader may see it.
+    fn judge(&mut self, pair: Pair) -> Result<Found, Fault> {
+        let mut seen = Vec::new();
+        let mut erased = false;
+        for index in self.entries_of(&pair)? {
+            self.selection.read += 1;
+            if let Some(entry) = Seen::look(self.view, self.reader, index)? {
+                erased |= entry.body().is_none();
+                if pair_of(&entry).as_ref() == Some(&pair) {
+                    seen.push(entry);
+                }
+            }
+        }
+        let mut remarks = Vec::new();
+        for entry in &seen {
+            remarks.extend(self.remarks_on(entry)?);
+        }
+        let told: Vec<Told<'_>> = seen.iter().filter_map(told).collect();
+        let judged = pair::compare(&told, &remarks);
+        Ok(Found {
+            judged,
+            pair,
+            erased,
+        })
+    }
+
+    fn entries_of(&self, pair: &Pair) -> Result<Vec<EntryIndex>, Fault> {
+        let row = Row::exchange(&pair.exchange);
+        self.rows(&row, ENTRIES_PER_PAIR_MAX)
+    }
+
+    fn rows(&self, row: &Row, limit: usize) -> Result<Vec<EntryIndex>, Fault> {
+        let all = 0..self.view.size().0;
+        let up = cluster::Direction::Up;
+        Ok(self.view.rows(row.kind, &row.of, all, up, limit)?)
+    }
+
+    /// Notes that name the entry by its leaf too.
+    fn remarks_on(&mut self, entry: &Seen) -> Result<Vec<Remark>, Fault> {
+        let mut remarks = Vec::new();
+        let row = Row::note_on(entry.index());
+        for index in self.rows(&row, NOTES_PER_ENTRY_MAX)? {
+            self.selection.read += 1;
+            let Some(stored) = self.view.entry(index)? else {
+                continue;
+            };
+            let Some(body) = stored.parse_body().map_err(Fault::internal)? else {
+                continue;
+            };
+            let (Content::Note(note), Some(on)) = (&body.content, &body.common.refers_to) else {
+                continue;
+            };
+            if on.leaf != entry.leaf_hash() {
+                continue;
+            }
+            remarks.push(Remark {
+                index,
+                by: body.common.institution.clone(),
+                findings: stored.meta.findings,
+                kind: note.kind,
+                on: on.index,
+                subjects: note.subjects.iter().filter_map(|one| one.value).collect(),
+            });
+        }
+        Ok(remarks)
+    }
+
+    /// Whether the page ends before this place, since enough was read.
+    fn ends_at(&mut self, index: EntryIndex) -> bool {
+        if self.selection.read >= ENTRIES_PER_PAGE_MAX {
+            self.end.get_or_insert(self.at - self.at % GRID);
+        }
+        self.at = index.0;
+        let ended = self.end.filter(|end| index.0 < *end);
+        self.selection.next = self.selection.next.or(ended);
+        ended.is_some()
+    }
+}
+
+fn pair_of(seen: &Seen) -> Option<Pair> {
+    match &seen.body()?.content {
+        Content::Access(access) => Some(Pair::of(access)),
+        _ => None,
+    }
+}
+
+fn told(seen: &Seen) -> Option<Told<'_>> {
+    let body = seen.body()?;
+    match &body.content {
+        Content::Access(access) => Some(Told {
+            index: seen.index(),
+            accepted_at_ms: seen.accepted_at_ms(),
+            occurred_at_ms: body.common.occurred_at_ms,
+            findings: seen.findings(),
+            access,
+        }),
+        _ => None,
+    }
+}
+
+impl Found {
+    fn state(&self) -> ExchangeState {
+        match &self.judged.state {
+            PairState::Unpaired { .. } if self.erased => ExchangeState::Erased,
+            PairState::Unpaired { .. } => ExchangeState::Unpaired,
+            PairState::Paired => ExchangeState::Paired,
+            PairState::Differing(_) => ExchangeState::Differing,
+        }
+    }
+
+    fn show(&self, now_ms: u64) -> Exchange {
+        let since_ms = self.judged.since_ms().unwrap_or_default();
+        let differences = match &self.judged.state {
+            PairState::Differing(what) => what.iter().copied().map(difference).collect(),
+            PairState::Unpaired { .. } | PairState::Paired => Vec::new(),
+        };
+        Exchange {
+            exchange: base64::url_encode(&self.pair.exchange),
+            consumer: self.pair.consumer.to_string(),
+            provider: self.pair.provider.to_string(),
+            state: self.state(),
+            differences,
+            since: time::format_timestamp(since_ms),
+            age_seconds: now_ms.saturating_sub(since_ms) / 1000,
+            consumer_side: self.judged.consumer.as_ref().map(side),
+            provider_side: self.judged.provider.as_ref().map(side),
+            again: numbers(&self.judged.again),
+        }
+    }
+}
+
+fn side(told: &SideTold) -> ExchangeSide {
+    let count = |set: &std::collections::BTreeSet<Hash>| u64::try_from(set.len());
+    ExchangeSide {
+        entries: numbers(&told.entries),
+        accepted_at: time::format_timestamp(told.since_ms),
+        occurred_at: time::format_timestamp(told.occurred_ms.0),
+        parts: (told.parts > 0).then_some(told.parts),
+        targets: count(&told.targets).unwrap_or(u64::MAX),
+        incidental: count(&told.incidental).unwrap_or(u64::MAX),
+        notes: numbers(&told.notes),
+    }
+}
+
+fn numbers(indexes: &[EntryIndex]) -> Vec<u64> {
+    indexes.iter().map(|index| index.0).collect()
+}
+
+fn difference(difference: Difference) -> ExchangeDifference {
+    match difference {
+        Difference::Subjects => ExchangeDifference::Subjects,
+        Difference::Purpose => ExchangeDifference::Purpose,
+        Difference::Time => ExchangeDifference::Time,
+        Difference::Outcome => ExchangeDifference::Outcome,
+    }
+}
