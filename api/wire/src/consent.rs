@@ -30,6 +30,21 @@ pub struct ConsentSearch {
     pub limit: Option<u32>,
 }
 
+/// Asks for the receipt of a consent record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReceiptQuery {
+    /// Ref of the person, base64url.
+    #[schema(
+        pattern = "^[A-Za-z0-9_-]{43}$",
+        example = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+    )]
+    pub subject: String,
+    /// Name of the record.
+    #[schema(min_length = 1, max_length = 512)]
+    pub record: String,
+}
+
 /// A page of consent records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

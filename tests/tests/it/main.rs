@@ -22,6 +22,7 @@ mod problems;
 mod readers;
 mod readme;
 mod receipts;
+mod receipts_of_others;
 mod sides;
 mod snapshot;
 mod verifica;

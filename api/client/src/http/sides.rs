@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-//! What the two sides of each call, and the national platform's counts, are asked by.
+//! What the two sides of each call, the national platform's counts, and consent receipts are asked by.
 
 use serde::Serialize;
 use serde_json::Value;
 use wire::{
+    consent::ReceiptQuery,
     exchange::{ExchangePage, ExchangeSearch},
     tracing::Reconciliation,
 };
@@ -27,6 +28,14 @@ impl Client {
             read_json(send(authorised(request, Some(token))).await?).await
         })
         .await
+    }
+
+    /// A consent record and a receipt around it, JSON-LD by ISO/IEC TS 27560 and the Data Privacy Vocabulary.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn consent_receipt(&self, token: &str, query: &ReceiptQuery) -> Result<Value, Error> {
+        self.post("/v1/consents/receipt", token, query).await
     }
 
     /// Holds a day's tracing file (PDND, CSV) against the ledger. `institution` is whose calls it counts, the reader's own when absent; `side` counts what

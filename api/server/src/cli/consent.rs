@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! `visto consent`: what a person said yes to, and what became of it.
 
-use wire::consent::{ConsentRecord, ConsentSearch};
+use wire::consent::{ConsentRecord, ConsentSearch, ReceiptQuery};
 
 use super::{
     Connection,
@@ -15,6 +15,21 @@ use super::{
 pub(crate) enum Command {
     /// Show a person's consent records with their status at a time.
     Show(Box<Show>),
+    /// Print a consent record and a receipt around it (JSON-LD, ISO/IEC TS 27560 by the Data Privacy Vocabulary).
+    Receipt(Box<Receipt>),
+}
+
+/// Print a consent record and a receipt around it.
+#[derive(clap::Args)]
+pub(crate) struct Receipt {
+    #[command(flatten)]
+    connection: Connection,
+    /// Ref of the person.
+    #[arg(long, value_name = "REF")]
+    subject: String,
+    /// Name of the record.
+    #[arg(long, value_name = "NAME")]
+    record: String,
 }
 
 /// Show a person's consent records with their status at a time.
@@ -34,7 +49,29 @@ pub(crate) struct Show {
 }
 
 pub(crate) async fn run(command: Command, output: Output) -> Result<Exit, Failure> {
-    let Command::Show(show) = command;
+    match command {
+        Command::Show(show) => self::show(*show, output).await,
+        Command::Receipt(receipt) => self::receipt(*receipt, output).await,
+    }
+}
+
+async fn receipt(receipt: Receipt, output: Output) -> Result<Exit, Failure> {
+    let connection = receipt.connection.resolve()?;
+    let query = ReceiptQuery {
+        subject: receipt.subject,
+        record: receipt.record,
+    };
+    let document = connection
+        .client()?
+        .consent_receipt(&connection.token()?, &query)
+        .await
+        .map_err(Failure::of_client)?;
+    // For persons too it is the document itself: it is what another system takes.
+    output::one(output, &document, |document| format!("{document:#}"))?;
+    Ok(Exit::Ok)
+}
+
+async fn show(show: Show, output: Output) -> Result<Exit, Failure> {
     let connection = show.connection.resolve()?;
     let client = connection.client()?;
     let mut search = ConsentSearch {

@@ -3,9 +3,18 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, Json, body::Body, extract::State, http::HeaderMap};
+use axum::{
+    Extension, Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
 use ledger::time;
-use wire::search::{EntryPage, Spell};
+use wire::{
+    entry::Entry,
+    search::{EntryPage, Spell},
+};
 
 use crate::{
     app::{App, Consistency, blocking},
@@ -15,6 +24,7 @@ use crate::{
     observe::Notes,
     present::hash_text,
     problem::Fault,
+    receipts::audit_event::{self, FHIR_JSON},
     release::Release,
     search::Query,
 };
@@ -22,7 +32,8 @@ use crate::{
 /// Searches accesses.
 ///
 /// By household, person, institution, or one person of an institution, newest first. Refs and operator ids stand in the body, never in a URL. A read entry is committed before the
-/// answer leaves; the answer shows the state before it.
+/// answer leaves; the answer shows the state before it. With `Accept: application/fhir+json` the page is a FHIR R4 bundle of audit events (IHE BALP, Privacy Disclosure); its link to the
+/// next page carries the cursor.
 #[utoipa::path(
     post,
     path = "/v1/accesses/search",
@@ -31,7 +42,10 @@ use crate::{
     params(Consistency),
     request_body = wire::search::AccessSearch,
     security(("reader" = [])),
-    responses((status = 200, description = "A page of entries", body = EntryPage))
+    responses((status = 200, description = "A page of entries", content(
+        (EntryPage = "application/json"),
+        (Object = "application/fhir+json"),
+    )))
 )]
 pub async fn search(
     State(app): State<Arc<App>>,
@@ -39,8 +53,9 @@ pub async fn search(
     UrlQuery(consistency): UrlQuery<Consistency>,
     headers: HeaderMap,
     request_body: Body,
-) -> Result<Json<EntryPage>, Fault> {
+) -> Result<Response, Fault> {
     body::demand_json(&headers)?;
+    let as_audit_events = body::accepts_first(&headers, &[wire::JSON, FHIR_JSON]) == FHIR_JSON;
     let view = app.view(&consistency).await?;
     let reader = app.reader(&headers, &view, &notes)?;
     let read = app.bodies.read(request_body, QUERY_BYTES_MAX).await?;
@@ -65,17 +80,22 @@ pub async fn search(
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     let checkpoint = app.node.published().map(|newest| newest.note.to_string());
     blocking(move || {
-        let items = selection
+        let items: Vec<Entry> = selection
             .seen
             .iter()
             .map(|seen| seen.show(&view, &recorded))
             .collect::<Result<_, _>>()?;
+        let next_cursor = selection
+            .next
+            .map(|position| cursor::format(position, &question, &reader));
+        if as_audit_events {
+            let bundle = audit_event::bundle(&items, next_cursor.as_deref());
+            return Ok(([(header::CONTENT_TYPE, FHIR_JSON)], bundle.to_string()).into_response());
+        }
         Ok(Json(EntryPage {
             items,
             limit,
-            next_cursor: selection
-                .next
-                .map(|position| cursor::format(position, &question, &reader)),
+            next_cursor,
             tree_size: view.size().0,
             checkpoint,
             members: selection.spells.map(|spells| {
@@ -88,7 +108,8 @@ pub async fn search(
                     })
                     .collect()
             }),
-        }))
+        })
+        .into_response())
     })
     .await
 }

@@ -125,6 +125,26 @@ pub async fn search(
     }))
 }
 
+/// The events of one record that the reader may see, where the record stands by all of them, and how many rows were looked at.
+///
+/// # Errors
+/// `not-found` if the reader may see none; else the store's own.
+pub(super) fn record(
+    view: &View,
+    reader: &Reader,
+    subject: &Hash,
+    name: &str,
+    at_ms: u64,
+) -> Result<((Vec<Seen>, ConsentStatus), usize), Fault> {
+    let (records, looked_at) = records(view, reader, subject, Some(name), at_ms)?;
+    let record = records
+        .into_iter()
+        .find(|record| record.name == name)
+        .ok_or(Fault::NotFound)?;
+    let status = record.status(at_ms);
+    Ok(((record.events, status), looked_at))
+}
+
 /// A record that the reader may see, not yet shown.
 pub(super) struct Record {
     name: String,
@@ -142,15 +162,19 @@ impl Record {
         self.events.first().map_or(0, |seen| seen.index().0)
     }
 
+    fn status(&self, at_ms: u64) -> ConsentStatus {
+        let state = self.state.as_ref();
+        state.map_or(ConsentStatus::Unknown, |state| state.status(at_ms))
+    }
+
     pub(super) fn show(&self, at_ms: u64, _recorded: &Recorded) -> ConsentRecord {
         let state = self.state.as_ref();
-        let status = state.map_or(ConsentStatus::Unknown, |state| state.status(at_ms));
         // A record that was only refused or withdrawn never had a scope, nor times.
         // What another institution renewed it to is not this reader's to see: the status alone is told.
         let scoped = state.filter(|state| self.scope_seen && !state.purposes.is_empty());
         ConsentRecord {
             record: self.name.clone(),
-            status: status.as_str().to_owned(),
+            status: self.status(at_ms).as_str().to_owned(),
             purposes: scoped
                 .map(|state| state.purposes.clone())
                 .unwrap_or_default(),

@@ -20,6 +20,7 @@ pub mod exchanges;
 pub mod health;
 pub mod households;
 pub mod proofs;
+pub mod receipts;
 pub mod registry;
 pub mod scope;
 pub mod submit;
@@ -44,6 +45,7 @@ pub fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(tracing::reconcile))
         .routes(routes!(consents::search))
         .routes(routes!(consent_status::show))
+        .routes(routes!(receipts::consent))
         .routes(routes!(households::composition))
         .routes(routes!(registry::institutions))
         .routes(routes!(registry::institution))
