@@ -9,8 +9,8 @@
 pub mod admin;
 pub mod consent;
 pub mod entry;
-pub mod export;
 pub mod exchange;
+pub mod export;
 pub mod household;
 pub mod problem;
 pub mod proof;

@@ -118,6 +118,64 @@ async fn an_entry_is_sent_found_and_proven_by_commands_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sides_tracing_files_and_receipts_are_asked_by_commands() {
+    let cluster = Cluster::start().await;
+    let anna = world::person("anna");
+    let (index, _) = cluster.accept(1, &world::access(&anna).line()).await;
+    let consent = world::consent("nido", &anna, "given");
+    cluster.accept(1, &consent.line()).await;
+    let of = |command: &str, institution: &str| {
+        let mut arguments = words(command);
+        arguments.extend(reader(&cluster, institution, "institution"));
+        arguments
+    };
+    let told = wait::until("the unpaired side on the node that is asked", async || {
+        let list = of(
+            "exchange list --state unpaired --side consumer",
+            world::INPS,
+        );
+        let (code, told, _) = visto(list).await;
+        assert_eq!(code, 0);
+        told.contains("unpaired").then_some(told)
+    })
+    .await;
+    assert!(told.contains(&format!("{index} / -")), "{told}");
+
+    // Nobody told the ledger of the calls of a day long past, and a file with a bad line is none.
+    let file = cluster.folder().join("tracing.csv");
+    let check = of(
+        &format!("tracing check --side provider --file {}", file.display()),
+        world::INPS,
+    );
+    let head = "date,purpose_id,status,token_id,requests_count\n";
+    fs::write(&file, format!("{head}2026-03-29,p-1,200,t-1,3\n")).unwrap();
+    let (code, told, _) = visto(check.clone()).await;
+    assert_eq!(code, 1, "{told}");
+    assert!(
+        told.contains("2026-03-28T23:00:00.000Z to 2026-03-29T22:00:00.000Z"),
+        "{told}"
+    );
+    assert!(
+        told.contains("missing in ledger") && told.contains("p-1"),
+        "{told}"
+    );
+    fs::write(&file, format!("{head}2026-03-29,p-1,200,t-1,three\n")).unwrap();
+    let (code, _, told) = visto(check).await;
+    assert_ne!(code, 0);
+    assert!(told.contains("line 2, requests_count"), "{told}");
+
+    let receipt = format!("consent receipt --subject {anna} --record nido");
+    let document = wait::until("the consent on the node that is asked", async || {
+        let (code, document, _) = visto(of(&receipt, world::ASL)).await;
+        (code == 0).then_some(document)
+    })
+    .await;
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["@type"], "dpv:ConsentReceipt");
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_checks_the_cluster_and_adds_a_node() {
     let mut cluster = Cluster::start_with(Setup {
         spare: 1,

@@ -252,9 +252,14 @@ impl ConsentRecord<'_> {
             Some(ConsentEntity::Guardian) => "dpv:GuardianOfDataSubject",
             Some(ConsentEntity::Delegate) => "dpv:Representative",
         };
+        // Said at a desk, so expressed; what is refused or withdrawn is no consent of any kind.
+        let mut types = vec![state(consent.event)];
+        if matches!(consent.event, ConsentEvent::Given | ConsentEvent::Renewed) {
+            types.push("dpv:ExpressedConsent");
+        }
         let mut status = json!({
             "@id": format!("urn:visto:{}:entry:{}", self.ledger, event.index),
-            "@type": [state(consent.event), "dpv:ExpressedConsent"],
+            "@type": types,
             "dpv:isIndicatedBy": by,
             "dpv:isIndicatedAtTime": time(event.occurred_at_ms),
             "dpv:hasDuration": duration(consent, LATER_EVENT),

@@ -136,7 +136,7 @@ pub(super) fn record(
     name: &str,
     at_ms: u64,
 ) -> Result<((Vec<Seen>, ConsentStatus), usize), Fault> {
-    let (records, looked_at) = records(view, reader, subject, Some(name), at_ms)?;
+    let (records, looked_at) = records(view, view.size(), reader, subject, Some(name), at_ms)?;
     let record = records
         .into_iter()
         .find(|record| record.name == name)
