@@ -45,6 +45,9 @@ impl Default for Setup {
             "limits.requests-burst",
             "limits.entries-per-second",
             "limits.entries-burst",
+            "limits.pseudonyms-per-second",
+            "limits.pseudonyms-burst",
+            "limits.pseudonyms-alarm-per-hour",
         ];
         let settings = unlimited.map(|name| (name, "1000000".to_owned())).to_vec();
         Setup {

@@ -19,6 +19,7 @@ pub mod http;
 pub mod leaves;
 pub mod load;
 pub mod node;
+pub mod oprf;
 pub mod proxy;
 pub mod secrets;
 pub mod sign;

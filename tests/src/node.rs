@@ -10,12 +10,17 @@ use std::{
 
 use client::keyfile;
 
-use crate::{wait, world};
+use crate::{oprf, wait, world};
 
 /// Port of the public listener on the node's own loopback address.
 const HTTP_PORT: u16 = 8080;
 /// Port of the listener for peers.
 const PEER_PORT: u16 = 9080;
+
+/// The sealed key of the pseudonyms, in the node's folder.
+pub const OPRF_SEALED: &str = "oprf.age";
+/// The identity that opens it.
+pub const OPRF_IDENTITY: &str = "oprf.identity";
 
 /// A node that runs, or has run.
 pub struct Node {
@@ -89,11 +94,17 @@ impl Node {
             keyfile::write_new(&folder.join(file), &world::seed(institution, &label))
                 .expect("a key file");
         }
+        oprf::write_identity(&folder.join(OPRF_IDENTITY));
+        oprf::seal(
+            &oprf::key(1),
+            &folder.join(OPRF_IDENTITY),
+            &folder.join(OPRF_SEALED),
+        );
         let certificates = certificates.join(format!("node-{number}"));
         let address = address(cluster, number);
         let text = |path: PathBuf| toml_text(&path.display().to_string());
         let mut config = format!(
-            "node = {number}\ndata = {data}\ngenesis = {genesis}\n\n[http]\nlisten = \"{address}:{HTTP_PORT}\"\n\n[peer]\nlisten = \"{address}:{PEER_PORT}\"\nca = {ca}\ncertificate = {certificate}\nkey = {key}\n\n[keys]\nnode = {node_key}\ncosign = {cosign_key}\nlog = {log_key}\n",
+            "node = {number}\ndata = {data}\ngenesis = {genesis}\n\n[http]\nlisten = \"{address}:{HTTP_PORT}\"\n\n[peer]\nlisten = \"{address}:{PEER_PORT}\"\nca = {ca}\ncertificate = {certificate}\nkey = {key}\n\n[keys]\nnode = {node_key}\ncosign = {cosign_key}\nlog = {log_key}\n\n[oprf]\nsealed = {sealed}\nidentity = {identity}\n",
             data = text(folder.join("data")),
             genesis = text(genesis.to_owned()),
             ca = text(certificates.join("peer-ca.pem")),
@@ -102,6 +113,8 @@ impl Node {
             node_key = text(folder.join("node.key")),
             cosign_key = text(folder.join("cosign.key")),
             log_key = text(folder.join("log.key")),
+            sealed = text(folder.join(OPRF_SEALED)),
+            identity = text(folder.join(OPRF_IDENTITY)),
         );
         let mut table = "";
         for (name, value) in settings {
@@ -125,6 +138,25 @@ impl Node {
             url: format!("http://{address}:{HTTP_PORT}"),
             child: None,
             config,
+        }
+    }
+
+    /// Gives the node other keys of pseudonyms: that of an epoch, and that of the one before if links are to be made. Counts from its next start.
+    ///
+    /// # Panics
+    /// If the folder cannot be written.
+    pub fn hold(&mut self, epoch: u32, before: Option<u32>) {
+        let identity = self.folder.join(OPRF_IDENTITY);
+        oprf::seal(&oprf::key(epoch), &identity, &self.folder.join(OPRF_SEALED));
+        if let Some(before) = before {
+            let file = self.folder.join("oprf-before.age");
+            oprf::seal(&oprf::key(before), &identity, &file);
+            let line = format!(
+                "[oprf]\nsealed-before = {}\n",
+                toml_text(&file.display().to_string())
+            );
+            self.config = self.config.replacen("[oprf]\n", &line, 1);
+            fs::write(self.folder.join("visto.toml"), &self.config).expect("the configuration");
         }
     }
 

@@ -17,7 +17,10 @@ use ledger::{
 use serde_json::{Value, json};
 use wire::token::Role;
 
-use crate::sign::{Draft, Signed, random};
+use crate::{
+    oprf,
+    sign::{Draft, Signed, random},
+};
 
 /// Name of the test ledger.
 pub const LEDGER: &str = "ledger.test.visto.example";
@@ -83,7 +86,7 @@ pub fn operator_of(node: u64) -> &'static str {
     }
 }
 
-/// A person's ref. Refs are pseudonyms drawn by the cluster; here they follow from a made-up name.
+/// A person's ref. Refs are evaluated by the cluster (`tests/it/pseudonyms.rs`); where that does not matter they follow from a made-up name.
 pub fn person(name: &str) -> String {
     base64::url_encode(Hash::of(&[b"visto test person ", name.as_bytes()]).as_bytes())
 }
@@ -144,6 +147,7 @@ pub fn genesis(peers: &[(u64, String)]) -> Signed {
         "keys": keys,
         "nodes": nodes,
         "roles": roles,
+        "oprfKey": oprf::public(1),
         "test": true,
     });
     let founders: Vec<SigningKey> = FOUNDERS

@@ -20,6 +20,7 @@ use wire::{
     entry::{Accepted, Entry, LineOutcome},
     household::{Composition, CompositionQuery},
     problem::{Problem, TYPE_PREFIX},
+    pseudonym::{EvaluationRequest, Evaluations},
     search::{AccessSearch, EntryPage},
 };
 
@@ -228,6 +229,20 @@ impl Client {
         query: &CompositionQuery,
     ) -> Result<Composition, Error> {
         self.post("/v1/households/composition", token, query).await
+    }
+
+    /// Blinded codes, evaluated; not to be believed before its proof was checked ([`crate::pseudonym`]). The token is that of a reader in the
+    /// role `institution`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn evaluate(
+        &self,
+        token: &str,
+        request: &EvaluationRequest,
+    ) -> Result<Evaluations, Error> {
+        self.post("/v1/pseudonyms/evaluations", token, request)
+            .await
     }
 
     /// One entry, with what the reader may see of it.

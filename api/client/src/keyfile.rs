@@ -31,6 +31,22 @@ pub enum KeyFileError {
 /// # Errors
 /// [`KeyFileError`]; a file that group or others may touch is refused before a byte is read.
 pub fn read(path: &Path) -> Result<SigningKey, KeyFileError> {
+    let form = || KeyFileError::Form {
+        path: path.to_owned(),
+    };
+    let text = read_private(path, PEM_BYTES_MAX)?;
+    if text.len() == PEM_BYTES_MAX {
+        return Err(form());
+    }
+    let seed = parse_pem(&text).ok_or_else(form)?;
+    Ok(SigningKey::from_seed(*seed))
+}
+
+/// Reads up to `bytes_max` bytes of a file that only its owner may touch.
+///
+/// # Errors
+/// [`KeyFileError::Io`], [`KeyFileError::Mode`]
+pub fn read_private(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let io = |source| KeyFileError::Io {
         path: path.to_owned(),
         source,
@@ -46,19 +62,12 @@ pub fn read(path: &Path) -> Result<SigningKey, KeyFileError> {
         });
     }
     // One allocation that never grows: a grown one would leave a copy behind that nothing wipes.
-    let mut text = Zeroizing::new(Vec::with_capacity(PEM_BYTES_MAX));
-    let read = (&mut file)
-        .take(PEM_BYTES_MAX as u64)
-        .read_to_end(&mut text)
+    let mut bytes = Zeroizing::new(Vec::with_capacity(bytes_max));
+    (&mut file)
+        .take(bytes_max as u64)
+        .read_to_end(&mut bytes)
         .map_err(io)?;
-    let form = || KeyFileError::Form {
-        path: path.to_owned(),
-    };
-    if read == PEM_BYTES_MAX {
-        return Err(form());
-    }
-    let seed = parse_pem(&text).ok_or_else(form)?;
-    Ok(SigningKey::from_seed(*seed))
+    Ok(bytes)
 }
 
 /// Writes a key into a new file of mode 0600, and that to the disk. An existing file is never replaced.
@@ -66,6 +75,15 @@ pub fn read(path: &Path) -> Result<SigningKey, KeyFileError> {
 /// # Errors
 /// [`KeyFileError::Io`].
 pub fn write_new(path: &Path, seed: &[u8; 32]) -> Result<SigningKey, KeyFileError> {
+    write_private(path, format_pem(seed).as_bytes())?;
+    Ok(SigningKey::from_seed(*seed))
+}
+
+/// Writes bytes into a new file of mode 0600, and that to the disk. An existing file is never replaced.
+///
+/// # Errors
+/// [`KeyFileError::Io`].
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     let io = |source| KeyFileError::Io {
         path: path.to_owned(),
         source,
@@ -76,15 +94,13 @@ pub fn write_new(path: &Path, seed: &[u8; 32]) -> Result<SigningKey, KeyFileErro
         .mode(0o600)
         .open(path)
         .map_err(io)?;
-    let written = file
-        .write_all(format_pem(seed).as_bytes())
-        .and_then(|()| file.sync_all());
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if let Err(source) = written {
         // Half a key file is worse than none: the next run would refuse to replace it.
         let _ = fs::remove_file(path);
         return Err(io(source));
     }
-    Ok(SigningKey::from_seed(*seed))
+    Ok(())
 }
 
 /// Draws a key from the system's randomness and writes it as [`write_new`] does.

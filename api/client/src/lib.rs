@@ -8,6 +8,7 @@
 //! - [`gate`]: for providers, no entry, no data: a layer in front of a service that lets only calls through whose access is on record;
 //! - [`outbox`]: entries that must reach the ledger, on disk until they have;
 //! - [`cover`]: for consumers, put an access on record and show that with the request;
+//! - [`pseudonym`]: refs of codes, evaluated by the cluster without showing it the codes;
 //! - [`token`], [`keyfile`], [`tax_code`], [`journal`]: what the above needs.
 //!
 //! The crate names no storage, no Raft and no web framework, and its licence (BSD-3-Clause) lets anyone build it in.
@@ -21,6 +22,7 @@ pub mod journal;
 pub mod keyfile;
 pub mod modi;
 pub mod outbox;
+pub mod pseudonym;
 pub mod receipt;
 pub mod tax_code;
 pub mod token;

@@ -183,6 +183,17 @@ pub fn demand_authority(reader: &Reader) -> Result<(), Fault> {
     }
 }
 
+/// Demands a system that works for its institution, and no person who reads for another purpose.
+///
+/// # Errors
+/// `forbidden` for everybody else.
+pub fn demand_system(reader: &Reader) -> Result<(), Fault> {
+    match reader.role() {
+        Role::Institution => Ok(()),
+        Role::Authority | Role::Dpo | Role::Operator => Err(Fault::Forbidden),
+    }
+}
+
 /// Demands an operator of nodes.
 ///
 /// # Errors

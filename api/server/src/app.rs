@@ -21,6 +21,7 @@ use crate::{
     limits::Buckets,
     observe::Notes,
     problem::{Fault, RequestFault, TokenFault},
+    pseudonyms::Pseudonyms,
     release::Recorder,
 };
 
@@ -38,6 +39,8 @@ pub struct App {
     pub clients: Buckets<IpAddr>,
     /// Rate by institution.
     pub institutions: Buckets<InstitutionId>,
+    /// Evaluates pseudonyms, with the keys that it was given.
+    pub pseudonyms: Pseudonyms,
     /// Searches under way.
     searches: Arc<Semaphore>,
     /// Exports that are made or sent.
@@ -64,6 +67,7 @@ impl App {
             bodies: Budget::new(limits.body_memory_mib, timeouts.body),
             clients: Buckets::new(limits.requests_per_second, limits.requests_burst),
             institutions: Buckets::new(limits.entries_per_second, limits.entries_burst),
+            pseudonyms: Pseudonyms::new(Vec::new(), &limits),
             searches: Arc::new(Semaphore::new(searches_max())),
             exports: Places::new(timeouts.submit),
             timeouts,

@@ -36,6 +36,8 @@ pub struct ServeConfig {
     pub keys: Keys,
     /// Addresses of the other nodes' peer listeners that override those of their node entries.
     pub peers: BTreeMap<u64, String>,
+    /// Keys of the pseudonyms, if this node evaluates them.
+    pub oprf: Option<Oprf>,
     /// Limits.
     pub limits: Limits,
     /// Timeouts.
@@ -77,6 +79,17 @@ pub struct Keys {
     pub log_next: Option<PathBuf>,
 }
 
+/// Sealed keys of the pseudonyms, and what opens them.
+#[derive(Clone, Debug)]
+pub struct Oprf {
+    /// The key in force.
+    pub sealed: PathBuf,
+    /// That of the epoch before, as long as refs of both are being joined.
+    pub sealed_before: Option<PathBuf>,
+    /// The age identity that opens them.
+    pub identity: PathBuf,
+}
+
 /// Limits, all at least 1.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
@@ -85,6 +98,9 @@ pub struct Limits {
     pub requests_burst: u32,
     pub entries_per_second: u32,
     pub entries_burst: u32,
+    pub pseudonyms_per_second: u32,
+    pub pseudonyms_burst: u32,
+    pub pseudonyms_alarm_per_hour: u32,
     pub connections: u32,
     pub body_memory_mib: u32,
 }
@@ -116,6 +132,9 @@ impl Default for Limits {
             requests_burst: 4_000,
             entries_per_second: 10_000,
             entries_burst: 40_000,
+            pseudonyms_per_second: 100,
+            pseudonyms_burst: 10_000,
+            pseudonyms_alarm_per_hour: 50_000,
             connections: 4_096,
             body_memory_mib: 256,
         }
@@ -358,6 +377,7 @@ impl Values {
                 log_next: self.optional("keys.log-next", "a file name")?,
             },
             peers,
+            oprf: self.oprf()?,
             limits: Limits {
                 requests_per_second: self.above_zero(
                     "limits.requests-per-second",
@@ -369,6 +389,16 @@ impl Values {
                     .above_zero("limits.entries-per-second", Some(limits.entries_per_second))?,
                 entries_burst: self
                     .above_zero("limits.entries-burst", Some(limits.entries_burst))?,
+                pseudonyms_per_second: self.above_zero(
+                    "limits.pseudonyms-per-second",
+                    Some(limits.pseudonyms_per_second),
+                )?,
+                pseudonyms_burst: self
+                    .above_zero("limits.pseudonyms-burst", Some(limits.pseudonyms_burst))?,
+                pseudonyms_alarm_per_hour: self.above_zero(
+                    "limits.pseudonyms-alarm-per-hour",
+                    Some(limits.pseudonyms_alarm_per_hour),
+                )?,
                 connections: self.above_zero("limits.connections", Some(limits.connections))?,
                 body_memory_mib: self
                     .above_zero("limits.body-memory-mib", Some(limits.body_memory_mib))?,
@@ -390,6 +420,23 @@ impl Values {
                 .optional("log.level", "a filter")?
                 .unwrap_or_else(|| "info,openraft=warn".to_owned()),
         })
+    }
+
+    fn oprf(&self) -> Result<Option<Oprf>, Error> {
+        let sealed = self.optional("oprf.sealed", "a file name")?;
+        let sealed_before = self.optional("oprf.sealed-before", "a file name")?;
+        let identity = self.optional("oprf.identity", "a file name")?;
+        match (sealed, sealed_before, identity) {
+            (Some(sealed), sealed_before, Some(identity)) => Ok(Some(Oprf {
+                sealed,
+                sealed_before,
+                identity,
+            })),
+            (None, None, None) => Ok(None),
+            _ => Err(Error::Together(
+                "oprf.sealed and oprf.identity go together, and oprf.sealed-before only with both",
+            )),
+        }
     }
 
     fn optional<T: FromStr>(&self, name: &'static str, expected: &str) -> Result<Option<T>, Error> {

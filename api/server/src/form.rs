@@ -27,8 +27,16 @@ impl<'a> Form<'a> {
     /// # Errors
     /// It is no JSON object.
     pub fn parse(body: &'a [u8]) -> Result<Form<'a>, Fault> {
+        Form::parse_within(body, QUERY_BYTES_MAX)
+    }
+
+    /// Parses a body that may be longer than a query.
+    ///
+    /// # Errors
+    /// It is no JSON object.
+    pub fn parse_within(body: &'a [u8], bytes_max: usize) -> Result<Form<'a>, Fault> {
         let limits = Limits {
-            bytes_max: QUERY_BYTES_MAX,
+            bytes_max,
             depth_max: 4,
         };
         match json::parse(body, limits).map_err(RequestFault::Json)? {
@@ -171,6 +179,29 @@ impl<'a> Form<'a> {
         objects.collect::<Result<_, _>>().map(Some)
     }
 
+    /// A list of 1 to `max` items, each read by `item`; the first that does not fit is named by its place.
+    ///
+    /// # Errors
+    /// The member, or one of its items, is something else.
+    pub fn list<T>(
+        &mut self,
+        name: &str,
+        max: usize,
+        expected: &'static str,
+        item: impl Fn(Value<'a>) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, Fault> {
+        let items = match self.take(name) {
+            None => return Ok(None),
+            Some(Value::List(items)) if (1..=max).contains(&items.len()) => items,
+            Some(_) => return Err(bad(name, expected)),
+        };
+        let items = items.into_iter().enumerate().map(|(place, value)| {
+            item(value)
+                .ok_or_else(|| bad_item(name, place, "32 bytes in base64url without padding"))
+        });
+        items.collect::<Result<_, _>>().map(Some)
+    }
+
     /// Ends the query: nothing may be left.
     ///
     /// # Errors
@@ -196,6 +227,11 @@ impl<'a> Form<'a> {
 pub fn bad(name: &str, expected: &'static str) -> Fault {
     let name = name.replace('~', "~0").replace('/', "~1");
     RequestFault::Member(format!("/{name}"), expected).into()
+}
+
+/// A complaint about one item of a member.
+pub fn bad_item(name: &str, place: usize, expected: &'static str) -> Fault {
+    RequestFault::Member(format!("/{name}/{place}"), expected).into()
 }
 
 #[cfg(test)]

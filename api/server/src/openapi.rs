@@ -28,6 +28,7 @@ use crate::problem::Fault;
         (name = "consents", description = "Where a person's consents stand"),
         (name = "audit", description = "Replaying the whole ledger, and whom one person touched"),
         (name = "households", description = "Who belongs to a household when"),
+        (name = "pseudonyms", description = "Refs of codes, without showing the codes"),
         (name = "registry", description = "Institutions, keys, nodes, policy and rules"),
         (name = "proofs", description = "Inclusion and consistency (RFC 6962)"),
         (name = "tiles", description = "The log as C2SP tlog-tiles"),
@@ -139,9 +140,10 @@ fn failures(operation_id: &str) -> &'static [u16] {
         }
         "reconcileTracing" => &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503],
         "listExchanges" => &[400, 401, 403, 404, 429, 500, 503],
+        "evaluatePseudonyms" => &[400, 401, 403, 408, 413, 415, 429, 500, 503],
         "showEntry" => &[400, 401, 403, 404, 429, 500, 503],
         "showReceipt" => &[401, 403, 404, 429, 500, 503],
-        "showCluster" | "showRoot" => &[400, 401, 403, 404, 429, 500, 503],
+        "showCluster" | "showRoot" | "showPseudonymUse" => &[400, 401, 403, 404, 429, 500, 503],
         "listInstitutions" | "showInstitution" | "showKey" | "listNodes" | "showPolicy"
         | "showRules" | "proveInclusion" | "proveConsistency" => &[400, 404, 429, 500, 503],
         "showCheckpoint" | "showTile" | "showUsagePeriod" => &[404, 429, 500, 503],

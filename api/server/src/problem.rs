@@ -14,7 +14,7 @@ use axum::{
 use ledger::refusal::{Refusal, Refused};
 use wire::{Problem, ProblemError, problem::TYPE_PREFIX};
 
-use crate::limits::TooFast;
+use crate::{limits::TooFast, pseudonyms::Unserved};
 
 tokio::task_local! {
     /// Id of the request that the current task answers.
@@ -48,6 +48,8 @@ pub enum Fault {
     OutcomeUnknown,
     /// The node cannot serve yet, or no longer: which checks fail.
     NotReady(Vec<String>),
+    /// The node evaluates no pseudonyms.
+    Pseudonyms(Unserved),
     /// The node cannot read what it stored; it stops.
     Internal,
 }
@@ -233,6 +235,12 @@ impl Fault {
                 "The node cannot serve now",
                 "Ask another node, or this one after the time in Retry-After.",
             ),
+            Fault::Pseudonyms(_) => row(
+                "pseudonyms-unserved",
+                S::SERVICE_UNAVAILABLE,
+                "This node evaluates no pseudonyms",
+                "Ask another node; tell the operator the detail.",
+            ),
             Fault::Internal => row(
                 "internal",
                 S::INTERNAL_SERVER_ERROR,
@@ -251,6 +259,7 @@ impl Fault {
             Fault::NotReady(failing) if !failing.is_empty() => {
                 Some(format!("Failing: {}.", failing.join(", ")))
             }
+            Fault::Pseudonyms(cause) => Some(cause.to_string()),
             _ => None,
         }
     }

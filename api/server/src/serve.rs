@@ -15,12 +15,15 @@ use ledger::{
     body::{Body, Content},
     entry::SubmittedEntry,
     id::NodeNumber,
+    oprf::OprfSecretKey,
     refusal::Refused,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{app::App, config::ServeConfig, due, listener, routes, tls};
+use crate::{
+    app::App, config::ServeConfig, due, listener, oprf_key, pseudonyms::Pseudonyms, routes, tls,
+};
 
 /// Why a node did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,9 @@ pub enum Error {
         /// What is wrong with it.
         refused: Refused,
     },
+    /// A sealed key of pseudonyms cannot be used.
+    #[error(transparent)]
+    Oprf(#[from] oprf_key::Error),
     /// A listener cannot be bound.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
@@ -102,6 +108,7 @@ pub async fn serve(
         None => None,
     };
     let (genesis, info) = genesis(&config.genesis)?;
+    let pseudonyms = Pseudonyms::new(oprf_keys(&config)?, &config.limits);
     let node = Node::open(cluster::Config {
         data: config.data.clone(),
         node: NodeNumber(config.node),
@@ -134,13 +141,15 @@ pub async fn serve(
         },
         _ => Error::Node(cause),
     })?;
-    let app = Arc::new(App::new(
+    let mut app = App::new(
         node.clone(),
         info,
         config.limits,
         config.timeouts,
         recorder(),
-    ));
+    );
+    app.pseudonyms = pseudonyms;
+    let app = Arc::new(app);
     let router = routes::router(app).map_err(|_| Error::Description)?;
     let (stop, stopped) = watch::channel(false);
     let timers = config.timers();
@@ -187,6 +196,17 @@ fn log_keys(config: &ServeConfig) -> Result<Vec<ledger::key::SigningKey>, Error>
     std::iter::once(&config.keys.log)
         .chain(next)
         .map(|file| key(file))
+        .collect()
+}
+
+/// The keys of the pseudonyms, unsealed: into memory, and nowhere else.
+fn oprf_keys(config: &ServeConfig) -> Result<Vec<OprfSecretKey>, Error> {
+    let Some(oprf) = &config.oprf else {
+        return Ok(Vec::new());
+    };
+    std::iter::once(&oprf.sealed)
+        .chain(&oprf.sealed_before)
+        .map(|sealed| Ok(oprf_key::unseal(sealed, &oprf.identity)?))
         .collect()
 }
 

@@ -20,6 +20,7 @@ use ledger::{
     id::{EntryId, InstitutionId, NodeNumber},
     key::{KeyUse, SigningKey},
     number::{EntryIndex, TreeSize},
+    oprf::OprfSecretKey,
     state::MemoryState,
 };
 use wire::token::{Claims, Role as ReaderRole};
@@ -42,6 +43,11 @@ pub(crate) fn institution(id: &str) -> InstitutionId {
 pub(crate) fn signing_key(id: &str, key_use: KeyUse) -> SigningKey {
     let seed = Hash::of(&[id.as_bytes(), key_use.as_str().as_bytes()]);
     SigningKey::from_seed(seed.0)
+}
+
+/// The key that the test ledger's pseudonyms are evaluated with.
+pub(crate) fn oprf_key() -> OprfSecretKey {
+    OprfSecretKey::derive(&[11; 32]).unwrap()
 }
 
 fn new_key(id: &str, key_use: KeyUse) -> NewKey {
@@ -119,7 +125,7 @@ pub(crate) fn genesis(peer: &str) -> SubmittedEntry {
                 role(TOWN, "operator"),
                 role(AUTHORITY, "authority"),
             ],
-            oprf_key: None,
+            oprf_key: Some(Hash(*oprf_key().public().as_bytes())),
             test: true,
             previous: None,
         })),

@@ -90,7 +90,7 @@ pub struct Root {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Readiness {
-    /// All checks hold.
+    /// All checks hold, but for `pseudonyms`: a node that evaluates none serves all else.
     pub ready: bool,
     /// The checks, if asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

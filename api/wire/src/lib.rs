@@ -14,6 +14,7 @@ pub mod export;
 pub mod household;
 pub mod problem;
 pub mod proof;
+pub mod pseudonym;
 pub mod registry;
 pub mod scope;
 pub mod search;

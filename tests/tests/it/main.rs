@@ -19,6 +19,7 @@ mod membership;
 mod openapi;
 mod partition;
 mod problems;
+mod pseudonyms;
 mod readers;
 mod readme;
 mod receipts;

@@ -18,6 +18,7 @@ use ledger::{
     id::{InstitutionId, NodeNumber},
     key::{KeyUse, PublicKey, SigningKey},
     note::{KeyName, SignatureType, VerifierKey},
+    oprf::OprfPublicKey,
     policy::{Policy, PolicySet},
 };
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ use super::{
     exit::{Exit, Failure},
     key,
     output::{self, Output},
+    pseudonym::parse_key,
 };
 
 /// The first entry of a ledger.
@@ -48,6 +50,9 @@ pub(crate) struct New {
     /// File to write the trust policy to.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
+    /// Key that the nodes evaluate pseudonyms with, as `visto key oprf` printed it; none are evaluated without.
+    #[arg(long, value_name = "KEY", value_parser = parse_key)]
+    pub(crate) oprf_key: Option<OprfPublicKey>,
 }
 
 /// What a description holds.
@@ -146,10 +151,12 @@ pub(crate) fn make(new: New) -> Result<Made, Failure> {
     let at = |error: String| Failure::usage(format!("{}: {error}", new.from.display()));
     let description: Description = toml::from_str(&text).map_err(|error| at(error.to_string()))?;
     let folder = new.from.parent().map(Path::to_owned).unwrap_or_default();
-    let founding = Founding::read(&description, &folder).map_err(|failure| match failure.exit {
-        Exit::Usage => at(failure.text),
-        _ => failure,
-    })?;
+    let mut founding =
+        Founding::read(&description, &folder).map_err(|failure| match failure.exit {
+            Exit::Usage => at(failure.text),
+            _ => failure,
+        })?;
+    founding.genesis.oprf_key = new.oprf_key.map(|key| Hash(*key.as_bytes()));
     let signers: Vec<&SigningKey> = founding.governance.iter().collect();
     if signers.len() < usize::try_from(description.threshold).unwrap_or(usize::MAX) {
         return Err(at(format!(

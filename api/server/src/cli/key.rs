@@ -16,6 +16,8 @@ use super::{
     output::{self, Output},
 };
 
+pub(crate) mod sealed;
+
 /// Private keys in files.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
@@ -26,6 +28,13 @@ pub(crate) enum Command {
     },
     /// Print the public half of a key.
     Show(Show),
+    /// Draw an age identity and write it into a new file of mode 0600: a node opens the key of the pseudonyms with it.
+    Identity {
+        /// File to write; never replaced if it is there.
+        file: PathBuf,
+    },
+    /// Draw a key of pseudonyms and write it sealed; print its public half, for the genesis or a new epoch.
+    Oprf(sealed::Oprf),
 }
 
 /// Print the public half of a key.
@@ -56,6 +65,8 @@ struct Public {
 
 pub(crate) fn run(command: Command, output: Output) -> Result<Exit, Failure> {
     let public = match command {
+        Command::Identity { file } => return sealed::identity(file, output),
+        Command::Oprf(oprf) => return sealed::oprf(oprf, output),
         Command::New { file } => {
             let key = keyfile::generate(&file).map_err(of_key_file)?;
             describe(file, &key)

@@ -24,6 +24,7 @@ mod genesis;
 mod key;
 mod output;
 mod profile;
+mod pseudonym;
 mod scope;
 mod serve;
 mod token;
@@ -80,6 +81,9 @@ enum Command {
     Export(Box<export::Arguments>),
     /// Stand before an e-service: let only calls through whose access is on record, and put the provider's side on record.
     Gate(gate::Arguments),
+    /// Refs of codes, evaluated by the cluster without showing it the codes.
+    #[command(subcommand)]
+    Pseudonym(pseudonym::Command),
     /// Check an export, or an entry and its receipt, against a policy, offline.
     Verify(verify::Arguments),
     /// Replay a whole ledger and recompute everything that it says of itself; stop at the first lie.
@@ -180,6 +184,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Tracing(command) => wait_for(tracing::run(command, output)),
         Command::Consent(command) => wait_for(consent::run(command, output)),
         Command::Export(arguments) => wait_for(export::run(*arguments, output)),
+        Command::Pseudonym(command) => wait_for(pseudonym::run(command, output)),
         Command::Verify(arguments) => wait_for(verify::run(arguments, output)),
         Command::Gate(arguments) => wait_for(gate::run(arguments, output)),
         Command::Audit(arguments) => wait_for(audit::run(arguments, output)),

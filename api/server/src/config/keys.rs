@@ -108,6 +108,21 @@ pub const KEYS: &[Key] = &[
         "File with the log key to come, while it is rotated",
     ),
     key(
+        "oprf.sealed",
+        None,
+        "File with the sealed key of the pseudonyms, the same on every node; none are evaluated without",
+    ),
+    key(
+        "oprf.sealed-before",
+        None,
+        "File with the sealed key of the epoch before, while refs of both are joined",
+    ),
+    key(
+        "oprf.identity",
+        None,
+        "File with the age identity that opens them (visto key identity), mode 0600",
+    ),
+    key(
         "limits.requests-per-second",
         Some("1000"),
         "Requests a second of one client address",
@@ -126,6 +141,21 @@ pub const KEYS: &[Key] = &[
         "limits.entries-burst",
         Some("40000"),
         "Entries and reads that one institution may make at once",
+    ),
+    key(
+        "limits.pseudonyms-per-second",
+        Some("100"),
+        "Codes a second that one institution may have evaluated",
+    ),
+    key(
+        "limits.pseudonyms-burst",
+        Some("10000"),
+        "Codes that one institution may have evaluated at once",
+    ),
+    key(
+        "limits.pseudonyms-alarm-per-hour",
+        Some("50000"),
+        "Codes an hour for one institution above which a warning is logged",
     ),
     key("limits.connections", Some("4096"), "Connections at a time"),
     key(

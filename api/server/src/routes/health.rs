@@ -15,7 +15,9 @@ use wire::{
     problem::TYPE_PREFIX,
 };
 
-use crate::{app::App, extract::Query, problem::Fault};
+use ledger::state::registry;
+
+use crate::{app::App, extract::Query, problem::Fault, pseudonyms::Unserved};
 
 /// Shows whether the service works.
 ///
@@ -85,7 +87,7 @@ pub async fn readyz(
     let checks = checks(&app);
     let failing: Vec<String> = checks
         .iter()
-        .filter(|check| !check.ok)
+        .filter(|check| !check.ok && check.name != PSEUDONYMS)
         .map(|check| check.name.clone())
         .collect();
     if !failing.is_empty() {
@@ -98,8 +100,13 @@ pub async fn readyz(
 }
 
 fn failing(app: &App) -> Option<Check> {
-    checks(app).into_iter().find(|check| !check.ok)
+    checks(app)
+        .into_iter()
+        .find(|check| !check.ok && check.name != PSEUDONYMS)
 }
+
+/// The check that a node may fail and still be ready: all else is served, and whoever asks for pseudonyms is told to ask another node.
+const PSEUDONYMS: &str = "pseudonyms";
 
 fn checks(app: &App) -> Vec<Check> {
     let status = app.node.status();
@@ -128,7 +135,25 @@ fn checks(app: &App) -> Vec<Check> {
             status.published_size.0 > 0,
             format!("{} entries published", status.published_size),
         ),
+        pseudonyms(app),
     ]
+}
+
+fn pseudonyms(app: &App) -> Check {
+    let named = app
+        .node
+        .view()
+        .and_then(|view| registry::oprf_keys(&view))
+        .unwrap_or_default();
+    let standing = app.pseudonyms.standing(&named);
+    Check {
+        name: PSEUDONYMS.to_owned(),
+        ok: matches!(standing, Ok(_) | Err(Unserved::NotHere)),
+        detail: match standing {
+            Ok(_) => "evaluated with the key in force".to_owned(),
+            Err(cause) => cause.to_string(),
+        },
+    }
 }
 
 /// Shows metrics in Prometheus' text format.

@@ -20,6 +20,7 @@ pub mod exports;
 pub mod health;
 pub mod households;
 pub mod proofs;
+pub mod pseudonyms;
 pub mod receipts;
 pub mod registry;
 pub mod scope;
@@ -47,6 +48,7 @@ pub fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(consent_status::show))
         .routes(routes!(receipts::consent))
         .routes(routes!(households::composition))
+        .routes(routes!(pseudonyms::evaluate))
         .routes(routes!(registry::institutions))
         .routes(routes!(registry::institution))
         .routes(routes!(registry::key))
@@ -59,6 +61,7 @@ pub fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(admin::root))
         .routes(routes!(audit::entries))
         .routes(routes!(scope::subjects))
+        .routes(routes!(pseudonyms::used))
         .routes(routes!(health::status))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))

@@ -10,6 +10,7 @@
 mod doors;
 mod exports;
 mod proofs;
+mod pseudonyms;
 mod reading;
 mod refusals;
 mod sealed;

@@ -19,9 +19,11 @@ use ledger::{
         household::{HouseholdKind, Member},
         system::Link,
     },
+    bytes::CodeKind,
     checkpoint::Checkpoint,
     note::{KeyName, SignatureType, VerifierKey},
     number::TreeSize,
+    oprf::{Blinding, Evaluated, LinkProof},
     policy::{Policy, PolicySet},
 };
 use serde_json::Value;
@@ -31,6 +33,7 @@ use super::*;
 use crate::{
     app::App,
     config::{Limits, Timeouts},
+    pseudonyms::Pseudonyms,
 };
 
 pub(crate) struct Running {
@@ -111,13 +114,14 @@ impl Running {
         node.published_at_least(TreeSize(1), Duration::from_secs(60))
             .await
             .unwrap();
-        let app = App::new(
+        let mut app = App::new(
             node.clone(),
             node.info().clone(),
             limits,
             Timeouts::default(),
             None,
         );
+        app.pseudonyms = Pseudonyms::new(vec![oprf_key()], &limits);
         Running {
             router: crate::routes::router(Arc::new(app)).unwrap(),
             node,
@@ -302,6 +306,20 @@ pub(crate) fn access_of(persons: &[Hash]) -> PlainAccess {
     }
 }
 
+/// A code's evaluation with the ledger's key.
+fn evaluated(code: &str) -> Evaluated {
+    let random = client::build::random().unwrap();
+    let blinded = Blinding::new(CodeKind::Cf, code, &random)
+        .unwrap()
+        .blinded();
+    let answer = oprf_key().evaluate(&[blinded], &random).unwrap();
+    Evaluated {
+        blinded,
+        evaluated: answer.evaluated[0],
+        proof: answer.proof,
+    }
+}
+
 /// The town's registry joins two refs of one person.
 pub(crate) fn link(old: Hash, new: Hash) -> SubmittedEntry {
     let (old, old_told) = Disclosed::seal(&[1; 16], old);
@@ -313,7 +331,11 @@ pub(crate) fn link(old: Hash, new: Hash) -> SubmittedEntry {
         content: Content::Link(Link {
             old,
             new,
-            proof: "proof".to_owned(),
+            proof: LinkProof {
+                old: evaluated("RSSMRA85T10A562S"),
+                new: evaluated("RSSMRA85T50A562W"),
+            }
+            .to_text(),
         }),
     };
     let keys = [&signing_key(TOWN, KeyUse::Entry)];

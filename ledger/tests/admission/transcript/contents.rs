@@ -19,10 +19,11 @@ use ledger::{
             Release, StateRoot,
         },
     },
-    bytes,
+    bytes::{self, CodeKind},
     hash::Hash,
     id::NodeNumber,
     key::KeyUse,
+    oprf::{Blinding, Evaluated, LinkProof, OprfSecretKey},
 };
 
 use super::{Args, Teller, told};
@@ -38,6 +39,7 @@ impl Teller {
             &roles,
             !args.flag("live"),
         );
+        genesis.oprf_key = args.text("oprf").map(|name| oprf_public(&name));
         for change in args.list("but") {
             match change.as_str() {
                 "no-log-key" => genesis.keys.retain(|key| key.key_use != KeyUse::Log),
@@ -198,7 +200,7 @@ impl Teller {
                 Content::Link(Link {
                     old: self.town.seal(old, &mut told),
                     new: self.town.seal(new, &mut told),
-                    proof: "proof".to_owned(),
+                    proof: link_proof(&args.list("proof")),
                 })
             }
             "state-root" => Content::StateRoot(StateRoot {
@@ -247,7 +249,7 @@ impl Teller {
                 text: args.text("text").unwrap(),
             }),
             "rules" => Content::Rules(Rules {
-                oprf_key: None,
+                oprf_key: args.text("oprf").map(|name| oprf_public(&name)),
                 rules: u16::try_from(args.number("number").unwrap()).unwrap(),
             }),
             other => panic!("unknown step {other}"),
@@ -513,4 +515,40 @@ fn curie(prefix: &str, name: &str) -> String {
 fn pair(text: &str) -> (String, String) {
     let (a, b) = text.split_once('.').unwrap_or((text, ""));
     (a.to_owned(), b.to_owned())
+}
+
+/// The key of pseudonyms of that name.
+fn oprf(name: &str) -> OprfSecretKey {
+    OprfSecretKey::derive(&Hash::of(&[b"oprf", name.as_bytes()]).0).unwrap()
+}
+
+/// Its public half; `nothing` is no element of the group.
+fn oprf_public(name: &str) -> Hash {
+    match name {
+        "nothing" => Hash::ZERO,
+        name => Hash(*oprf(name).public().as_bytes()),
+    }
+}
+
+/// `key.code` twice: what evaluated which code, blinded alike for equal codes. A word without proof where there is none.
+fn link_proof(evaluations: &[String]) -> String {
+    let [old, new] = evaluations else {
+        return "proof".to_owned();
+    };
+    let evaluated = |evaluation: &str| {
+        let (key, code) = pair(evaluation);
+        let random = Hash::of(&[code.as_bytes()]).0;
+        let blinding = Blinding::new(CodeKind::IdAnpr, &code, &random).unwrap();
+        let answer = oprf(&key).evaluate(&[blinding.blinded()], &random).unwrap();
+        Evaluated {
+            blinded: blinding.blinded(),
+            evaluated: answer.evaluated[0],
+            proof: answer.proof,
+        }
+    };
+    LinkProof {
+        old: evaluated(old),
+        new: evaluated(new),
+    }
+    .to_text()
 }

@@ -33,8 +33,8 @@ pub(super) async fn tell(
         "A citizen takes the answer home: every entry that names her or her household, and the proof that none was left out",
     )?;
     let client = Client::new(&nodes.urls(), Duration::from_secs(60)).map_err(Failure::failed)?;
-    let head = text_of(&plan.person_ref(plan.star.head));
-    let family = text_of(&plan.family_ref(plan.star.family));
+    let head = text_of(&plan.person_ref(plan.star.head)?);
+    let family = text_of(&plan.family_ref(plan.star.family)?);
     let bundle = place.path("export.zip");
     let order = ExportOrder {
         subject: Some(head.clone()),

@@ -8,19 +8,25 @@ use std::{
 };
 
 use client::{
-    keyfile,
+    keyfile, pseudonym,
     token::{self, Reader},
 };
 use ledger::{
     id::{InstitutionId, NodeNumber},
     key::SigningKey,
+    oprf::OprfPublicKey,
+    policy::PolicySet,
 };
 
 use crate::cli::{
     exit::Failure,
     genesis::{self, Made},
-    key,
+    key::{
+        self,
+        sealed::{self, make_identity},
+    },
     profile::ROLES,
+    pseudonym::parse_key,
 };
 
 /// Name of the demo's ledger; its genesis is marked as a test's.
@@ -82,6 +88,7 @@ pub(super) const FOUNDERS: [Founder; 6] = [
 ];
 
 /// Files of a demo: keys, certificates, genesis, policy, configurations, data.
+#[derive(Clone)]
 pub(super) struct Place {
     folder: PathBuf,
 }
@@ -153,7 +160,27 @@ impl Place {
             from,
             out: self.path("genesis.json"),
             policy: self.path("policy.txt"),
+            oprf_key: Some(self.seal_oprf_key(&numbers)?),
         })
+    }
+
+    /// Draws the key of the pseudonyms, sealed to an identity of each node's own.
+    fn seal_oprf_key(&self, nodes: &[NodeNumber]) -> Result<OprfPublicKey, Failure> {
+        let identity = |node: &NodeNumber| {
+            make_identity(&self.keys().join(format!("node-{}.identity", node.0)))
+        };
+        let public = sealed::make(&sealed::Oprf {
+            seal_to: nodes.iter().map(identity).collect::<Result<_, _>>()?,
+            out: self.path("oprf.age"),
+        })?;
+        parse_key(&public).map_err(Failure::failed)
+    }
+
+    /// The key of the pseudonyms, as the genesis names it that the policy trusts.
+    pub(super) fn oprf_key(&self) -> Result<OprfPublicKey, Failure> {
+        let read = |name: &str| fs::read(self.path(name)).map_err(Failure::failed);
+        let policy = PolicySet::parse(&read("policy.txt")?).map_err(Failure::failed)?;
+        pseudonym::genesis_key(&read("genesis.json")?, &policy).map_err(Failure::failed)
     }
 
     /// A fresh token of a reader.
@@ -217,6 +244,14 @@ pub(super) const INSPECTOR: ReaderOf = ReaderOf {
     role: "authority",
     purpose: "dpv:LegalCompliance",
     case: "GPDP-2026-113",
+};
+/// The town's registry system, which makes refs of the codes that it holds.
+pub(super) const REGISTRY: ReaderOf = ReaderOf {
+    institution: TOWN,
+    person: "anagrafe",
+    role: "institution",
+    purpose: "dpv:LegalCompliance",
+    case: "anagrafe",
 };
 /// Whoever runs the town's node.
 pub(super) const OPERATOR: ReaderOf = ReaderOf {

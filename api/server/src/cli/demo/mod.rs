@@ -37,6 +37,7 @@ use founders::{OPERATOR, Place};
 use load::{Acknowledged, Counter, Outlet, load};
 use nodes::{Addresses, Nodes};
 use plan::Plan;
+use refs::Refs;
 
 /// Start three nodes on this machine and show the whole job on a generated town.
 #[derive(clap::Args)]
@@ -137,12 +138,19 @@ async fn show(
     put(&commands.open("/checkpoint"))?;
     put(&commands.open("/v1/institutions"))?;
 
-    let plan = Plan::new(arguments.seed, usize_of(arguments.households), place)?;
+    let refs = Refs::new(place, &nodes.urls())?;
+    let mut plan = Plan::new(arguments.seed, usize_of(arguments.households), place, refs)?;
     put(&format!(
         "    town: {} persons in {} families, seed {}",
         plan.town.persons.len(),
         plan.town.families.len(),
         arguments.seed
+    ))?;
+    let started = Instant::now();
+    let learnt = plan.learn_refs().await?;
+    put(&format!(
+        "    {learnt} refs in {:.1} s: codes blinded here, evaluated by the nodes, each answer proven under the key in genesis; no node saw a code",
+        started.elapsed().as_secs_f64()
     ))?;
     let (acknowledged, plan) = load_town(arguments, place, nodes, &commands, plan).await?;
 

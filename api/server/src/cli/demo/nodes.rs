@@ -72,7 +72,9 @@ impl Nodes {
                 "node = {number}\ndata = {data:?}\ngenesis = {genesis}\n\n[http]\nlisten = \"{http}\"\n\n\
                  [peer]\nlisten = \"{peer}\"\nca = {ca}\ncertificate = {certificate}\nkey = {key}\n\n\
                  [keys]\nnode = {node_key}\ncosign = {cosign_key}\nlog = {log_key}\n\n\
-                 [limits]\nrequests-per-second = 20000\nrequests-burst = 40000\nentries-per-second = 200000\nentries-burst = 400000\n",
+                 [oprf]\nsealed = {sealed}\nidentity = {identity}\n\n\
+                 [limits]\nrequests-per-second = 20000\nrequests-burst = 40000\nentries-per-second = 200000\nentries-burst = 400000\n\
+                 pseudonyms-per-second = 100000\npseudonyms-burst = 1000000\npseudonyms-alarm-per-hour = 1000000\n",
                 genesis = file("genesis.json".to_owned()),
                 ca = file(format!("certs/node-{number}/peer-ca.pem")),
                 certificate = file(format!("certs/node-{number}/peer.pem")),
@@ -80,6 +82,8 @@ impl Nodes {
                 node_key = file(format!("keys/node-{number}-node.pem")),
                 cosign_key = file(format!("keys/node-{number}-cosign.pem")),
                 log_key = file("keys/log.pem".to_owned()),
+                sealed = file("oprf.age".to_owned()),
+                identity = file(format!("keys/node-{number}.identity")),
             );
             write(&config, &text)?;
             nodes.push(Node {

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use client::build::{Draft, Head, Plain, PlainConsent, PlainHousehold};
+use client::{
+    build::{Draft, Head, Plain, PlainConsent, PlainHousehold},
+    pseudonym::Code,
+};
 use ledger::{
     body::{
         consent::{ConsentEntity, ConsentEvent},
@@ -60,7 +63,12 @@ pub(super) struct Star {
 }
 
 impl Plan {
-    pub(super) fn new(seed: u64, households: usize, place: &Place) -> Result<Plan, Failure> {
+    pub(super) fn new(
+        seed: u64,
+        households: usize,
+        place: &Place,
+        refs: Refs,
+    ) -> Result<Plan, Failure> {
         let town = Town::generate(seed, households);
         let family = town
             .family_of_four(FamilyNumber(0))
@@ -97,7 +105,7 @@ impl Plan {
                 spouse,
             },
             town,
-            refs: Refs::new(seed),
+            refs,
             field: Field::new(&place.path("callers"))?,
             keys: Arc::new(keys),
             random: ChaCha12Rng::seed_from_u64(seed ^ 0x5eed),
@@ -123,24 +131,35 @@ impl Plan {
             .join(", ")
     }
 
-    pub(super) fn person_ref(&self, person: PersonNumber) -> Hash {
-        let code = self
-            .town
-            .persons
-            .get(person.0)
-            .map(|person| person.tax_code.expose())
-            .unwrap_or_default();
-        self.refs.of(CodeKind::Cf, code)
+    /// Learns the refs of all persons and families that are not known yet; how many those were.
+    pub(super) async fn learn_refs(&mut self) -> Result<usize, Failure> {
+        let persons = self.town.persons.iter().map(|it| Code::from(&it.tax_code));
+        let families = self.town.families.iter();
+        let sheets = families.clone().map(|it| (CodeKind::Anagrafica, &it.code));
+        let filed = families.filter_map(|it| Some((CodeKind::Isee, it.dsu.as_ref()?)));
+        let households = sheets
+            .chain(filed)
+            .map(|(kind, code)| Code::parse(kind, code))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Failure::failed)?;
+        self.refs.learn(persons.chain(households)).await
     }
 
-    pub(super) fn family_ref(&self, family: FamilyNumber) -> Hash {
-        let code = self
-            .town
-            .families
-            .get(family.0)
-            .map(|family| family.code.as_str())
-            .unwrap_or_default();
-        self.refs.of(CodeKind::Anagrafica, code)
+    pub(super) fn person_ref(&self, person: PersonNumber) -> Result<Hash, Failure> {
+        let person = self.town.persons.get(person.0);
+        let person = person.ok_or_else(|| Failure::failed("there is no such person"))?;
+        self.refs.of(&Code::from(&person.tax_code))
+    }
+
+    pub(super) fn family_ref(&self, family: FamilyNumber) -> Result<Hash, Failure> {
+        let family = self.town.families.get(family.0);
+        let family = family.ok_or_else(|| Failure::failed("there is no such family"))?;
+        self.household_ref(CodeKind::Anagrafica, &family.code)
+    }
+
+    fn household_ref(&self, kind: CodeKind, code: &str) -> Result<Hash, Failure> {
+        self.refs
+            .of(&Code::parse(kind, code).map_err(Failure::failed)?)
     }
 
     /// Every family as the registry has it: one `household` entry each, signed by the registry authority.
@@ -169,9 +188,9 @@ impl Plan {
             .filter_map(|family| Some((family.dsu.as_ref()?, family)));
         for (dsu, family) in filed.take(count) {
             let plain = PlainHousehold {
-                household: self.refs.of(CodeKind::Isee, dsu),
+                household: self.household_ref(CodeKind::Isee, dsu)?,
                 kind: HouseholdKind::Isee,
-                members: self.members(family),
+                members: self.members(family)?,
                 valid_from_ms: self.started_ms - 20 * HOUR_MS,
             };
             batches.put(
@@ -212,6 +231,8 @@ impl Plan {
                 );
             }
         }
+        // Who was born today, and who opened a family sheet, has a code that was never evaluated.
+        tokio::runtime::Handle::current().block_on(self.learn_refs())?;
         let mut batches = Batches::new(self.keys.clone(), outlet);
         for (family, at_ms) in families {
             batches.put(TOWN, self.composition(family, at_ms, at_ms)?)?;
@@ -245,7 +266,7 @@ impl Plan {
                 valid_until_ms: Some(occurred_ms + 365 * DAY_MS),
                 loa: Some("https://www.spid.gov.it/SpidL2".to_owned()),
                 indication: Some("firma su tavoletta grafica allo sportello".to_owned()),
-                ..consent(&record, self.person_ref(person), ConsentEvent::Given)
+                ..consent(&record, self.person_ref(person)?, ConsentEvent::Given)
             };
             batches.put(
                 HEALTH,
@@ -279,7 +300,7 @@ impl Plan {
                 ConsentEvent::Withdrawn
             };
             let (record, person, event) = (record.clone(), *person, *event);
-            let mut plain = consent(&record, self.person_ref(person), event);
+            let mut plain = consent(&record, self.person_ref(person)?, event);
             if renewed {
                 plain.purposes = Some(vec![CONSENT_PURPOSE.to_owned()]);
                 plain.recipients = Some(vec![HEALTH.to_owned()]);
@@ -309,20 +330,23 @@ impl Plan {
     ) -> Result<Draft, Failure> {
         let members = self.town.families.get(family.0);
         let plain = PlainHousehold {
-            household: self.family_ref(family),
+            household: self.family_ref(family)?,
             kind: HouseholdKind::Anagrafica,
             members: members
                 .map(|family| self.members(family))
+                .transpose()?
                 .unwrap_or_default(),
             valid_from_ms,
         };
         self.draft(TOWN, occurred_ms, Plain::Household(plain))
     }
 
-    fn members(&self, family: &Family) -> Vec<Member> {
-        let member = |member: &town::Member| Member {
-            person: self.person_ref(member.person),
-            relation: Some(member.relation.as_str().to_owned()),
+    fn members(&self, family: &Family) -> Result<Vec<Member>, Failure> {
+        let member = |member: &town::Member| {
+            Ok(Member {
+                person: self.person_ref(member.person)?,
+                relation: Some(member.relation.as_str().to_owned()),
+            })
         };
         family.members.iter().map(member).collect()
     }

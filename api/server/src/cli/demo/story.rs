@@ -61,7 +61,7 @@ async fn household(
         "A family asks: who saw our household? The privacy officer's answer follows its members through a separation",
     )?;
     let star = plan.star;
-    let family = text_of(&plan.family_ref(star.family));
+    let family = text_of(&plan.family_ref(star.family)?);
     output::put(&format!("    the (invented) family: {}", plan.star_names()))?;
     for (when, at_ms) in [
         ("before", star.separated_ms - 1),
@@ -103,7 +103,7 @@ async fn household(
         &json!({"household": family}),
     ))?;
     // The spouse was seen in this family before the separation, and in the new one after it.
-    let spouse = text_of(&plan.person_ref(star.spouse));
+    let spouse = text_of(&plan.person_ref(star.spouse)?);
     let before = count_of(&page, &spouse, star.separated_ms, false);
     let after = count_of(&page, &spouse, star.separated_ms, true);
     if before == 0 || after != 0 {
@@ -111,7 +111,7 @@ async fn household(
             "the family's answer shows {before} accesses to the spouse before and {after} after the separation"
         )));
     }
-    let opened = text_of(&plan.family_ref(star.opened));
+    let opened = text_of(&plan.family_ref(star.opened)?);
     let search = AccessSearch {
         household: Some(opened),
         ..AccessSearch::default()
@@ -141,7 +141,7 @@ async fn withdrawn(
         8,
         "A consent was withdrawn, and the data were asked for all the same: recorded, with its finding",
     )?;
-    let head = text_of(&plan.person_ref(plan.star.head));
+    let head = text_of(&plan.person_ref(plan.star.head)?);
     let search = AccessSearch {
         subject: Some(head.clone()),
         finding: Some("consent-withdrawn".to_owned()),
@@ -177,7 +177,7 @@ async fn readers(
         9,
         "The reader is on the record too: what we just asked was committed before it was answered",
     )?;
-    let head = text_of(&plan.person_ref(plan.star.head));
+    let head = text_of(&plan.person_ref(plan.star.head)?);
     let search = AccessSearch {
         subject: Some(head.clone()),
         types: Some(vec!["read".to_owned()]),

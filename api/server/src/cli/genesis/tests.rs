@@ -45,6 +45,7 @@ fn make_in(folder: &Path, description: &str) -> Result<Made, Failure> {
         from: folder.join("genesis.toml"),
         out: folder.join("genesis.json"),
         policy: folder.join("policy.txt"),
+        oprf_key: None,
     })
 }
 

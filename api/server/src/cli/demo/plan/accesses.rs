@@ -125,13 +125,13 @@ impl Plan {
             institution(service.provider)?,
         );
         let mut subjects = vec![AccessSubject {
-            person: self.person_ref(scene.person),
+            person: self.person_ref(scene.person)?,
             role: SubjectRole::Target,
             relation: None,
         }];
         // The consumer asked for one person; who else is in the answer, the provider knows.
         if side == Side::Provider && service.whole_family {
-            subjects.extend(self.relatives(scene.person, scene.occurred_ms));
+            subjects.extend(self.relatives(scene.person, scene.occurred_ms)?);
         }
         let mut access = PlainAccess {
             side,
@@ -190,7 +190,7 @@ impl Plan {
     }
 
     /// Those who lived with a person at the time, as the registry has it.
-    fn relatives(&self, person: PersonNumber, at_ms: u64) -> Vec<AccessSubject> {
+    fn relatives(&self, person: PersonNumber, at_ms: u64) -> Result<Vec<AccessSubject>, Failure> {
         let star = at_ms < self.star.separated_ms
             && self
                 .star_before
@@ -208,10 +208,12 @@ impl Plan {
         members
             .iter()
             .filter(|member| member.person != person)
-            .map(|member| AccessSubject {
-                person: self.person_ref(member.person),
-                role: SubjectRole::Incidental,
-                relation: Some(member.relation.as_str().to_owned()),
+            .map(|member| {
+                Ok(AccessSubject {
+                    person: self.person_ref(member.person)?,
+                    role: SubjectRole::Incidental,
+                    relation: Some(member.relation.as_str().to_owned()),
+                })
             })
             .collect()
     }
