@@ -141,6 +141,10 @@ impl Journal {
     ) -> Result<Journal, JournalError> {
         let io = |cause| failed(folder, &cause);
         fs::create_dir_all(folder).map_err(io)?;
+        // A new folder's name is durable only once the folders above are; those that are not ours to sync were there before.
+        for above in folder.ancestors().skip(1).take(3) {
+            let _ = sync_folder(above);
+        }
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
