@@ -12,6 +12,4 @@ pub(crate) mod worker;
 pub use folded::Folded;
 
 #[cfg(test)]
-mod stall;
-#[cfg(test)]
 mod tests;

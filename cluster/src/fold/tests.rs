@@ -32,6 +32,8 @@ use crate::store::view::Direction;
 use crate::testbed::{self, consent_at};
 use crate::{Clock, Error, ErrorKind, Outcome, Tuning, Until};
 
+mod stall;
+
 fn tuning() -> Tuning {
     Tuning {
         fold_pause: Duration::from_millis(20),
