@@ -111,7 +111,8 @@ impl Plan {
                 service.user_prefix,
                 self.random.random_range(1..60_u32)
             ),
-            user_location: format!("ufficio{:02}", self.random.random_range(1..40_u32)),
+            // An office of the public register, so that citizens see it: every other location stays closed to them.
+            user_location: format!("uo:UFV{:03}", self.random.random_range(1..40_u32)),
             at_s: scene.occurred_ms / 1000,
             variant: u32::try_from(number).unwrap_or(0),
             agreed: agreed(scene, number),
