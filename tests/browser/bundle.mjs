@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: EUPL-1.2
 // The bundle that real nodes hand out: a double click on its page verifies it; the whole zip does too, under the founders' own policy; one
 // changed byte does not. Started by tests/tests/it/verifica.rs.
-// Usage: VISTO_BROWSER=PACKAGES node bundle.mjs BUNDLE.zip POLICY CHROMIUM
+// Usage: VISTO_BROWSER=PACKAGES node bundle.mjs BUNDLE.zip POLICY CODE OTHER-CODE CHROMIUM
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 
 import { picked, unzipped } from "./bundles.mjs";
 import { AxeBuilder, Checks, choose, faults, isGood, start, state, verdict } from "./page.mjs";
 
-const [, , file, policy, chromium] = process.argv;
+const [, , file, policy, code, otherCode, chromium] = process.argv;
 const zip = readFileSync(file);
 const page = unzipped(zip, "verifica.html");
 const at = (name, text) => {
@@ -35,6 +35,18 @@ check("a double click turns green and tells the access, both sides and the conse
   assert.ok(!institutions.includes("non provat"), institutions);
   const { violations } = await new AxeBuilder({ page: shown }).analyze();
   assert.deepEqual(violations.map(({ id }) => id), []);
+  await close();
+});
+
+check("the code that is typed is the export's, and another is not", async () => {
+  const { page: shown, close } = await browser.open(at("html", page));
+  await isGood(shown);
+  const answer = shown.locator("#code-answer");
+  for (const [typed, said] of [["", /^Scrivi prima/], [otherCode, /^No: questo estratto non è del codice/], [` ${code.toLowerCase()} `, /^Sì: lo pseudonimo di questo estratto/]]) {
+    await shown.getByLabel("Il codice fiscale").fill(typed);
+    await shown.getByRole("button", { name: "Controlla" }).click();
+    assert.match(await answer.innerText(), said);
+  }
   await close();
 });
 

@@ -6,12 +6,24 @@ use std::{
     io::BufWriter,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
-use client::keyfile;
+use client::{
+    http::{Client, ExportForm},
+    pseudonym::{Bound, Code, Pseudonyms},
+};
+use ledger::{base64, bytes::CodeKind};
 use report::Embedded;
 use serde_json::json;
-use tests::{cluster::Cluster, node::binary, sign::Draft, world};
+use tests::{cluster::Cluster, oprf, sign::Draft, world};
+use wire::{
+    export::{ExportBinding, ExportOrder},
+    token::Role,
+};
+
+const ANNA: &str = "RSSMRA85T50A562W";
+const ANOTHER: &str = "RSSMRA85T10A562S";
 
 #[test]
 fn the_page_turns_green_or_red_in_a_real_browser() {
@@ -63,13 +75,14 @@ fn the_page_turns_green_or_red_in_a_real_browser() {
     report::page(nothing, &mut File::create(at("empty.html")).unwrap()).unwrap();
     fs::write(at("other-policy.txt"), other_policy()).unwrap();
 
-    browse("verifica.mjs", &[folder.path()]);
+    browse("verifica.mjs", &[folder.path().to_owned()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bundle_that_real_nodes_hand_out_turns_green() {
     let cluster = Cluster::start().await;
-    let anna = world::person("anna");
+    let bound = bind(&cluster, ANNA).await;
+    let anna = base64::url_encode(bound.reference.as_bytes());
     cluster
         .accept(1, &world::consent("r-1", &anna, "given").line())
         .await;
@@ -87,64 +100,57 @@ async fn the_bundle_that_real_nodes_hand_out_turns_green() {
     for line in [consumer.line(), provider.line()] {
         cluster.accept(2, &line).await;
     }
-    let bundle = bundle_of(&cluster, &anna).await;
+    let bundle = bundle_of(&cluster, &bound).await;
     let policy = cluster.policy_file();
-    tokio::task::spawn_blocking(move || browse("bundle.mjs", &[&bundle, &policy]))
+    let arguments = [bundle, policy, ANNA.into(), ANOTHER.into()];
+    tokio::task::spawn_blocking(move || browse("bundle.mjs", &arguments))
         .await
         .unwrap();
     cluster.finish().await;
 }
 
-/// What the citizen's desk gets for a person.
-async fn bundle_of(cluster: &Cluster, person: &str) -> PathBuf {
-    let (key, file) = (
-        cluster.folder().join("dpo.token"),
-        cluster.folder().join("estratto.zip"),
-    );
-    keyfile::write_new(&key, &world::seed(world::VOGHERA, "token")).unwrap();
-    let mut export = Command::new(binary("visto"));
-    export
-        .args([
-            "export",
-            "--url",
-            &cluster.url(3, ""),
-            "--ledger",
-            world::LEDGER,
-            "--timeout",
-            "30",
-        ])
-        .args([
-            "--institution",
-            world::VOGHERA,
-            "--person",
-            "p-1",
-            "--role",
-            "dpo",
-        ])
-        .args([
-            "--purpose",
-            "dpv:DataSubjectRightsManagement",
-            "--subject",
-            person,
-        ])
-        .arg("--token-key")
-        .arg(key)
-        .arg("--out")
-        .arg(&file);
-    let made = tokio::task::spawn_blocking(move || export.output())
+/// The ref of a code, and what ties the two together.
+async fn bind(cluster: &Cluster, code: &str) -> Bound {
+    let http = Client::new(&cluster.urls(), Duration::from_secs(30)).unwrap();
+    let tokens = || Ok(world::token(world::VOGHERA, Role::Institution));
+    Pseudonyms::new(http, oprf::public_key(1), Box::new(tokens))
+        .bind(&Code::parse(CodeKind::Cf, code).unwrap())
         .await
         .unwrap()
+}
+
+/// What the citizen's desk gets for a person.
+async fn bundle_of(cluster: &Cluster, bound: &Bound) -> PathBuf {
+    let Bound { reference, binding } = bound;
+    let order = ExportOrder {
+        subject: Some(base64::url_encode(reference.as_bytes())),
+        audience: "citizen".into(),
+        ground: "dpv-gdpr:A15".into(),
+        binding: Some(ExportBinding {
+            kind: binding.kind.as_str().into(),
+            blind: base64::url_encode(&binding.blind),
+            evaluated: base64::url_encode(&binding.evaluated),
+            proof: base64::url_encode(&binding.proof),
+        }),
+        ..ExportOrder::default()
+    };
+    let path = cluster.folder().join("estratto.zip");
+    let mut file = File::create(&path).unwrap();
+    Client::new(&[cluster.url(3, "")], Duration::from_secs(30))
+        .unwrap()
+        .export(
+            &world::token(world::VOGHERA, Role::Dpo),
+            &order,
+            ExportForm::Zip,
+            &mut file,
+        )
+        .await
         .unwrap();
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
-    file
+    path
 }
 
 /// Runs a script of `tests/browser` over a Chromium.
-fn browse(script: &str, arguments: &[&Path]) {
+fn browse(script: &str, arguments: &[PathBuf]) {
     let run = Command::new("node")
         .arg(
             Path::new(env!("CARGO_MANIFEST_DIR"))
