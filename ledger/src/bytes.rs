@@ -280,6 +280,13 @@ impl CodeKind {
     }
 }
 
+/// `info` of DeriveKeyPair (RFC 9497) for the key of the pseudonyms.
+pub(crate) const OPRF_KEY_INFO: &[u8] = b"visto/oprf/v1";
+/// What a blind is expanded from, with 32 random bytes.
+pub(crate) const OPRF_BLIND: &[u8] = b"visto/oprf-blind/v1\n";
+/// What a proof's nonce is expanded from, with key, 32 random bytes and the blinded elements.
+pub(crate) const OPRF_NONCE: &[u8] = b"visto/oprf-nonce/v1\n";
+
 /// A pseudonym: `H("visto/ref/v1\n" ‖ u8(kind of code) ‖ VOPRF output[64])`.
 pub fn person_ref(kind: CodeKind, output: &[u8; 64]) -> Hash {
     Hash::of(&[b"visto/ref/v1\n", &[kind as u8], output])

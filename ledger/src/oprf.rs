@@ -148,7 +148,7 @@ impl OprfSecretKey {
     /// # Errors
     /// [`OprfError::Scalar`]: practically never.
     pub fn derive(seed: &[u8; 32]) -> Result<OprfSecretKey, OprfError> {
-        OprfSecretKey::derive_for(seed, b"visto/oprf/v1")
+        OprfSecretKey::derive_for(seed, bytes::OPRF_KEY_INFO)
     }
 
     fn derive_for(seed: &[u8; 32], info: &[u8]) -> Result<OprfSecretKey, OprfError> {
@@ -197,7 +197,7 @@ impl OprfSecretKey {
     ) -> Result<Evaluation, OprfError> {
         let scalar = self.to_bytes();
         let mut parts: Vec<&[u8]> = Vec::with_capacity(blinded.len() + 3);
-        parts.extend([b"visto/oprf-nonce/v1\n".as_slice(), &*scalar, random]);
+        parts.extend([bytes::OPRF_NONCE, &*scalar, random]);
         parts.extend(blinded.iter().map(|element| element.0.as_slice()));
         self.evaluate_with(blinded, &mut Expanded::new(&parts))
     }
@@ -255,7 +255,7 @@ impl Blinding {
         let input = input(kind, code)?;
         let (blind, blinded) = blind(
             input.as_bytes(),
-            &mut Expanded::new(&[b"visto/oprf-blind/v1\n", random]),
+            &mut Expanded::new(&[bytes::OPRF_BLIND, random]),
         )?;
         Ok(Blinding {
             kind,

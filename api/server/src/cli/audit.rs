@@ -84,11 +84,11 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let folder = Path::new(&arguments.from);
     let mut replay = Replay::begin(arguments.state, arguments.keep, policies)?;
     let lie = if folder.is_dir() {
-        replay.from_folder(folder)?
+        replay.replay_folder(folder)?
     } else {
         connection.urls = vec![arguments.from];
         let client = connection.client()?;
-        replay.from_node(&client, &connection).await?
+        replay.replay_node(&client, &connection).await?
     };
     let lie = match lie {
         Some(lie) => Some(lie),
@@ -148,7 +148,7 @@ impl Replay {
     }
 
     /// Replays what nodes feed, up to what they published.
-    async fn from_node(
+    async fn replay_node(
         &mut self,
         client: &Client,
         connection: &Connection,
@@ -180,7 +180,7 @@ impl Replay {
     }
 
     /// Replays what an earlier audit kept, file by file in their order.
-    fn from_folder(&mut self, folder: &Path) -> Result<Option<Evidence>, Failure> {
+    fn replay_folder(&mut self, folder: &Path) -> Result<Option<Evidence>, Failure> {
         let listed = fs::read_dir(folder).map_err(|error| at(folder, &error))?;
         let mut files = Vec::new();
         for file in listed {
