@@ -107,6 +107,9 @@ fn note(index: u64, by: &str, kind: NoteKind, on: u64, subjects: &[u8]) -> Remar
     }
 }
 
+/// What is changed on one side, and the differences that it makes.
+type Case = (&'static str, fn(&mut Access), &'static [Difference]);
+
 #[test]
 fn either_side_may_come_first_and_alone_it_waits() {
     let (consumer, provider) = (
@@ -136,7 +139,7 @@ fn either_side_may_come_first_and_alone_it_waits() {
 #[test]
 fn each_thing_that_is_compared_shows_by_its_name() {
     let consumer = access(Side::Consumer, &[1], &[]);
-    let cases: [(&str, fn(&mut Access), &[Difference]); 9] = [
+    let cases: [Case; 9] = [
         ("nothing", |_| {}, &[]),
         (
             "another person",

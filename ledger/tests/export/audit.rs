@@ -27,7 +27,7 @@ fn feed(book: &Book) -> Vec<Line> {
         let fed = Fed::of(EntryIndex(index), &book.stored(index), Some(change));
         lines.push(Line::Entry(Box::new(fed)));
         let size = TreeSize(index + 1);
-        if size.0 % EVERY == 0 || size == book.size() {
+        if size.0.is_multiple_of(EVERY) || size == book.size() {
             lines.push(Line::Checkpoint(book.checkpoint_at(size, 3)));
         }
     }
