@@ -6,6 +6,7 @@
 //! (cosigned by a majority of nodes) → `fold` (list heads and state roots, off that way). `peer` is how nodes speak to each other; `membership` makes the Raft group follow the `node` entries.
 
 mod clock;
+mod erase;
 mod error;
 mod face;
 mod fold;

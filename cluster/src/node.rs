@@ -19,14 +19,17 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use self::here::Here;
+use crate::erase::Erasing;
 use crate::error::{Error, ErrorKind};
 use crate::face::{Config, Failure, Outcome, Published, Role, Status, Until};
 use crate::fold::leader::Pace;
 use crate::net::Net;
 use crate::store::fatal::Fatal;
+use crate::store::log::Log;
 use crate::store::verify::OrReturned;
 use crate::store::view::View;
 
+mod erasing;
 mod fold;
 mod here;
 mod open;
@@ -51,6 +54,8 @@ struct Inner {
     published: watch::Receiver<Option<Arc<Published>>>,
     pace: Pace,
     fatal: Fatal,
+    log: Log,
+    erasing: Erasing,
 }
 
 impl Node {
@@ -63,6 +68,7 @@ impl Node {
     pub async fn open(config: Config) -> Result<Node, Error> {
         let node = Node(Arc::new(open::open(config).await?));
         node.lead_folds();
+        node.start_erasing();
         Ok(node)
     }
 
@@ -272,6 +278,26 @@ impl Node {
         }
     }
 
+    /// A view of at least this size, as soon as this node has applied so much.
+    ///
+    /// # Errors
+    /// `NoQuorum` if it has not by the deadline.
+    pub async fn view_at_least(&self, size: TreeSize, deadline: Duration) -> Result<View, Error> {
+        let mut applied = self.0.here.machine.applied();
+        let reached = applied.wait_for(|applied| applied.tree_size >= size.0);
+        let late = || {
+            Error::new(
+                ErrorKind::NoQuorum,
+                format!("size {size} was not applied in time"),
+            )
+        };
+        timeout_at(Instant::now() + deadline, reached)
+            .await
+            .map_err(|_| late())?
+            .map_err(|_| late())?;
+        self.view()
+    }
+
     /// The newest published checkpoint known here.
     pub fn published(&self) -> Option<Arc<Published>> {
         self.0.published.borrow().clone()
@@ -383,6 +409,7 @@ impl Node {
 
     /// Stops the node in good order: no more submissions, Raft ended, what is applied flushed.
     pub async fn shutdown(self) {
+        self.0.erasing.stop().await;
         self.0.net.stop().await;
         if let Err(error) = self.0.here.raft.shutdown().await {
             tracing::warn!(%error, "Raft did not end in good order");

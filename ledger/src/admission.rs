@@ -89,11 +89,13 @@ pub enum RowKind {
     ConsentUse = 0x47,
     /// A note on an entry: [`Row::note_on`].
     NoteOn = 0x48,
+    /// Entries of an exchange that an erased entry told of: [`Row::twin`]. Written when it is erased, for only then its own index is what is left.
+    Twin = 0x49,
 }
 
 impl RowKind {
     /// Every kind.
-    pub const ALL: [RowKind; 11] = [
+    pub const ALL: [RowKind; 12] = [
         RowKind::Subject,
         RowKind::Household,
         RowKind::Sealed,
@@ -105,6 +107,7 @@ impl RowKind {
         RowKind::Finding,
         RowKind::ConsentUse,
         RowKind::NoteOn,
+        RowKind::Twin,
     ];
 
     /// The number in the store.
@@ -156,6 +159,18 @@ impl Row {
         Row {
             kind: RowKind::ConsentUse,
             ..Row::consent(person, record)
+        }
+    }
+
+    /// What else was told of the exchange of an erased entry.
+    pub fn twin(erased: EntryIndex) -> Row {
+        let mut of = Hash::ZERO;
+        if let Some(last) = of.0.last_chunk_mut() {
+            *last = erased.0.to_be_bytes();
+        }
+        Row {
+            kind: RowKind::Twin,
+            of,
         }
     }
 

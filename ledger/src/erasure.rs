@@ -104,12 +104,21 @@ pub enum Scope {
 /// What an order came to at one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carried {
-    /// It is gone now; so must these rows, which say what the body said.
-    Now(Vec<Row>),
+    /// It is gone now.
+    Now(Gone),
     /// It was gone already.
     Before,
     /// It stays: not the signer's, held by an authority, of a type or an age that stays, or without such a person.
     Spared,
+}
+
+/// What goes with a body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Rows of the entry that say what the body said: they must go too.
+    pub rows: Vec<Row>,
+    /// The exchange that it told of. Whoever told the other side is to learn that this one is gone.
+    pub exchange: Option<Row>,
 }
 
 impl Order {
@@ -133,10 +142,10 @@ impl Order {
         if !self.names(at, stored) || !self.may_ask(&body) {
             return Ok(Carried::Spared);
         }
-        let rows = match &self.scope {
+        let gone = match &self.scope {
             Scope::Entries(_) | Scope::Before(..) => {
                 stored.erase();
-                rows_of(&body, None)
+                gone_with(&body, None)
             }
             Scope::Subject(_, person) => {
                 let before = stored.disclosures.len();
@@ -144,11 +153,11 @@ impl Order {
                 if stored.disclosures.len() == before {
                     return Ok(Carried::Spared);
                 }
-                rows_of(&body, Some(person))
+                gone_with(&body, Some(person))
             }
         };
         stored.erased.push(self.index);
-        Ok(Carried::Now(rows))
+        Ok(Carried::Now(gone))
     }
 
     /// Whether the order is about this entry.
@@ -271,9 +280,9 @@ fn discloses(text: &str, person: &Hash) -> bool {
 
 /// The rows that repeat what the body said and fold into no list: who the operator was (a name short enough to be guessed from its hash),
 /// and which consents an access rests on. The rows that lists are made of stay: without them a list would not be complete.
-fn rows_of(body: &Body, person: Option<&Hash>) -> Vec<Row> {
+fn gone_with(body: &Body, person: Option<&Hash>) -> Gone {
     let Content::Access(access) = &body.content else {
-        return Vec::new();
+        return Gone::default();
     };
     let mut rows = Vec::new();
     if person.is_none() {
@@ -287,7 +296,10 @@ fn rows_of(body: &Body, person: Option<&Hash>) -> Vec<Row> {
             rows.extend(uses.map(|record| Row::consent_use(&subject.person, record)));
         }
     }
-    rows
+    Gone {
+        rows,
+        exchange: Some(Row::exchange(&access.exchange)),
+    }
 }
 
 /// What the state knows of a node's `erased` entry.

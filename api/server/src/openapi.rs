@@ -27,6 +27,7 @@ use crate::problem::Fault;
         (name = "tracing", description = "Tracing files of the national platform (PDND), held against the ledger"),
         (name = "consents", description = "Where a person's consents stand"),
         (name = "audit", description = "Replaying the whole ledger, and whom one person touched"),
+        (name = "erasures", description = "What was ordered away, and which nodes have done it"),
         (name = "households", description = "Who belongs to a household when"),
         (name = "pseudonyms", description = "Refs of codes, without showing the codes"),
         (name = "registry", description = "Institutions, keys, nodes, policy and rules"),

@@ -26,6 +26,7 @@ use crate::{
     auth::Reader,
     problem::Fault,
     release::Recorded,
+    routes::erasures::{erased_by, took_part},
     search::persons,
 };
 
@@ -119,7 +120,11 @@ impl StoredAt {
     /// # Errors
     /// The store's own.
     pub fn look(self, view: &View, reader: &Reader) -> Result<Option<Seen>, Fault> {
-        let signers = self.signers(view)?;
+        let mut signers = self.signers(view)?;
+        // The body is gone that named the other side; the index still knows it.
+        if self.body.is_none() && took_part(view, reader.institution(), self.index)? {
+            signers.push(reader.institution().clone());
+        }
         let entry_type = self.stored.meta.entry_type;
         let opening = access::opening(reader, entry_type, self.body.as_ref(), &signers);
         let Some(opening) = opening else {
@@ -230,8 +235,15 @@ impl Seen {
     ///
     /// # Errors
     /// The store's own.
-    pub fn show(&self, view: &View, _recorded: &Recorded) -> Result<Entry, Fault> {
-        self.build(view)
+    pub fn show(&self, view: &View, recorded: &Recorded) -> Result<Entry, Fault> {
+        match StoredAt::read(recorded.view(), self.index)? {
+            // Erased since it was found: by an order that the view before the reading did not hold yet.
+            Some(now) if now.stored.erased != self.stored.erased => {
+                let seen = now.seen(self.opening.clone(), self.sealed.clone());
+                seen.build(recorded.view())
+            }
+            _ => self.build(view),
+        }
     }
 
     /// The entry for everybody, if its type is open to everybody; nobody is named in it, so no reading is recorded.
@@ -308,6 +320,7 @@ impl Seen {
             first_key: key_text(&meta.first_key),
             body,
             submission,
+            erased: erased_by(view, &self.stored.erased)?,
             withheld: u32::try_from(withheld).unwrap_or(u32::MAX),
             receipt: view.receipt(self.index)?.map(|receipt| receipt.to_string()),
         })

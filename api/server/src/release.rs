@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster::{Failure, Node, Outcome, Until};
+use cluster::{Failure, Node, Outcome, Until, View};
 use ledger::{
     body::{
         Content, Disclosed,
@@ -32,8 +32,14 @@ pub const READ_SUBJECTS_MAX: usize = 200;
 const POLLS_MAX: usize = 16_384;
 
 /// Proof that a `read` entry for this answer is committed. [`Recorder::record`] alone makes one.
-#[derive(Debug)]
-pub struct Recorded(());
+pub struct Recorded(View);
+
+impl Recorded {
+    /// A view that holds the `read` entry: what was ordered erased before it must not leave after it, be this node ever so far behind.
+    pub fn view(&self) -> &View {
+        &self.0
+    }
+}
 
 /// What is about to be released.
 #[derive(Clone, Debug)]
@@ -97,17 +103,19 @@ impl Recorder {
             .get(&poll)
             .is_some_and(|committed| now.saturating_duration_since(*committed) < POLL)
         {
-            return Ok(Recorded(()));
+            return Ok(Recorded(node.view()?));
         }
+        let mut size = TreeSize::EMPTY;
         for subjects in chunks(&release.subjects) {
             let (content, disclosures) = content(reader, release, subjects, None)?;
             let outcome = node
                 .write_own(content, disclosures, Until::Committed, self.deadline)
                 .await;
-            committed(outcome)?;
+            size = size.max(committed(outcome)?);
         }
+        let view = node.view_at_least(size, self.deadline).await?;
         self.remember(poll, now);
-        Ok(Recorded(()))
+        Ok(Recorded(view))
     }
 
     /// Commits the `read` entries and the `disclosure` entries of an export: who took it, and that it was handed out, with the digest that
@@ -122,21 +130,22 @@ impl Recorder {
         release: &Release,
         export: &Exported<'_>,
     ) -> Result<Recorded, Fault> {
+        let mut size = TreeSize::EMPTY;
         for subjects in chunks(&release.subjects) {
             let (content, disclosures) = content(reader, release, subjects, Some(*export.digest))?;
             let outcome = node
                 .write_own(content, disclosures, Until::Committed, self.deadline)
                 .await;
-            committed(outcome)?;
+            size = size.max(committed(outcome)?);
         }
         for persons in export.persons.chunks(READ_SUBJECTS_MAX) {
             let (content, disclosures) = handed_out(reader, export, persons)?;
             let outcome = node
                 .write_own(content, disclosures, Until::Committed, self.deadline)
                 .await;
-            committed(outcome)?;
+            size = size.max(committed(outcome)?);
         }
-        Ok(Recorded(()))
+        Ok(Recorded(node.view_at_least(size, self.deadline).await?))
     }
 
     fn remember(&self, poll: Hash, now: Instant) {
@@ -159,9 +168,10 @@ fn chunks(subjects: &[Hash]) -> Vec<&[Hash]> {
     }
 }
 
-fn committed(outcome: Outcome) -> Result<(), Fault> {
+/// Size of the tree that ends with the entry.
+fn committed(outcome: Outcome) -> Result<TreeSize, Fault> {
     match outcome {
-        Outcome::Accepted(_) => Ok(()),
+        Outcome::Accepted(accepted) => Ok(accepted.index.size()),
         Outcome::Refused(refused) => Err(Fault::internal(format_args!(
             "a read entry was refused: {}",
             refused.refusal

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::problem::Problem;
+use crate::{erasure::ErasedBy, problem::Problem};
 
 /// An entry as sent: a DSSE envelope and the disclosures that its body names by digest. One line of a batch.
 ///
@@ -131,6 +131,9 @@ pub struct Entry {
     /// The envelope as sent with the disclosures that the reader may see. Absent once erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submission: Option<Submission>,
+    /// Who had it erased, or a person's part of it, when and why; in the order in which it was done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<ErasedBy>,
     /// How many disclosures were kept closed.
     #[schema(format = Int32, minimum = 0)]
     pub withheld: u32,

@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod consent;
 pub mod entry;
+pub mod erasure;
 pub mod exchange;
 pub mod export;
 pub mod household;

@@ -132,6 +132,7 @@ async fn a_snapshot_goes_on_where_it_broke_off_and_is_installed_whole_or_not_at_
             meta: RaftSnapshotMeta::default(),
             tree_size: 9,
             root: [0; 32],
+            erased: Default::default(),
             files,
         },
     };

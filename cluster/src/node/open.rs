@@ -61,7 +61,7 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
     let submit_here = here.clone();
     let ground = Ground {
         raft: raft.clone(),
-        log,
+        log: log.clone(),
         machine: machine.clone(),
         fatal: fatal.clone(),
         clock: clock.clone(),
@@ -121,6 +121,8 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         published,
         pace,
         fatal,
+        log,
+        erasing: Erasing::default(),
     })
 }
 

@@ -16,6 +16,10 @@ use super::keys::{self, raft_cf, state_cf};
 use crate::error::{Error, ErrorKind};
 
 const MIB: usize = 1024 * 1024;
+/// Values from so many bytes on stand in blob files.
+pub(crate) const BLOB_BYTES_MIN: u64 = 128;
+/// A blob file ends when it has grown to this.
+pub(crate) const BLOB_FILE_BYTES: u64 = 64 * MIB as u64;
 /// Open files of each database. With those of an old state that a view still holds, and sockets, they stay below the usual limit of 1024.
 const RAFT_FILES_MAX: i32 = 96;
 const STATE_FILES_MAX: i32 = 256;
@@ -329,8 +333,8 @@ fn family_options(cache: &Cache, write_buffer_bytes: usize) -> Options {
 
 fn blobs(family: &mut Options) {
     family.set_enable_blob_files(true);
-    family.set_min_blob_size(128);
-    family.set_blob_file_size(64 * MIB as u64);
+    family.set_min_blob_size(BLOB_BYTES_MIN);
+    family.set_blob_file_size(BLOB_FILE_BYTES);
     family.set_blob_compression_type(DBCompressionType::Lz4);
     family.set_enable_blob_gc(true);
 }

@@ -7,12 +7,17 @@
 
 use ledger::hash::Hash;
 
+/// The family for single records, in both databases.
+pub(crate) const META: &str = "meta";
+/// In it, in both: written, with nothing in it, so that there is something to flush.
+pub(crate) const FLUSHED: &[u8] = b"flushed";
+
 /// Column families of `raft/`.
 pub(crate) mod raft_cf {
     /// `u64 raft index` → postcard of the raft_entry.
     pub(crate) const LOG: &str = "log";
     /// [`super::raft_meta`] → postcard.
-    pub(crate) const META: &str = "meta";
+    pub(crate) use super::META;
     pub(crate) const ALL: [&str; 2] = [LOG, META];
 }
 
@@ -24,6 +29,8 @@ pub(crate) mod raft_meta {
     pub(crate) const PURGED: &[u8] = b"purged";
     /// The newest checkpoint this node cosigned. Here, not in `state/`: it must survive a power cut, and no snapshot may overwrite it.
     pub(crate) const COSIGNED: &[u8] = b"cosigned";
+    /// How many erasures this log holds nothing of any more.
+    pub(crate) const ERASED: &[u8] = b"erased";
 }
 
 /// Column families of `state/`.
@@ -45,7 +52,7 @@ pub(crate) mod state_cf {
     /// Path in the state map → node, as of the last fold.
     pub(crate) const MAP: &str = "map";
     /// [`super::state_meta`] → postcard.
-    pub(crate) const META: &str = "meta";
+    pub(crate) use super::META;
     pub(crate) const ALL: [&str; 9] = [
         BODIES, NODES, STATE, ROWS, PUBLISHED, CHANGES, FOLDED, MAP, META,
     ];
@@ -64,6 +71,8 @@ pub(crate) mod state_meta {
     pub(crate) fn fold_order(version: u64) -> Vec<u8> {
         format!("fold-order-{version:020}").into_bytes()
     }
+    /// How many erasures this state holds nothing of any more.
+    pub(crate) const ERASED: &[u8] = b"erased";
 }
 
 pub(crate) const NUMBER_BYTES: usize = 8;

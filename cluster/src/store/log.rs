@@ -16,6 +16,7 @@ use rocksdb::{Direction, IteratorMode, WriteBatch};
 use serde::{Deserialize, Serialize};
 
 use super::db::{self, Db, Memory};
+use super::erase::{self, Progress};
 use super::fatal::Fatal;
 use super::high_water::HighWater;
 use super::keys::{self, raft_cf, raft_meta};
@@ -152,6 +153,31 @@ impl Log {
             .db
             .write(batch, true)
             .map_err(|error| self.0.fatal.latch(error))
+    }
+
+    /// How many erasures this log holds nothing of any more.
+    pub(crate) fn erased(&self) -> Result<Progress, Error> {
+        let stored = self.0.db.get_decoded(raft_cf::META, raft_meta::ERASED)?;
+        Ok(stored.unwrap_or_default())
+    }
+
+    /// Whether the raft_entries up to an index are purged.
+    pub(crate) fn is_purged(&self, index: u64) -> bool {
+        let bounds = self.0.bounds.lock();
+        bounds.purged.is_some_and(|purged| purged.index >= index)
+    }
+
+    /// Takes purged raft_entries out of the files, and remembers it, fsynced. Whether it is done; else it is to be called again, as after a
+    /// crash. Blocks.
+    pub(crate) fn forget_purged(&self, done: Progress) -> Result<bool, Error> {
+        let db = &self.0.db;
+        if !erase::flush(db)? || !erase::compact(db, raft_cf::LOG, None)? {
+            return Ok(false);
+        }
+        let mut batch = WriteBatch::default();
+        batch.put_cf(db.cf(raft_cf::META)?, raft_meta::ERASED, db::encode(&done)?);
+        db.write(batch, true)?;
+        Ok(true)
     }
 
     /// Last raft_log_id that is fsynced here.

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::applied::Applied;
 use super::apply::Apply;
 use super::db::Db;
+use super::erase;
 use super::fatal::Fatal;
 use super::fold::Folds;
 use super::scrub_beside;
@@ -93,6 +94,18 @@ impl Machine {
         self.state().flush()
     }
 
+    /// How many erasures nothing is left of in the current snapshot, and where it lies; none if there is no snapshot.
+    pub(crate) fn snapshot_erased(&self) -> Option<(erase::Progress, std::path::PathBuf)> {
+        let current = self.0.snapshots.lock().current()?;
+        let manifest = current.manifest()?;
+        Some((manifest.erased, current.path().into()))
+    }
+
+    /// Lets the next snapshot take the place of the current one, which holds what was erased since.
+    pub(crate) fn outdate_snapshot(&self) {
+        self.0.snapshots.lock().outdate();
+    }
+
     /// Changes after each apply, when its write is readable.
     pub(crate) fn applied(&self) -> watch::Receiver<Applied> {
         self.0.applied.subscribe()
@@ -147,12 +160,15 @@ impl Shared {
     fn finish(&self, pinned: Pinned) -> Result<Snapshot<TypeConfig>, Error> {
         let Pinned { path, applied } = pinned;
         // The state as it will be read from there, not as it was believed to be: what is sent to a peer is what is in the files.
-        if read_applied(&Db::open_state_read_only(&path)?)? != applied {
+        let made = Db::open_state_read_only(&path)?;
+        if read_applied(&made)? != applied {
             return Err(Error::corrupt(format!(
                 "{} does not hold the state it was made from",
                 path.display()
             )));
         }
+        let erased = erase::progress(&made)?;
+        drop(made);
         let known = {
             let snapshots = self.snapshots.lock();
             if let Some(newer) = snapshots.at_least(applied.raft_log_id) {
@@ -167,6 +183,7 @@ impl Shared {
             meta: meta_of(&applied),
             tree_size: applied.tree_size,
             root: applied.root,
+            erased,
             files,
         };
         built(self.snapshots.lock().adopt(path, manifest)?)

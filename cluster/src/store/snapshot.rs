@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::db;
+use super::erase::Progress;
 use crate::error::Error;
 use crate::raft_types::{RaftLogId, RaftSnapshotMeta};
 
@@ -43,6 +44,8 @@ pub(crate) struct Manifest {
     pub(crate) tree_size: u64,
     /// Root of the tree of that size.
     pub(crate) root: [u8; 32],
+    /// How many erasures nothing is left of in it.
+    pub(crate) erased: Progress,
     pub(crate) files: Vec<ManifestFile>,
 }
 
@@ -118,6 +121,8 @@ pub(crate) struct Snapshots {
     dir: PathBuf,
     next: u64,
     current: Option<SnapshotDir>,
+    /// A snapshot that holds what was erased since: one as new as it takes its place.
+    outdated: Option<PathBuf>,
     /// Hashes of files already hashed. A table or blob file keeps its name and never changes, so each is read once for all snapshots.
     hashed: BTreeMap<(String, u64), [u8; 32]>,
 }
@@ -154,6 +159,7 @@ impl Snapshots {
             dir,
             next,
             current: None,
+            outdated: None,
             hashed: BTreeMap::new(),
         };
         if let Some(current) = current {
@@ -208,10 +214,17 @@ impl Snapshots {
     /// hashes known are of its files.
     pub(crate) fn at_least(&self, at: Option<RaftLogId>) -> Option<SnapshotDir> {
         self.current.clone().filter(|current| {
-            current
-                .manifest()
-                .is_some_and(|manifest| manifest.meta.last_log_id >= at)
+            let outdated = self.outdated.as_deref() == Some(current.path());
+            current.manifest().is_some_and(|manifest| {
+                let id = manifest.meta.last_log_id;
+                id > at || (id == at && !outdated)
+            })
         })
+    }
+
+    /// Lets the next snapshot take the place of the current one even if nothing was applied in between.
+    pub(crate) fn outdate(&mut self) {
+        self.outdated = self.current.as_ref().map(|dir| dir.path().into());
     }
 
     /// Lets go of a folder that was built and is not needed.

@@ -2,11 +2,12 @@
 //! Reading the state: live ([`DbState`], [`DbNodes`]), for whoever writes it, and as [`View`], one moment of it, for everybody else.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ledger::admission::RowKind;
 use ledger::bytes::{self, sides::Unsettled};
 use ledger::entry::StoredEntry;
+use ledger::erasure::{self, Order};
 use ledger::hash::Hash;
 use ledger::merkle::{self, NodeReader, ProveError};
 use ledger::note::Note;
@@ -137,6 +138,8 @@ pub struct View(Arc<Inner>);
 struct Inner {
     pinned: Pinned,
     applied: Applied,
+    /// Erasures that are cuts, read when the first entry is.
+    cuts: OnceLock<Vec<Order>>,
 }
 
 /// Which way [`View::rows`] goes.
@@ -160,7 +163,11 @@ impl View {
             });
             decoded.transpose()?.unwrap_or_else(Applied::nothing)
         };
-        Ok(View(Arc::new(Inner { pinned, applied })))
+        Ok(View(Arc::new(Inner {
+            pinned,
+            applied,
+            cuts: OnceLock::new(),
+        })))
     }
 
     pub(crate) fn db(&self) -> &Db {
@@ -203,11 +210,34 @@ impl View {
         Hash(self.0.applied.root)
     }
 
-    /// An entry, none if the view does not reach it.
+    /// An entry, none if the view does not reach it. What an erasure in this view ordered away is gone from it, whether this node's eraser has
+    /// come to it or not: `erased` names the orders.
     ///
     /// # Errors
     /// It cannot be read, or is not what its leaf commits to: the node must stop.
     pub fn entry(&self, index: EntryIndex) -> Result<Option<StoredEntry>, Error> {
+        let Some(mut stored) = self.stored(index)? else {
+            return Ok(None);
+        };
+        for order in erasure::orders_on(self, index, self.cuts()?)? {
+            order.carry_out(index, &mut stored).map_err(|refused| {
+                Error::corrupt(format!("entry {index} in the store: {refused}"))
+            })?;
+        }
+        Ok(Some(stored))
+    }
+
+    /// The erasures that are cuts.
+    fn cuts(&self) -> Result<&[Order], Error> {
+        if let Some(cuts) = self.0.cuts.get() {
+            return Ok(cuts);
+        }
+        let cuts = erasure::cuts(self)?;
+        Ok(self.0.cuts.get_or_init(|| cuts))
+    }
+
+    /// An entry as this node keeps it: for its leaf and `meta`, which no erasure touches.
+    fn stored(&self, index: EntryIndex) -> Result<Option<StoredEntry>, Error> {
         if !self.size().holds(index) {
             return Ok(None);
         }
@@ -234,7 +264,7 @@ impl View {
     /// # Errors
     /// As [`View::entry`].
     pub fn accepted_at(&self, index: EntryIndex) -> Result<Option<u64>, Error> {
-        Ok(self.entry(index)?.map(|entry| entry.meta.accepted_at_ms))
+        Ok(self.stored(index)?.map(|entry| entry.meta.accepted_at_ms))
     }
 
     /// The first index accepted at that time or later; the size if there is none. Times never fall, so this is a binary search.
@@ -413,7 +443,7 @@ impl View {
         let first = bundle.index * u64::from(ledger::tile::WIDTH_FULL);
         let mut leaves = Vec::with_capacity(usize::from(bundle.width));
         for index in first..first + u64::from(bundle.width) {
-            let Some(entry) = self.entry(EntryIndex(index))? else {
+            let Some(entry) = self.stored(EntryIndex(index))? else {
                 return Ok(None);
             };
             leaves.push(entry.leaf());

@@ -179,9 +179,9 @@ impl Teller {
         assert_eq!(stored.verify(), Ok(()));
         assert_eq!(StoredEntry::decode(&stored.encode()).as_ref(), Ok(&*stored));
         let mut told = match carried {
-            Carried::Now(rows) => {
+            Carried::Now(gone) => {
                 let mut told = "now\n".to_owned();
-                for row in rows {
+                for row in gone.rows {
                     writeln!(told, "forgets {:?}", row.kind).unwrap();
                 }
                 told

@@ -9,6 +9,7 @@
 
 mod audit;
 mod cli;
+mod erasure;
 mod exports;
 mod flipped;
 mod gate;

@@ -16,6 +16,7 @@ mod cluster;
 mod consent;
 mod demo;
 mod entry;
+mod erasure;
 mod exchange;
 mod exit;
 mod export;
@@ -84,6 +85,9 @@ enum Command {
     /// Refs of codes, evaluated by the cluster without showing it the codes.
     #[command(subcommand)]
     Pseudonym(pseudonym::Command),
+    /// Erasures: bodies that must go, while every proof stays.
+    #[command(subcommand)]
+    Erasure(erasure::Command),
     /// Check an export, or an entry and its receipt, against a policy, offline.
     Verify(verify::Arguments),
     /// Replay a whole ledger and recompute everything that it says of itself; stop at the first lie.
@@ -185,6 +189,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Consent(command) => wait_for(consent::run(command, output)),
         Command::Export(arguments) => wait_for(export::run(*arguments, output)),
         Command::Pseudonym(command) => wait_for(pseudonym::run(command, output)),
+        Command::Erasure(command) => wait_for(erasure::run(command, output)),
         Command::Verify(arguments) => wait_for(verify::run(arguments, output)),
         Command::Gate(arguments) => wait_for(gate::run(arguments, output)),
         Command::Audit(arguments) => wait_for(audit::run(arguments, output)),

@@ -15,6 +15,7 @@ pub mod audit;
 pub mod consent_status;
 pub mod consents;
 pub mod entries;
+pub mod erasures;
 pub mod exchanges;
 pub mod exports;
 pub mod health;
@@ -47,6 +48,7 @@ pub fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(consents::search))
         .routes(routes!(consent_status::show))
         .routes(routes!(receipts::consent))
+        .routes(routes!(erasures::list))
         .routes(routes!(households::composition))
         .routes(routes!(pseudonyms::evaluate))
         .routes(routes!(registry::institutions))

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The eraser: carries out on this node's disks what `erasure` entries order, and signs `erased` when nothing of it is left.
+//!
+//! Plaintext lies in the state folder (bodies, and rows that repeat them), in former state folders, in raft_snapshots and in the Raft log.
+//! They are taken in this order, each with a record of its own of how many orders it is done with, so that what a crash, a restored copy or an
+//! installed raft_snapshot brings back is seen and erased again. Nothing is signed before all of them hold nothing any more; until every
+//! node has signed, the order is open.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use ledger::{
+    body::system::Erased,
+    erasure::{self, Order},
+    id::NodeNumber,
+};
+use parking_lot::Mutex;
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    error::Error,
+    face::Outcome,
+    raft_types::Raft,
+    store::{
+        db::Db,
+        erase::{self, Progress},
+        fatal::Fatal,
+        log::Log,
+        machine::Machine,
+    },
+};
+
+/// Least time between two looks for new orders: many that come together share one round over the disks.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How often the ages of open orders are told.
+const TELL: Duration = Duration::from_secs(30);
+/// How long to wait for Raft to make a snapshot or to purge, before asking again.
+const RAFT_PAUSE: Duration = Duration::from_millis(200);
+/// How often it is asked in one round.
+const RAFT_TRIES: u32 = 100;
+
+/// Signs and submits an `erased` entry of this node's.
+pub(crate) type Write = Arc<dyn Fn(Erased) -> BoxFuture<'static, Outcome> + Send + Sync>;
+
+/// What the eraser works on.
+pub(crate) struct Eraser {
+    pub(crate) node: NodeNumber,
+    pub(crate) raft: Raft,
+    pub(crate) log: Log,
+    pub(crate) machine: Machine,
+    pub(crate) fatal: Fatal,
+    pub(crate) clock: Clock,
+    pub(crate) write: Write,
+}
+
+/// The running eraser.
+#[derive(Default)]
+pub(crate) struct Erasing {
+    stop: CancellationToken,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Erasing {
+    pub(crate) fn start(&self, eraser: Eraser) {
+        let stop = self.stop.clone();
+        let task = tokio::spawn(async move {
+            stop.run_until_cancelled(eraser.run()).await;
+        });
+        *self.task.lock() = Some(task);
+    }
+
+    /// Ends it between two steps; a step that is under way on a thread of its own ends by itself.
+    pub(crate) async fn stop(&self) {
+        self.stop.cancel();
+        let task = self.task.lock().take();
+        if let Some(task) = task {
+            let _ = task.await;
+        }
+    }
+}
+
+/// The orders of one moment, and what they ask of this node.
+struct Due {
+    db: Arc<Db>,
+    /// How many there are.
+    all: Progress,
+    /// Last raft_entry applied then: none after it holds what the orders name.
+    raft_index: u64,
+    /// Those that the state folder is not done with.
+    to_rewrite: Vec<Order>,
+    /// Those that this node is to sign and has not.
+    to_sign: Vec<Order>,
+}
+
+impl Eraser {
+    /// Works until it is dropped.
+    async fn run(self) {
+        let mut applied = self.machine.applied();
+        // Orders up to this place are signed: they are not looked at again.
+        let mut settled = 0;
+        loop {
+            applied.borrow_and_update();
+            let again = match self.round(&mut settled).await {
+                Ok(done) => !done,
+                Err(error) => {
+                    self.fatal.latch(error);
+                    return;
+                }
+            };
+            sleep(PERIOD).await;
+            // A step that something still held is tried again; else there is nothing to do before something is applied, but to tell ages.
+            if !again && matches!(timeout(TELL, applied.changed()).await, Ok(Err(_))) {
+                return;
+            }
+        }
+    }
+
+    /// One round over everything that holds plaintext. Whether nothing is left to do.
+    async fn round(&self, settled: &mut u64) -> Result<bool, Error> {
+        let due = self.due(settled).await?;
+        if due.all.orders == 0 {
+            return Ok(true);
+        }
+        let (all, db) = (due.all, due.db.clone());
+        if !due.to_rewrite.is_empty() {
+            let orders = due.to_rewrite;
+            tracing::info!(orders = orders.len(), "erasing from the state");
+            if !blocking(move || erase::carry_out(&db, &orders, all)).await? {
+                return Ok(false);
+            }
+        }
+        let Some(snapshot) = self.renew_snapshot(all).await? else {
+            return Ok(false);
+        };
+        let state = due.db.path().to_path_buf();
+        if !blocking(move || erase::alone(&state, &snapshot)).await? {
+            return Ok(false);
+        }
+        if self.log.erased()? < all && !self.purge(due.raft_index, all).await? {
+            return Ok(false);
+        }
+        // A raft_snapshot that was installed meanwhile may have brought plaintext along.
+        if !Arc::ptr_eq(&due.db, &self.machine.state()) {
+            return Ok(false);
+        }
+        let mut signed = true;
+        for order in due.to_sign {
+            signed &= self.sign(&due.db, order).await?;
+        }
+        Ok(signed)
+    }
+
+    async fn due(&self, settled: &mut u64) -> Result<Due, Error> {
+        let (machine, node, now_ms) = (self.machine.clone(), self.node, self.clock.now_ms());
+        let from = *settled;
+        let (due, next) = blocking(move || {
+            let db = machine.state();
+            let view = machine.view()?;
+            let orders = erasure::orders_count(&view)?;
+            let raft_index = view.applied().raft_log_id.map_or(0, |id| id.index);
+            let mut to_rewrite = Vec::new();
+            for place in erase::progress(&db)?.orders..orders {
+                to_rewrite.push(erasure::order_at(&view, place)?);
+            }
+            let mut open = Open::default();
+            let (mut to_sign, mut settled) = (Vec::new(), from);
+            for place in from..orders {
+                let order = erasure::order_at(&view, place)?;
+                let silent = erasure::waits_for(&view, &order)?;
+                if silent.is_empty() {
+                    if settled == place {
+                        settled += 1;
+                    }
+                    continue;
+                }
+                open.count(&order, now_ms);
+                if silent.contains(&node) {
+                    to_sign.push(order);
+                }
+            }
+            open.show();
+            let due = Due {
+                db,
+                all: Progress { orders },
+                raft_index,
+                to_rewrite,
+                to_sign,
+            };
+            Ok((due, settled))
+        })
+        .await?;
+        *settled = next;
+        Ok(due)
+    }
+
+    /// Has a raft_snapshot made that holds nothing of the orders, in the place of one that does. Where it lies; none if it takes too long.
+    async fn renew_snapshot(&self, all: Progress) -> Result<Option<PathBuf>, Error> {
+        for _ in 0..RAFT_TRIES {
+            match self.machine.snapshot_erased() {
+                Some((erased, path)) if erased >= all => return Ok(Some(path)),
+                // The Raft log is purged up to a snapshot alone, so one is made even where there is none.
+                _ => self.machine.outdate_snapshot(),
+            }
+            // Does nothing while one is being made, be it of the state before: then the next one is asked for.
+            if self.raft.trigger().snapshot().await.is_err() {
+                return Ok(None);
+            }
+            sleep(RAFT_PAUSE).await;
+        }
+        Ok(None)
+    }
+
+    /// Purges the Raft log through everything that the orders may name, and takes it out of the files.
+    ///
+    /// A leader waits with this while it sends those very raft_entries to somebody; a peer that lacks them gets a raft_snapshot.
+    async fn purge(&self, through: u64, all: Progress) -> Result<bool, Error> {
+        for _ in 0..RAFT_TRIES {
+            if self.log.is_purged(through) {
+                let log = self.log.clone();
+                return blocking(move || log.forget_purged(all)).await;
+            }
+            if self.raft.trigger().purge_log(through).await.is_err() {
+                return Ok(false);
+            }
+            sleep(RAFT_PAUSE).await;
+        }
+        Ok(false)
+    }
+
+    /// Says that an order is carried out here. Whether the ledger has it.
+    async fn sign(&self, db: &Arc<Db>, order: Order) -> Result<bool, Error> {
+        let (db, index) = (db.clone(), order.index);
+        let tally = blocking(move || erase::tally(&db, &order)).await?;
+        let erased = Erased {
+            node: self.node,
+            erasure: index.0,
+            through: tally.through,
+            done: tally.done,
+            spared: tally.spared,
+        };
+        let outcome = (self.write)(erased).await;
+        if !matches!(outcome, Outcome::Accepted(_)) {
+            tracing::warn!(
+                ?outcome,
+                "an erasure is carried out here, and not signed yet"
+            );
+        }
+        Ok(matches!(outcome, Outcome::Accepted(_)))
+    }
+}
+
+/// What is told of open orders in metrics.
+#[derive(Default)]
+struct Open {
+    orders: u32,
+    oldest_ms: u64,
+}
+
+impl Open {
+    fn count(&mut self, order: &Order, now_ms: u64) {
+        self.orders += 1;
+        self.oldest_ms = self
+            .oldest_ms
+            .max(now_ms.saturating_sub(order.accepted_at_ms));
+    }
+
+    fn show(&self) {
+        metrics::gauge!("visto_erasures_open").set(self.orders);
+        let seconds = Duration::from_millis(self.oldest_ms).as_secs_f64();
+        metrics::gauge!("visto_erasure_open_seconds").set(seconds);
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::io("erase", error)))
+}

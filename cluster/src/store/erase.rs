@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Takes plaintext out of this node's files.
+//!
+//! RocksDB never overwrites: what is replaced stays in the old table and blob files until a compaction leaves it out, in the WAL until a
+//! flush, and for as long as a db_snapshot or an iterator can still see it. So each step here ends only when the files that held the
+//! plaintext are gone from the disk; where something still holds them it says so, and is tried again. Every step may be repeated.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ledger::admission::{Row, RowKind};
+use ledger::erasure::{Carried, Order, Scope};
+use ledger::merkle::NodeReader;
+use ledger::number::EntryIndex;
+use rocksdb::{BottommostLevelCompaction, CompactOptions, WriteBatch};
+use serde::{Deserialize, Serialize};
+
+use super::db::{BLOB_BYTES_MIN, BLOB_FILE_BYTES, Db, encode};
+use super::keys::{self, raft_cf, state_cf, state_meta};
+use super::view::{DbNodes, read_entry};
+use crate::error::Error;
+
+/// How many orders, from the first on, a database holds nothing of any more. It stands in the database that it speaks of: a raft_snapshot
+/// brings its own, and a copy restored from a backup that of its day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    pub(crate) orders: u64,
+}
+
+/// What an order came to on this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) done: u64,
+    pub(crate) spared: u64,
+    /// The last index looked at.
+    pub(crate) through: u64,
+}
+
+/// Entries read, and written, at a time.
+const CHUNK: usize = 256;
+/// Up to so many rows are compacted each by itself; more of them by their kinds.
+const ROWS_EACH_MAX: usize = 512;
+/// A blob file holds at most so many entries: as far from an erased one may a neighbour be that keeps its file alive.
+const NEIGHBOURS: u64 = BLOB_FILE_BYTES / BLOB_BYTES_MIN;
+/// How long to wait for readers to let go of old files before the step is given up until the next round; a node that is stopped waits for it.
+const HELD: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How far a state folder is erased.
+pub(crate) fn progress(db: &Db) -> Result<Progress, Error> {
+    let stored = db.get_decoded(state_cf::META, state_meta::ERASED)?;
+    Ok(stored.unwrap_or_default())
+}
+
+/// Carries orders out on a state folder. Whether nothing of them is left in its files; else it is to be called again.
+///
+/// The rows go first, for they can only be found while the bodies are there. A crash anywhere leaves the progress where it was: the next
+/// call finds bodies of which some are rewritten, and carrying out an order twice changes nothing.
+///
+/// # Errors
+/// The state cannot be read or written, or an entry is not what its leaf commits to.
+pub(crate) fn carry_out(db: &Db, orders: &[Order], done: Progress) -> Result<bool, Error> {
+    let mut rows = BTreeSet::new();
+    for order in orders {
+        forget_rows(db, order, &mut rows)?;
+    }
+    if !rows.is_empty() && !leave(db, state_cf::ROWS, row_ranges(&rows))? {
+        return Ok(false);
+    }
+    for order in orders {
+        rewrite(db, order)?;
+    }
+    let bodies = body_ranges(orders).into_iter().map(|range| {
+        let key = |index| keys::number(index).to_vec();
+        (key(range.start), key(range.end))
+    });
+    if !leave(db, state_cf::BODIES, bodies.collect())? {
+        return Ok(false);
+    }
+    let mut batch = WriteBatch::default();
+    batch.put_cf(db.cf(state_cf::META)?, state_meta::ERASED, encode(&done)?);
+    // Not fsynced: a power cut may take it back, and then all of this is done once more.
+    db.write(batch, false)?;
+    Ok(true)
+}
+
+/// Makes what was just replaced under some ranges of keys leave the files.
+fn leave(db: &Db, family: &str, ranges: Vec<(Vec<u8>, Vec<u8>)>) -> Result<bool, Error> {
+    let written = db.raw().latest_sequence_number();
+    if !flush(db)? || !unseen_before(db, written)? {
+        return Ok(false);
+    }
+    for (from, to) in ranges {
+        if !compact(db, family, Some((&from, &to)))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Counts what an order came to, once it is carried out.
+///
+/// # Errors
+/// The state cannot be read.
+pub(crate) fn tally(db: &Db, order: &Order) -> Result<Tally, Error> {
+    let mut tally = Tally {
+        through: named(&order.scope).last().unwrap_or_default(),
+        ..Tally::default()
+    };
+    each(db, order, |_, carried, _| {
+        match carried {
+            Carried::Now(_) | Carried::Before => tally.done += 1,
+            Carried::Spared => tally.spared += 1,
+        }
+        Ok(())
+    })?;
+    Ok(tally)
+}
+
+/// The indexes that an order is about, ascending.
+fn named(scope: &Scope) -> Box<dyn DoubleEndedIterator<Item = u64> + '_> {
+    match scope {
+        Scope::Entries(entries) | Scope::Subject(entries, _) => Box::new(entries.iter().copied()),
+        Scope::Before(before, _) => Box::new(0..*before),
+    }
+}
+
+/// Carries an order out in memory on every entry that it is about, and hands over what came of it.
+fn each(
+    db: &Db,
+    order: &Order,
+    mut tell: impl FnMut(u64, Carried, Vec<u8>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let nodes = DbNodes::new(db);
+    for index in named(&order.scope) {
+        let at = EntryIndex(index);
+        let mut stored = read_entry(db, at)?
+            .ok_or_else(|| Error::corrupt(format!("entry {index} is missing")))?;
+        // What is damaged must not be made to look erased.
+        if stored.leaf_hash() != nodes.node(0, index)? || stored.verify().is_err() {
+            return Err(Error::corrupt(format!(
+                "entry {index} is not what its leaf commits to"
+            )));
+        }
+        let carried = order
+            .carry_out(at, &mut stored)
+            .map_err(|refused| Error::corrupt(format!("entry {index} in the store: {refused}")))?;
+        tell(index, carried, stored.encode())?;
+    }
+    Ok(())
+}
+
+/// Deletes the rows that repeat what the bodies say.
+fn forget_rows(db: &Db, order: &Order, forgotten: &mut BTreeSet<Vec<u8>>) -> Result<(), Error> {
+    let mut batch = WriteBatch::default();
+    let family = db.cf(state_cf::ROWS)?;
+    each(db, order, |index, carried, _| {
+        if let Carried::Now(gone) = carried {
+            if let Some(exchange) = gone.exchange {
+                remember_twins(db, &exchange, index, &mut batch)?;
+            }
+            for Row { kind, of } in gone.rows {
+                let key = keys::row(kind as u8, &of, index);
+                batch.delete_cf(family, key);
+                forgotten.insert(key.to_vec());
+            }
+        }
+        if batch.len() >= CHUNK {
+            db.write(std::mem::take(&mut batch), false)?;
+        }
+        Ok(())
+    })?;
+    db.write(batch, false)
+}
+
+/// Notes what else was told of an exchange: the body of this entry is what says that they belong together.
+fn remember_twins(db: &Db, of: &Row, erased: u64, batch: &mut WriteBatch) -> Result<(), Error> {
+    let family = db.cf(state_cf::ROWS)?;
+    let prefix = keys::row_prefix(of.kind as u8, &of.of);
+    let twin = Row::twin(EntryIndex(erased));
+    for item in db.raw().prefix_iterator_cf(family, prefix) {
+        let (key, _) = item.map_err(|error| db.read_error(state_cf::ROWS, &prefix, error))?;
+        if !key.starts_with(&prefix) {
+            break;
+        }
+        let index = keys::decode_row_index(&key).filter(|index| *index != erased);
+        if let Some(index) = index {
+            batch.put_cf(family, keys::row(twin.kind as u8, &twin.of, index), b"");
+            metrics::counter!("visto_erasure_twins_total").increment(1);
+        }
+    }
+    Ok(())
+}
+
+/// Writes the bodies anew, without what was ordered away.
+pub(crate) fn rewrite(db: &Db, order: &Order) -> Result<(), Error> {
+    let mut batch = WriteBatch::default();
+    let family = db.cf(state_cf::BODIES)?;
+    each(db, order, |index, carried, stored| {
+        if matches!(carried, Carried::Now(_)) {
+            batch.put_cf(family, keys::number(index), stored);
+        }
+        if batch.len() >= CHUNK {
+            db.write(std::mem::take(&mut batch), false)?;
+        }
+        Ok(())
+    })?;
+    db.write(batch, false)
+}
+
+/// The stretches of indexes whose table and blob files may hold what was ordered away, apart from each other.
+fn body_ranges(orders: &[Order]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let around = |index: u64| index.saturating_sub(NEIGHBOURS)..index.saturating_add(NEIGHBOURS);
+    for order in orders {
+        match &order.scope {
+            Scope::Entries(entries) | Scope::Subject(entries, _) => {
+                ranges.extend(entries.iter().map(|index| around(*index)));
+            }
+            Scope::Before(before, _) => ranges.push(0..around(*before).end),
+        }
+    }
+    ranges.sort_by_key(|range| range.start);
+    let mut merged: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+fn row_ranges(rows: &BTreeSet<Vec<u8>>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    if rows.len() <= ROWS_EACH_MAX {
+        return rows.iter().map(|row| (row.clone(), row.clone())).collect();
+    }
+    [RowKind::Operator, RowKind::ConsentUse]
+        .into_iter()
+        .map(|kind| (vec![kind.code()], vec![kind.code() + 1]))
+        .collect()
+}
+
+/// Brings all that is in memory into table files, and waits until the WAL files that held it are gone.
+pub(crate) fn flush(db: &Db) -> Result<bool, Error> {
+    let wals = files(db.path(), "log")?;
+    // RocksDB begins a new WAL when it flushes something: after a start there may be nothing, and an old WAL.
+    let mut batch = WriteBatch::default();
+    batch.put_cf(db.cf(keys::META)?, keys::FLUSHED, b"");
+    db.write(batch, false)?;
+    db.flush()?;
+    let gone = || Ok(!wals.iter().any(|path| path.exists()));
+    within("for an old WAL", HELD, gone)
+}
+
+/// Waits until no db_snapshot is older than a write: RocksDB keeps for it what the write replaced.
+fn unseen_before(db: &Db, sequence: u64) -> Result<bool, Error> {
+    within("for an old view", HELD, || {
+        let oldest = db
+            .raw()
+            .property_int_value("rocksdb.oldest-snapshot-sequence")
+            .map_err(|error| Error::io(format!("ask {}", db.path().display()), error))?;
+        Ok(oldest.is_none_or(|oldest| oldest == 0 || oldest >= sequence))
+    })
+}
+
+/// Rewrites the table files of a range of keys, and the blob files that they refer to, down to the last level; waits until the old table
+/// files are gone from the disk.
+pub(crate) fn compact(db: &Db, family: &str, range: Option<(&[u8], &[u8])>) -> Result<bool, Error> {
+    let failed = |error| Error::io(format!("compact {}", db.path().display()), error);
+    let cf = db.cf(family)?;
+    let old = tables(db, family, range)?;
+    // Blob files are rewritten from the oldest on, up to this share of them. As a lasting setting it would move every body at each compaction.
+    let cutoff = |share| {
+        let options = [("blob_garbage_collection_age_cutoff", share)];
+        db.raw().set_options_cf(cf, &options).map_err(failed)
+    };
+    let blobs = matches!(family, state_cf::BODIES | raft_cf::LOG);
+    if blobs {
+        cutoff("1.0")?;
+    }
+    let mut options = CompactOptions::default();
+    options.set_exclusive_manual_compaction(false);
+    options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+    let (from, to) = range.unzip();
+    db.raw().compact_range_cf_opt(cf, from, to, &options);
+    if blobs {
+        cutoff("0.25")?;
+    }
+    let gone = || Ok(!old.iter().any(|path| path.exists()));
+    within("for old table files", HELD, gone)
+}
+
+/// The table files of a family that hold keys of a range.
+fn tables(db: &Db, family: &str, range: Option<(&[u8], &[u8])>) -> Result<Vec<PathBuf>, Error> {
+    let live = db
+        .raw()
+        .live_files()
+        .map_err(|error| Error::io(format!("list {}", db.path().display()), error))?;
+    let meets = |start: &Option<Vec<u8>>, end: &Option<Vec<u8>>| match (range, start, end) {
+        (Some((from, to)), Some(start), Some(end)) => {
+            start.as_slice() <= to && from <= end.as_slice()
+        }
+        _ => true,
+    };
+    Ok(live
+        .into_iter()
+        .filter(|file| file.column_family_name == family && meets(&file.start_key, &file.end_key))
+        .map(|file| db.path().join(file.name.trim_start_matches('/')))
+        .collect())
+}
+
+/// Whether a node's folder holds no state folder before `state`, and no raft_snapshot before `snapshot`: one that is still read, by a view or
+/// a peer, holds what was erased.
+pub(crate) fn alone(state: &Path, snapshot: &Path) -> Result<bool, Error> {
+    within("for old folders", HELD, || {
+        Ok(!has_former(state, "state-")? && !has_former(snapshot, "snapshot-")?)
+    })
+}
+
+fn has_former(of: &Path, prefix: &str) -> Result<bool, Error> {
+    let number = |path: &Path| -> Option<u64> {
+        let name = path.file_name()?.to_str()?;
+        name.strip_prefix(prefix)?.parse().ok()
+    };
+    let Some(dir) = of.parent() else {
+        return Ok(false);
+    };
+    let failed = |error| Error::io(format!("read {}", dir.display()), error);
+    for item in fs::read_dir(dir).map_err(failed)? {
+        let path = item.map_err(failed)?.path();
+        if path.is_dir() && number(&path).is_some_and(|found| Some(found) < number(of)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn files(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, Error> {
+    let failed = |error| Error::io(format!("read {}", dir.display()), error);
+    let mut found = Vec::new();
+    for item in fs::read_dir(dir).map_err(failed)? {
+        let path = item.map_err(failed)?.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Asks again until it is so, or the time is over. Blocks.
+fn within(
+    what: &'static str,
+    time: Duration,
+    so: impl Fn() -> Result<bool, Error>,
+) -> Result<bool, Error> {
+    let end = Instant::now() + time;
+    loop {
+        if so()? {
+            return Ok(true);
+        }
+        if Instant::now() >= end {
+            tracing::warn!(what, "erasing waits and will be tried again");
+            return Ok(false);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
