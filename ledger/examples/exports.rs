@@ -48,6 +48,9 @@ fn main() {
             export.head.checkpoint.to_string().as_bytes(),
         );
     }
+    let bound = book.export_bound(story::CODE);
+    write("person-bound.json", bound.to_json().as_bytes());
+    write("code.txt", story::CODE.as_bytes());
     fs::create_dir_all(dir.join("lies")).unwrap();
     let mut names = String::new();
     for (wanted, lies) in [

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use ledger::{
     admission::RowKind,
     body::{Body, Content, Disclosed, EntryType, system::StateRoot},
-    bytes::ListValue,
+    bytes::{CodeKind, ListValue},
     checkpoint::Checkpoint,
     cosignature, disclosure,
     entry::StoredEntry,
     export::{
-        About, AboutKind, Audience, Erased, Export, Fact, Head, Item, List, ListHead, NotOpened,
-        Opened, Why, Withheld,
+        About, AboutKind, Audience, Binding, Erased, Export, Fact, Head, Item, List, ListHead,
+        NotOpened, Opened, Why, Withheld,
     },
     fold::{Change, MemoryFold, list_key},
     hash::Hash,
@@ -22,6 +22,7 @@ use ledger::{
     merkle::{self, MemoryNodes, prove_inclusion},
     note::{KeyName, Note, SignatureLine, SignatureType, VerifierKey},
     number::{EntryIndex, TreeSize},
+    oprf::{Blinding, OprfSecretKey},
     policy::{Policy, PolicySet},
     state::{StateKey, registry},
     state_map::{self, MapProof},
@@ -91,7 +92,8 @@ impl Book {
             ("garante", "dpo"),
         ]
         .map(|(of, role)| (of.to_owned(), role.to_owned()));
-        let genesis = town.genesis(2, &INSTITUTIONS.map(str::to_owned), &roles, true);
+        let mut genesis = town.genesis(2, &INSTITUTIONS.map(str::to_owned), &roles, true);
+        genesis.oprf_key = Some(Hash(*oprf_key().public().as_bytes()));
         let mut book = Book {
             town,
             tree: MemoryNodes::default(),
@@ -249,6 +251,14 @@ impl Book {
             ));
         }
         Note::new(text, lines).unwrap()
+    }
+
+    /// As [`Book::export`], of the person with this tax code, bound to it.
+    pub(crate) fn export_bound(&self, code: &str) -> Export {
+        let (of, binding) = bound(code);
+        let mut export = self.export(&Wanted::subject(of));
+        export.head.binding = Some(binding);
+        export
     }
 
     /// An export under the last state root.
@@ -460,6 +470,21 @@ impl Book {
         }
         keys.into_iter().map(|key| self.fact(key)).collect()
     }
+}
+
+/// The key with which this ledger draws pseudonyms.
+fn oprf_key() -> OprfSecretKey {
+    OprfSecretKey::derive(&Hash::of(&[b"oprf"]).0).unwrap()
+}
+
+/// The ref of a tax code, and what binds it to the code.
+pub(crate) fn bound(code: &str) -> (Hash, Binding) {
+    let random = Hash::of(&[b"blind", code.as_bytes()]).0;
+    let blinding = Blinding::new(CodeKind::Cf, code, &random).unwrap();
+    let answer = oprf_key().evaluate(&[blinding.blinded()], &random).unwrap();
+    let binding = blinding.binding(&answer, &oprf_key().public()).unwrap();
+    let of = binding.reference(code, &oprf_key().public()).unwrap();
+    (of, binding)
 }
 
 /// Digests of what a citizen is shown: the own refs, the reason, the office, the case; not the employee, not the neighbour.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ledger::{
     admission::RowKind,
-    export::{Asked, Export, Fault, Item, Lie, Remark, Verified, Why, verify},
+    export::{Asked, Bound, Export, Fault, Item, Lie, Remark, Verified, Why, verify},
     finding::Finding,
     hash::Hash,
     number::TreeSize,
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use crate::{
     book::{Book, Wanted},
     lies::{self, ABOUT_ANNA, ABOUT_HOME},
-    story::{home, tell},
+    story::{CODE, home, tell},
     town::person,
 };
 
@@ -230,6 +230,39 @@ fn a_rewritten_history_is_no_continuation() {
     };
     let fault = verify(&new.export(&wanted), &new.policies(), asked).unwrap_err();
     assert_eq!(fault.lie, Lie::Changed);
+}
+
+#[test]
+fn the_ref_is_that_of_the_code() {
+    let book = tell(3);
+    let export = book.export_bound(CODE);
+    let policies = book.policies();
+    let verify_for = |export: &Export, code| {
+        let asked = Asked {
+            code: Some(code),
+            ..Asked::default()
+        };
+        verify(export, &policies, asked)
+            .map(|verified| (verified.bound(), verified.opened()))
+            .map_err(|fault| fault.lie)
+    };
+    assert_eq!(verify_for(&export, CODE), Ok((Bound::Yes, 1)));
+    assert_eq!(verify_for(&export, "VRDLGI80A01H501U"), Err(Lie::Binding));
+    assert_eq!(check(&book, &export).unwrap().bound(), Bound::NotAsked);
+    // Another's ref under this code's binding, a changed blind, and no binding at all.
+    let mut another = export.clone();
+    another.head.about.of = person("anna");
+    another.lists = book.export(&Wanted::subject(person("anna"))).lists;
+    assert!(verify_for(&another, CODE).is_err());
+    let mut changed = export.clone();
+    changed.head.binding.as_mut().unwrap().blind[0] ^= 1;
+    assert_eq!(verify_for(&changed, CODE), Err(Lie::Binding));
+    let mut unbound = export.clone();
+    unbound.head.binding = None;
+    assert_eq!(verify_for(&unbound, CODE), Err(Lie::Binding));
+    let mut unexplained = export;
+    unexplained.records.clear();
+    assert_eq!(verify_for(&unexplained, CODE), Err(Lie::Missing));
 }
 
 #[test]
