@@ -103,7 +103,7 @@ pub(crate) fn found<S: State>(
     }
     draft.put(StateKey::rules(), state::rules(at, genesis.rules));
     if let Some(key) = &genesis.oprf_key {
-        open_epoch(draft, key, &body_pointer("genesis", "oprfKey"))?;
+        open_epoch(draft, key, at.index, &body_pointer("genesis", "oprfKey"))?;
     }
     let governance = Governance {
         last: *at,
@@ -279,13 +279,15 @@ fn new_key<S: State>(
 fn open_epoch<S: State>(
     draft: &mut Draft<'_, S>,
     key: &Hash,
+    at: EntryIndex,
     pointer: &[&str],
 ) -> Result<(), Stop<S::Error>> {
     let known = registry::oprf_keys(draft)?;
     match OprfPublicKey::from_bytes(key.as_bytes()) {
-        Ok(new) if !known.contains(&new) => {
-            draft.push(registry::OPRF_KEYS, new.as_bytes().to_vec())
-        }
+        Ok(new) if !known.contains(&new) => draft.push(
+            registry::OPRF_KEYS,
+            state::Writer::default().u64(at.0).hash(key).done(),
+        ),
         _ => refuse(Refusal::OprfKey, pointer),
     }
 }

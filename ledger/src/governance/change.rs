@@ -309,7 +309,7 @@ fn change_rules<S: State>(
     }
     draft.put(StateKey::rules(), state::rules(at, rules.rules));
     match &rules.oprf_key {
-        Some(key) => open_epoch(draft, key, &body_pointer("rules", "oprfKey")),
+        Some(key) => open_epoch(draft, key, at.index, &body_pointer("rules", "oprfKey")),
         None => Ok(()),
     }
 }

@@ -28,7 +28,7 @@ pub(crate) const GOVERNANCE_KEYS: &str = "governance-keys";
 /// The log keys, each with the index from which it signs.
 pub(crate) const LOG_KEYS: &str = "log-keys";
 
-/// The keys that pseudonyms are evaluated with, one an epoch.
+/// The keys that pseudonyms are evaluated with, one an epoch, each with the index of the entry that names it.
 pub(crate) const OPRF_KEYS: &str = "oprf-keys";
 
 /// Every key ever registered for an institution.
@@ -432,8 +432,16 @@ pub fn rules<S: State>(state: &S) -> Result<Option<u16>, S::Error> {
 
 /// The keys that pseudonyms were ever evaluated with, one an epoch; the last is in force. None before pseudonyms are evaluated by the cluster.
 pub fn oprf_keys<S: State>(state: &S) -> Result<Vec<OprfPublicKey>, S::Error> {
+    let epochs = oprf_epochs(state)?.into_iter();
+    Ok(epochs.map(|(_, key)| key).collect())
+}
+
+/// The same keys, each with the index of the entry that names it: genesis, or `rules`.
+pub fn oprf_epochs<S: State>(state: &S) -> Result<Vec<(EntryIndex, OprfPublicKey)>, S::Error> {
     items(state, OPRF_KEYS, |item| {
-        OprfPublicKey::from_bytes(item.try_into().ok()?).ok()
+        let (index, key) = Reader::all(item, |from| Some((from.u64()?, from.hash()?)))?;
+        let key = OprfPublicKey::from_bytes(key.as_bytes()).ok()?;
+        Some((EntryIndex(index), key))
     })
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{cluster::Cluster, world};
+use tests::{cluster::Cluster, oprf, world};
 use wire::token::Role;
 
 use crate::governance::Governance;
@@ -34,6 +34,7 @@ const TABLE: &[(&str, &str, &[&str])] = &[
     ("post", "/v1/households/composition", READERS),
     ("get", "/v1/audit/entries", &["authority"]),
     ("post", "/v1/operators/subjects", &["dpo", "authority"]),
+    ("post", "/v1/pseudonyms/evaluations", &["institution"]),
     ("get", "/v1/institutions", EVERYBODY),
     ("get", "/v1/institutions/{institution}", EVERYBODY),
     ("get", "/v1/keys/{key_id}", EVERYBODY),
@@ -45,6 +46,7 @@ const TABLE: &[(&str, &str, &[&str])] = &[
     ("get", "/tile/{level}/{index}", EVERYBODY),
     ("get", "/admin/v1/cluster", OPERATORS),
     ("get", "/admin/v1/cluster/roots", OPERATORS),
+    ("get", "/admin/v1/pseudonyms", OPERATORS),
     ("get", "/status", EVERYBODY),
     ("get", "/livez", EVERYBODY),
     ("get", "/readyz", EVERYBODY),
@@ -119,6 +121,11 @@ async fn every_route_is_open_to_whom_the_table_says_and_to_nobody_else() {
             "/v1/operators/subjects" => {
                 let query = json!({"institution": world::VOGHERA, "operator": world::CLERK});
                 Some(("application/json", query.to_string()))
+            }
+            "/v1/pseudonyms/evaluations" => {
+                // Any element of the group will do, such as a public key.
+                let blinded = json!({"blinded": [oprf::public(1)]});
+                Some(("application/json", blinded.to_string()))
             }
             "/v1/households/composition" => {
                 Some(("application/json", json!({"household": rossi}).to_string()))

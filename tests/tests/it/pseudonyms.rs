@@ -11,13 +11,15 @@ use std::{
 
 use client::{
     http::Client,
-    pseudonym::{Cache, Code, Error, Pseudonyms},
+    pseudonym::{Bound, Cache, Code, Error, Pseudonyms},
 };
 use ledger::{
     base64,
     bytes::CodeKind,
+    export::{Asked, Export, Lie, verify},
     hash::Hash,
     oprf::{self as voprf, Blinding, Element, LinkProof, OprfError, OprfSecretKey},
+    policy::PolicySet,
 };
 use serde_json::{Value, json};
 use tests::{
@@ -523,7 +525,43 @@ async fn a_new_key_by_governance_opens_an_epoch_and_a_link_joins_both_refs() {
         found.sort_unstable();
         assert_eq!(found, [seen_before, seen_after], "{page}");
     }
+    let bound = asker.bind(&anna).await.unwrap();
+    let export = exported(&cluster, &bound).await;
+    let policy = fs::read(cluster.policy_file()).unwrap();
+    let policy = PolicySet::parse(&policy).unwrap();
+    let typed = |code| {
+        let asked = Asked {
+            code: Some(code),
+            ..Asked::default()
+        };
+        verify(&export, &policy, asked)
+            .map(drop)
+            .map_err(|fault| fault.lie)
+    };
+    assert_eq!(typed(ANNA), Ok(()));
+    assert_eq!(typed(MARIO), Err(Lie::Binding));
     cluster.finish().await;
+}
+
+/// The citizen's export about a ref of the second epoch, with its binding: the key that it is under stands in a `rules` entry.
+async fn exported(cluster: &Cluster, bound: &Bound) -> Export {
+    let binding = &bound.binding;
+    let order = json!({
+        "subject": text(bound.reference.as_bytes()),
+        "audience": "citizen",
+        "ground": "dpv-gdpr:A15",
+        "binding": {
+            "kind": binding.kind.as_str(),
+            "blind": text(&binding.blind),
+            "evaluated": text(&binding.evaluated),
+            "proof": text(&binding.proof),
+        },
+    });
+    let token = world::token(VOGHERA, Role::Dpo);
+    let url = cluster.url(2, "/v1/exports");
+    let answer = cluster.http.post(&url, Some(&token), &order).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    Export::parse(&answer.bytes).unwrap()
 }
 
 /// A `link` entry of Voghera's registry.

@@ -78,8 +78,13 @@ pub fn write(
         })?;
     }
     if ask.binding.is_some() {
-        // It names the key that codes are evaluated with.
-        writing.records.insert(EntryIndex(0));
+        // They name the keys that codes are evaluated with.
+        let epochs = registry::oprf_epochs(folded.view())?.into_iter();
+        let named = epochs.map(|(index, _)| index);
+        let size = folded.state_root().size;
+        writing
+            .records
+            .extend(named.filter(|index| index.0 < size.0));
     }
     let records = writing.records()?;
     for fact in writing.facts()? {
