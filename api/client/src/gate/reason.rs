@@ -90,6 +90,8 @@ reasons! {
     /// Not every disclosure is there, or not the signer's own: the gate could not put the entry on record.
     EmergencyIncomplete 403 "gate-emergency-incomplete" "The emergency's entry cannot be put on record" "Send the entry with all its disclosures, signed by the consumer itself."
     // What the gate itself lacks.
+    /// A person is asked for by code, and the ref cannot be had.
+    PseudonymAway 503 "gate-pseudonym" "The pseudonym of a person asked for cannot be had now" "Try later."
     /// The outbox is full: the provider's side could not be kept.
     OutboxFull 503 "gate-outbox-full" "The ledger is out of reach for too long, and the outbox is full" "Try later."
     /// A disk of the gate failed.

@@ -39,6 +39,8 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) limits: Limits,
     pub(super) callers: Callers,
+    /// For routes that ask by code: how refs are made.
+    pub(super) pseudonyms: Option<Pseudonyms>,
     pub(super) routes: Vec<Route>,
     #[serde(default)]
     pub(super) log: Log,
@@ -146,6 +148,24 @@ pub(super) enum CallersBy {
     Voucher,
 }
 
+/// Refs are made of codes with the cluster's help, and kept sealed.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Pseudonyms {
+    /// The genesis entry, which names the key of pseudonyms; the policy says which genesis it is.
+    pub(super) genesis: PathBuf,
+    /// The provider's registered token key: evaluations are asked for, and counted, in its name.
+    pub(super) token_key: PathBuf,
+    /// Who asks: the gate's name among the institution's own.
+    #[serde(default = "gate")]
+    pub(super) person: String,
+    /// What for, a CURIE.
+    #[serde(default = "identity")]
+    pub(super) purpose: String,
+    /// File of 32 random bytes in base64url that seals what was learnt.
+    pub(super) cache_key: PathBuf,
+}
+
 #[derive(Deserialize, Debug, Clone)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Route {
@@ -176,6 +196,8 @@ pub(super) struct Subject {
     pub(super) place: PlaceIn,
     /// Name of the segment, parameter or header; JSON pointer for `json`, where `*` stands for every item of a list.
     pub(super) name: String,
+    /// What stands there: a ref when absent, else a code of that kind (`cf`, `idANPR`, `stp`, `eni`).
+    pub(super) code: Option<String>,
 }
 
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,7 +242,12 @@ impl Config {
             config.upstream.ca.as_mut(),
             config.callers.keys.as_mut(),
         ];
-        for path in paths.into_iter().flatten() {
+        let of_pseudonyms = config.pseudonyms.as_mut();
+        let more = of_pseudonyms.map(|it| [&mut it.genesis, &mut it.token_key, &mut it.cache_key]);
+        let paths = paths
+            .into_iter()
+            .chain(more.into_iter().flatten().map(Some));
+        for path in paths.flatten() {
             *path = folder.join(&*path);
         }
         if config.http.tls_certificate.is_some() != config.http.tls_key.is_some() {
@@ -251,8 +278,31 @@ impl Config {
     }
 
     pub(super) fn table(&self) -> Result<Table, Failure> {
-        Table::new(&self.routes).map_err(Failure::usage)
+        let table = Table::new(&self.routes).map_err(Failure::usage)?;
+        if !table.asks_by_code() {
+            return Ok(table);
+        }
+        let Some(pseudonyms) = &self.pseudonyms else {
+            return Err(Failure::usage(
+                "a route asks by code: say in [pseudonyms] how refs are made",
+            ));
+        };
+        // Whoever is not known could have codes tried.
+        if self.callers.by == CallersBy::Signature {
+            return Err(Failure::usage(
+                "callers.by: a route that asks by code needs `voucher` or `header`",
+            ));
+        }
+        Ok(table.with_pseudonyms(pseudonyms.open(self)?))
     }
+}
+
+fn gate() -> String {
+    "gate".to_owned()
+}
+
+fn identity() -> String {
+    "dpv:IdentityVerification".to_owned()
 }
 
 fn thirty() -> u64 {

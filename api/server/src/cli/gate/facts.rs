@@ -5,12 +5,15 @@
 //! target that can be read in two ways (dot segments, encoded slashes, what a URL parser would write otherwise) has no route, all values of a
 //! repeated parameter count, and JSON with a name given twice is not read.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use client::gate::{Answering, CallFacts, Facts, Reason};
+use client::{
+    gate::{Answering, CallFacts, Facts, Reason},
+    pseudonym::{Code, Pseudonyms},
+};
 use http::{Method, Uri, request::Parts};
-use ledger::{base64, hash::Hash};
+use ledger::{base64, bytes::CodeKind, hash::Hash};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
@@ -19,9 +22,19 @@ use serde_json::{Map, Value};
 
 use super::config::{PlaceIn, Route, Subject};
 
-/// The routes, the first that fits counts.
+/// The routes, the first that fits counts, and what makes refs of codes.
 #[derive(Clone, Debug)]
-pub(super) struct Table(Vec<Row>);
+pub(super) struct Table {
+    rows: Vec<Row>,
+    pseudonyms: Option<Arc<Pseudonyms>>,
+}
+
+/// Whom a request asks for: by ref, or by code.
+#[derive(Debug, Default)]
+struct Asked {
+    refs: Vec<Hash>,
+    codes: Vec<Code>,
+}
 
 /// A route.
 #[derive(Clone, Debug)]
@@ -43,11 +56,24 @@ impl Table {
         if routes.is_empty() {
             return Err("routes: there is none".to_owned());
         }
-        routes
-            .iter()
-            .map(Row::new)
-            .collect::<Result<_, _>>()
-            .map(Table)
+        Ok(Table {
+            rows: routes.iter().map(Row::new).collect::<Result<_, _>>()?,
+            pseudonyms: None,
+        })
+    }
+
+    /// Whether a route asks by code.
+    pub(super) fn asks_by_code(&self) -> bool {
+        let subjects = self.rows.iter().flat_map(|row| &row.route.subjects);
+        subjects.into_iter().any(|subject| subject.code.is_some())
+    }
+
+    /// The same table, which makes refs of codes.
+    pub(super) fn with_pseudonyms(self, pseudonyms: Pseudonyms) -> Table {
+        Table {
+            pseudonyms: Some(Arc::new(pseudonyms)),
+            ..self
+        }
     }
 
     /// The route of a request; none if no row takes it, or if it can be read in two ways.
@@ -59,7 +85,7 @@ impl Table {
         let takes = |row: &&Row| {
             (row.methods.is_empty() || row.methods.contains(method)) && row.named(path).is_some()
         };
-        self.0.iter().find(takes)
+        self.rows.iter().find(takes)
     }
 }
 
@@ -92,6 +118,11 @@ impl Row {
             if subject.place == PlaceIn::Path && !there {
                 return wrong(&format!("has no segment {{{}}}", subject.name));
             }
+            if let Some(kind) = &subject.code
+                && CodeKind::parse(kind).is_none()
+            {
+                return wrong(&format!("{kind} is no kind of code"));
+            }
             if subject.place == PlaceIn::Json && !subject.name.starts_with('/') {
                 return wrong("a JSON pointer begins with a slash");
             }
@@ -123,10 +154,10 @@ impl Row {
     }
 
     /// Whom a request of this route asks for.
-    fn subjects(&self, head: &Parts, body: &[u8]) -> Option<Vec<Hash>> {
-        let mut texts = Vec::new();
-        for Subject { place, name } in &self.route.subjects {
-            let before = texts.len();
+    fn subjects(&self, head: &Parts, body: &[u8]) -> Option<Asked> {
+        let mut asked = Asked::default();
+        for Subject { place, name, code } in &self.route.subjects {
+            let mut texts = Vec::new();
             match place {
                 PlaceIn::Path => {
                     let named = self.named(head.uri.path())?;
@@ -148,17 +179,17 @@ impl Row {
                     collect(&value, name.split('/').skip(1), &mut texts)?;
                 }
             }
-            if texts.len() == before {
+            if texts.is_empty() {
                 return None;
             }
+            for text in &texts {
+                match code.as_deref().map(CodeKind::parse) {
+                    None => asked.refs.push(Hash(base64::url_decode_array(text)?)),
+                    Some(kind) => asked.codes.push(Code::parse(kind?, text).ok()?),
+                }
+            }
         }
-        let mut refs = texts
-            .iter()
-            .map(|text| base64::url_decode_array(text).map(Hash))
-            .collect::<Option<Vec<_>>>()?;
-        refs.sort_unstable();
-        refs.dedup();
-        Some(refs)
+        Some(asked)
     }
 }
 
@@ -170,7 +201,15 @@ impl CallFacts for Table {
     ) -> Answering<'a, Result<Facts, Reason>> {
         Box::pin(async move {
             let row = self.find(&head.method, &head.uri).ok_or(Reason::NoRoute)?;
-            let subjects = row.subjects(head, body).ok_or(Reason::FactsUnreadable)?;
+            let asked = row.subjects(head, body).ok_or(Reason::FactsUnreadable)?;
+            let mut subjects = asked.refs;
+            if !asked.codes.is_empty() {
+                let pseudonyms = self.pseudonyms.as_ref().ok_or(Reason::PseudonymAway)?;
+                let refs = pseudonyms.refs(&asked.codes).await;
+                subjects.extend(refs.map_err(|_| Reason::PseudonymAway)?);
+            }
+            subjects.sort_unstable();
+            subjects.dedup();
             Ok(Facts {
                 subjects,
                 eservice_id: row.route.eservice.clone(),
@@ -326,6 +365,7 @@ mod tests {
             .map(|(place, name)| Subject {
                 place: *place,
                 name: (*name).to_owned(),
+                code: None,
             })
             .collect();
         Table::new(&[Route {
@@ -351,6 +391,9 @@ mod tests {
         let row = table.find(&head.method, &head.uri).ok_or(Reason::NoRoute)?;
         let refs = row.subjects(&head, body.as_bytes());
         let refs = refs.ok_or(Reason::FactsUnreadable)?;
+        let mut refs = refs.refs;
+        refs.sort_unstable();
+        refs.dedup();
         Ok(refs
             .into_iter()
             .map(|it| it.0.first().copied().unwrap())
@@ -432,6 +475,7 @@ mod tests {
         let subject = |name: &str| Subject {
             place: PlaceIn::Path,
             name: name.to_owned(),
+            code: None,
         };
         route.subjects = vec![subject("ref")];
         assert!(Table::new(&[route.clone()]).is_err());

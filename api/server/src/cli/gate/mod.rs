@@ -44,6 +44,7 @@ mod config;
 mod facts;
 mod forward;
 mod metrics;
+mod pseudonyms;
 
 use config::Config;
 use facts::Table;
