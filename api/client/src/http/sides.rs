@@ -76,7 +76,10 @@ fn query(members: &impl Serialize) -> Result<String, Error> {
             .map_or_else(|| value.to_string(), ToOwned::to_owned);
         format!("{name}={}", escape(&value))
     });
-    Ok(pairs.collect::<Vec<_>>().join("&"))
+    // By name: whether serde_json keeps the order of members depends on what else is built.
+    let mut pairs: Vec<String> = pairs.collect();
+    pairs.sort();
+    Ok(pairs.join("&"))
 }
 
 fn escape(text: &str) -> String {
@@ -104,7 +107,7 @@ mod tests {
         };
         assert_eq!(
             query(&search).unwrap(),
-            "state=unpaired&from=2026-01-02T03%3A04%3A05Z&olderThan=60"
+            "from=2026-01-02T03%3A04%3A05Z&olderThan=60&state=unpaired"
         );
     }
 }
