@@ -98,7 +98,7 @@ fn complete_operation(operation: &mut Map<String, Value>) {
         .into_iter()
         .flatten()
     {
-        name_values(parameter);
+        name_values(&id, parameter);
     }
     let Some(Value::Object(responses)) = operation.get_mut("responses") else {
         return;
@@ -114,11 +114,12 @@ fn complete_operation(operation: &mut Map<String, Value>) {
 }
 
 /// Parameters that know a few words are read as text, so that a bad one is named; the description lists the words.
-fn name_values(parameter: &mut Value) {
+fn name_values(operation_id: &str, parameter: &mut Value) {
     let words: &[&str] = match parameter.get("name").and_then(Value::as_str) {
         Some("consistency") => &["local", "linearizable"],
         Some("until") => &["published", "committed"],
         Some("proof") => &["true", "false"],
+        Some("state") if operation_id == "listErasures" => &["open", "done"],
         Some("state") => &["unpaired", "paired", "differing"],
         Some("side") => &["consumer", "provider"],
         _ => return,

@@ -98,7 +98,11 @@ pub struct ErasurePage {
     #[schema(format = Int32, minimum = 1, maximum = 100)]
     pub limit: u32,
     /// Where the next page begins; absent on the last one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "next_cursor",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub next_cursor: Option<String>,
     /// Tree size that the answer reflects.
     #[schema(format = Int64, minimum = 0)]
