@@ -179,26 +179,29 @@ impl<'a> Form<'a> {
         objects.collect::<Result<_, _>>().map(Some)
     }
 
-    /// A list of 1 to `max` items, each read by `item`; the first that does not fit is named by its place.
+    /// A list of 1 to `max` texts, each 32 bytes in base64url; the first that is something else is named by its place.
     ///
     /// # Errors
     /// The member, or one of its items, is something else.
-    pub fn list<T>(
+    pub fn list_of_32(
         &mut self,
         name: &str,
         max: usize,
         expected: &'static str,
-        item: impl Fn(Value<'a>) -> Option<T>,
-    ) -> Result<Option<Vec<T>>, Fault> {
+    ) -> Result<Option<Vec<[u8; 32]>>, Fault> {
+        const ITEM: &str = "32 bytes in base64url without padding";
         let items = match self.take(name) {
             None => return Ok(None),
             Some(Value::List(items)) if (1..=max).contains(&items.len()) => items,
             Some(_) => return Err(bad(name, expected)),
         };
-        let items = items.into_iter().enumerate().map(|(place, value)| {
-            item(value)
-                .ok_or_else(|| bad_item(name, place, "32 bytes in base64url without padding"))
-        });
+        let read = |item: &Value<'_>| match item {
+            Value::Text(text) => ledger::base64::url_decode_array(text),
+            _ => None,
+        };
+        let items = items.iter().enumerate();
+        let items =
+            items.map(|(place, item)| read(item).ok_or_else(|| bad_item(name, place, ITEM)));
         items.collect::<Result<_, _>>().map(Some)
     }
 

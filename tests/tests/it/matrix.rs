@@ -30,7 +30,16 @@ const TABLE: &[(&str, &str, &[&str])] = &[
     ("get", "/v1/entries/{index}/proof", EVERYBODY),
     ("get", "/v1/consistency", EVERYBODY),
     ("post", "/v1/accesses/search", READERS),
+    ("get", "/v1/exchanges", READERS),
+    ("post", "/v1/tracing/reconciliations", READERS),
+    ("post", "/v1/usage", &["dpo", "authority"]),
+    ("get", "/v1/usage/period", EVERYBODY),
+    ("get", "/v1/usage/heartbeat", EVERYBODY),
+    ("post", "/v1/exports", READERS),
+    ("get", "/v1/erasures", &["dpo", "authority"]),
     ("post", "/v1/consents/search", READERS),
+    ("post", "/v1/consents/status", READERS),
+    ("post", "/v1/consents/receipt", READERS),
     ("post", "/v1/households/composition", READERS),
     ("get", "/v1/audit/entries", &["authority"]),
     ("post", "/v1/operators/subjects", &["dpo", "authority"]),
@@ -68,6 +77,8 @@ async fn every_route_is_open_to_whom_the_table_says_and_to_nobody_else() {
             &world::family(&rossi, &[&anna], "2026-01-01T00:00:00Z").line(),
         )
         .await;
+    let given = world::consent("consent-1", &anna, "given");
+    cluster.accept(1, &given.line()).await;
     let (index, _) = cluster.accept(1, &world::access(&anna).line()).await;
     let mut governance = Governance::after_genesis(&cluster).await;
     let policy = fs::read_to_string(cluster.policy_file()).unwrap();
@@ -115,8 +126,21 @@ async fn every_route_is_open_to_whom_the_table_says_and_to_nobody_else() {
         };
         let body = match *route {
             "/v1/entries" => Some(("application/json", world::access(&anna).line())),
-            "/v1/accesses/search" | "/v1/consents/search" => {
+            "/v1/accesses/search" | "/v1/consents/search" | "/v1/usage" => {
                 Some(("application/json", json!({"subject": anna}).to_string()))
+            }
+            "/v1/consents/status" | "/v1/consents/receipt" => {
+                let query = json!({"subject": anna, "record": "consent-1"});
+                Some(("application/json", query.to_string()))
+            }
+            "/v1/exports" => {
+                let order =
+                    json!({"subject": anna, "audience": "reader", "ground": "dpv-gdpr:A15"});
+                Some(("application/json", order.to_string()))
+            }
+            "/v1/tracing/reconciliations" => {
+                let csv = "date,purpose_id,status,token_id,requests_count\n2026-11-24,p,200,t,1\n";
+                Some(("text/csv", csv.to_owned()))
             }
             "/v1/operators/subjects" => {
                 let query = json!({"institution": world::VOGHERA, "operator": world::CLERK});

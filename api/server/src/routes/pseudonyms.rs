@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{Extension, Json, body::Body, extract::State, http::HeaderMap};
 use ledger::{
-    base64, json,
+    base64,
     oprf::{Element, OprfPublicKey},
     state::registry,
     time,
@@ -16,7 +16,7 @@ use crate::{
     access,
     app::{App, now_ms},
     body,
-    form::{Form, bad},
+    form::{Form, bad, bad_item},
     observe::Notes,
     problem::Fault,
 };
@@ -48,9 +48,10 @@ pub async fn evaluate(
     access::demand_system(&reader)?;
     let read = app.bodies.read(request_body, QUESTION_BYTES_MAX).await?;
     let mut form = Form::parse_within(&read.bytes, QUESTION_BYTES_MAX)?;
+    const EXPECTED: &str = "1 to 1000 elements";
     let blinded = form
-        .list("blinded", EVALUATIONS_MAX, "1 to 1000 elements", encoded)?
-        .ok_or_else(|| bad("blinded", "1 to 1000 elements"))?;
+        .list_of_32("blinded", EVALUATIONS_MAX, EXPECTED)?
+        .ok_or_else(|| bad("blinded", EXPECTED))?;
     let wanted = form.hash("key")?;
     form.end()?;
 
@@ -128,19 +129,12 @@ pub async fn used(
     }))
 }
 
-fn encoded(value: json::Value<'_>) -> Option<[u8; 32]> {
-    match value {
-        json::Value::Text(text) => base64::url_decode_array(&text),
-        _ => None,
-    }
-}
-
 /// The elements of their encodings; the first that is none is named by its place.
 fn elements(encoded: &[[u8; 32]]) -> Result<Vec<Element>, Fault> {
     let elements = encoded.iter().enumerate().map(|(place, bytes)| {
         Element::from_bytes(bytes).map_err(|_| {
             let expected = "an element of ristretto255 in its canonical encoding, not the identity";
-            crate::form::bad_item("blinded", place, expected)
+            bad_item("blinded", place, expected)
         })
     });
     elements.collect()
