@@ -137,11 +137,9 @@ fn failures(operation_id: &str) -> &'static [u16] {
     match operation_id {
         "submitEntries" => &[400, 408, 409, 413, 415, 422, 429, 500, 503, 504],
         "searchAccesses" | "searchConsents" | "showConsentStatus" | "showComposition"
-        | "showConsentReceipt" | "findUsage" | "makeExport" => {
-            &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503]
-        }
-        "reconcileTracing" => &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503],
-        "listExchanges" => &[400, 401, 403, 404, 429, 500, 503],
+        | "showConsentReceipt" | "findUsage" | "makeExport" | "reconcileTracing"
+        | "listTouched" => &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503],
+        "listExchanges" | "listErasures" | "feedAuditor" => &[400, 401, 403, 404, 429, 500, 503],
         "evaluatePseudonyms" => &[400, 401, 403, 408, 413, 415, 429, 500, 503],
         "showEntry" => &[400, 401, 403, 404, 429, 500, 503],
         "showReceipt" => &[401, 403, 404, 429, 500, 503],
