@@ -12,6 +12,7 @@ use crate::{
     admission::RowKind,
     finding::{Finding, Findings},
     household::Spell,
+    id::InstitutionId,
     number::{EntryIndex, TreeSize},
     policy::{Cosigned, VerifiedCheckpoint},
     time::format_timestamp,
@@ -30,6 +31,7 @@ pub struct Verified {
     pub(super) root_index: EntryIndex,
     pub(super) time_ms: u64,
     pub(super) lists: Vec<Counted>,
+    pub(super) ordered: BTreeMap<InstitutionId, u64>,
     pub(super) spells: Vec<Spell>,
     pub(super) facts: usize,
     pub(super) records: usize,
@@ -218,6 +220,12 @@ impl Verified {
                     format!("NOT PROVEN: {count} entries are withheld, and no reason is given.")
                 }
             });
+        }
+        for (institution, count) in &self.ordered {
+            facts.push(format!(
+                "{count} entries are shown as erased by {}'s order; that the order was good for them is the exporter's word.",
+                institution.as_str()
+            ));
         }
         for member in &self.not_opened {
             facts.push(format!(

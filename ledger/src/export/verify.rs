@@ -16,11 +16,13 @@ use super::{
 };
 use crate::{
     admission::RowKind,
-    body::{Body, Content},
+    body::{Body, Content, system::Erasure},
+    bytes::Meta,
     entry::Verifier,
+    erasure::{RETENTION_MS, is_cut, is_erasable},
     hash::Hash,
     household::{Composition, Spell, membership},
-    id::KeyId,
+    id::{InstitutionId, KeyId},
     key::PublicKey,
     number::{EntryIndex, TreeSize},
     oprf::{OprfError, OprfPublicKey},
@@ -69,10 +71,10 @@ pub fn verify(export: &Export, policies: &PolicySet, asked: Asked<'_>) -> Result
         AboutKind::Subject => checked.person(&mut verifier)?,
         AboutKind::Household => checked.household(&mut verifier)?,
     }
-    checked.erasures()?;
+    let ordered = checked.erasures()?;
     checked.consents()?;
     let bound = checked.binding(asked.code)?;
-    let verified = checked.verified(bound);
+    let verified = checked.verified(bound, ordered);
     if let Some(old) = asked.since {
         since::compare(old, export, &verified, policies)?;
     }
@@ -241,14 +243,21 @@ impl Checked<'_, '_> {
         Err(Fault::new(Lie::Missing, why).at("lists"))
     }
 
-    /// Each erased item names the order that erased it, and the order names it.
-    fn erasures(&self) -> Result<(), Fault> {
+    /// Each erased item names the order that erased it, and the order names it and may take such an entry. Whose entry it was is gone with
+    /// the body, so who gave the orders is told: how many entries, by institution.
+    fn erasures(&self) -> Result<BTreeMap<InstitutionId, u64>, Fault> {
+        let mut ordered = BTreeMap::new();
         for erased in self.lists.iter().flat_map(|folded| &folded.erased) {
             let index = erased.index;
-            let Some(Body {
-                content: Content::Erasure(order),
-                ..
-            }) = self.records.get(&erased.by)
+            let mut records = self.export.records.iter();
+            let record = records.find(|record| record.index == erased.by);
+            let (
+                Some(Body {
+                    content: Content::Erasure(order),
+                    common,
+                }),
+                Some(record),
+            ) = (self.records.get(&erased.by), record)
             else {
                 let why = format!("the order that erased entry {index} is not among the records");
                 return Err(Fault::new(Lie::Missing, why).at("records"));
@@ -256,6 +265,7 @@ impl Checked<'_, '_> {
             let ground = erased.ground.as_deref();
             if erased.by <= index
                 || !order.names(index.0)
+                || !fits(order, &record.meta, &erased.meta)
                 || ground.is_some_and(|ground| ground != order.ground.as_str())
             {
                 let why = format!(
@@ -264,8 +274,9 @@ impl Checked<'_, '_> {
                 );
                 return Err(Fault::new(Lie::Changed, why).at("records"));
             }
+            *ordered.entry(common.institution.clone()).or_default() += 1;
         }
-        Ok(())
+        Ok(ordered)
     }
 
     /// Consents that are shown are those of the persons whom the export is about.
@@ -325,7 +336,7 @@ impl Checked<'_, '_> {
             .collect()
     }
 
-    fn verified(self, bound: Bound) -> Verified {
+    fn verified(self, bound: Bound, ordered: BTreeMap<InstitutionId, u64>) -> Verified {
         let lists: Vec<Counted> = self
             .lists
             .into_iter()
@@ -339,6 +350,7 @@ impl Checked<'_, '_> {
             root_index: self.ground.root_index,
             time_ms: self.ground.root_meta.accepted_at_ms,
             lists,
+            ordered,
             spells: self.spells,
             facts: self.export.facts.len(),
             records: self.records.len(),
@@ -347,6 +359,18 @@ impl Checked<'_, '_> {
             bound,
             remarks: self.remarks,
         }
+    }
+}
+
+/// Whether an order takes entries like this one, which it names: by its type and, in a cut, by its age when the order was accepted.
+fn fits(order: &Erasure, given: &Meta, erased: &Meta) -> bool {
+    if order.entries.is_empty() {
+        let old_at_ms = erased.accepted_at_ms.saturating_add(RETENTION_MS);
+        is_cut(erased.entry_type)
+            && (order.types.is_empty() || order.types.contains(&erased.entry_type))
+            && old_at_ms <= given.accepted_at_ms
+    } else {
+        is_erasable(erased.entry_type)
     }
 }
 

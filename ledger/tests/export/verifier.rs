@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 
 use ledger::{
     admission::RowKind,
+    body::{
+        Content, EntryType,
+        system::{Erasure, Ground},
+    },
     export::{Asked, Bound, Export, Fault, Item, Lie, Remark, Verified, Why, verify},
     finding::Finding,
     hash::Hash,
@@ -135,6 +139,54 @@ fn what_happened_outside_of_the_membership_stays_closed() {
         check(&book, &export).unwrap_err().lie,
         Lie::OutsideMembership
     );
+}
+
+/// The body is gone, so whose it was cannot be proven; that an order takes such entries can.
+#[test]
+fn an_order_excuses_only_what_it_fits() {
+    let cut = |types: &[EntryType], gone: fn(&Book) -> u64, years: u64| {
+        let mut book = tell(3);
+        book.town.now_ms += years * 365 * 86_400_000;
+        let order = Erasure {
+            entries: Vec::new(),
+            subject: None,
+            before: Some(book.size().0),
+            types: types.to_vec(),
+            ground: Ground::NotNecessary,
+        };
+        let gone = gone(&book);
+        let order = Content::Erasure(order);
+        let by = book.say(order, Vec::new(), "c_m109", &["c_m109.entry"]);
+        book.erase(gone, by);
+        book.root();
+        let export = book.export(&Wanted::subject(person("anna")));
+        check(&book, &export)
+            .map(|verified| verified.facts())
+            .map_err(|fault| fault.lie)
+    };
+    let access = |book: &Book| first_of(book, EntryType::Access);
+    let consent = |book: &Book| first_of(book, EntryType::Consent);
+    let said = cut(&[], access, 3).unwrap();
+    let word = "is the exporter's word";
+    assert!(said.iter().any(|fact| {
+        fact.starts_with("2 entries are shown as erased by ipa:c_m109's order")
+            && fact.contains(word)
+    }));
+    assert!(cut(&[EntryType::Access], access, 3).is_ok());
+    assert_eq!(cut(&[EntryType::Note], access, 3), Err(Lie::Changed));
+    assert_eq!(cut(&[], access, 1), Err(Lie::Changed), "too young");
+    assert_eq!(cut(&[], consent, 3), Err(Lie::Changed), "never cut");
+}
+
+/// The first entry of a type in Anna's list.
+fn first_of(book: &Book, entry_type: EntryType) -> u64 {
+    let export = book.export(&Wanted::subject(person("anna")));
+    let mut items = export.lists[0].items.iter();
+    let index = items.find_map(|item| match item {
+        Item::Opened(opened) if opened.meta.entry_type == entry_type => Some(opened.index.0),
+        _ => None,
+    });
+    index.unwrap()
 }
 
 #[test]
