@@ -42,7 +42,7 @@ pub struct Counted {
 /// A list that holds, and the bodies in it that say something of other lists.
 pub(super) struct Folded {
     pub counted: Counted,
-    /// Household and link entries.
+    /// Household, link and release entries.
     pub telling: Vec<(EntryIndex, Body)>,
     pub erased: Vec<Erased>,
 }
@@ -149,7 +149,10 @@ impl Folding<'_, '_> {
                 self.ascend(opened.index)?;
                 self.folded.counted.opened += 1;
                 self.count_findings(&opened.meta);
-                if matches!(body.content, Content::Household(_) | Content::Link(_)) {
+                if matches!(
+                    body.content,
+                    Content::Household(_) | Content::Link(_) | Content::Release(_)
+                ) {
                     self.folded.telling.push((opened.index, body));
                 }
                 bytes::item(&opened.meta_salt(), &of, &opened.leaf_hash())

@@ -250,6 +250,12 @@ impl Verified {
                         "NOT IN HERE: the list of a ref that entry {index} joins to this person."
                     )
                 }
+                Remark::ReleasedNotShown(index) => {
+                    format!("NOT SHOWN: what entry {index} released is not in here.")
+                }
+                Remark::LinksPartial => {
+                    "NOT KNOWN: whether a withheld entry joins another ref of this person.".into()
+                }
             });
         }
         match self.bound {

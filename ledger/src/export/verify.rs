@@ -11,7 +11,7 @@ use alloc::{
 use super::{
     About, AboutKind, Binding, Export, Fault, Lie, Verified,
     ground::Ground,
-    lists::{Counted, Folded, fold},
+    lists::{Counted, Folded, fold, persons},
     since,
 };
 use crate::{
@@ -73,6 +73,7 @@ pub fn verify(export: &Export, policies: &PolicySet, asked: Asked<'_>) -> Result
     }
     let ordered = checked.erasures()?;
     checked.consents()?;
+    checked.open_ends();
     let bound = checked.binding(asked.code)?;
     let verified = checked.verified(bound, ordered);
     if let Some(old) = asked.since {
@@ -88,6 +89,10 @@ pub enum Remark {
     MembershipPartial,
     /// A link joins a person to a ref that is not shown.
     LinkNotShown(EntryIndex),
+    /// A release puts a person on notice of an access that is not shown.
+    ReleasedNotShown(EntryIndex),
+    /// Entries of a person's list are withheld: they may be links.
+    LinksPartial,
 }
 
 /// Whether the ref was shown to be a code's.
@@ -277,6 +282,41 @@ impl Checked<'_, '_> {
             *ordered.entry(common.institution.clone()).or_default() += 1;
         }
         Ok(ordered)
+    }
+
+    /// What persons' lists leave open: accesses that were released to them and are not here, and links that may be among what is withheld.
+    fn open_ends(&mut self) {
+        let mut remarks = Vec::new();
+        let persons = |folded: &&Folded| folded.counted.kind == RowKind::Subject;
+        for folded in self.lists.iter().filter(persons) {
+            for (index, body) in &folded.telling {
+                if matches!(body.content, Content::Release(_))
+                    && !self.released(body, &folded.counted.of)
+                {
+                    remarks.push(Remark::ReleasedNotShown(*index));
+                }
+            }
+        }
+        let withheld = |folded: &Folded| !folded.counted.withheld.is_empty();
+        if self.lists.iter().filter(persons).any(withheld) {
+            remarks.push(Remark::LinksPartial);
+        }
+        self.remarks.extend(remarks);
+    }
+
+    /// Whether the access that a release is about is among the records, and names this person.
+    fn released(&self, release: &Body, of: &Hash) -> bool {
+        let Some(of_what) = release.common.refers_to else {
+            return false;
+        };
+        let mut records = self.export.records.iter();
+        let there = records
+            .any(|record| record.index == of_what.index && record.leaf_hash() == of_what.leaf);
+        let access = self.records.get(&of_what.index);
+        there
+            && access.is_some_and(|body| {
+                matches!(body.content, Content::Access(_)) && persons(body).contains(of)
+            })
     }
 
     /// Consents that are shown are those of the persons whom the export is about.

@@ -7,12 +7,12 @@ use ledger::{
     admission::RowKind,
     body::{
         Content, EntryType,
-        system::{Erasure, Ground},
+        system::{Erasure, Ground, Release},
     },
-    export::{Asked, Bound, Export, Fault, Item, Lie, Remark, Verified, Why, verify},
+    export::{Asked, Bound, Export, Fault, Item, Lie, Opened, Remark, Verified, Why, verify},
     finding::Finding,
     hash::Hash,
-    number::TreeSize,
+    number::{EntryIndex, TreeSize},
     policy::PolicySet,
 };
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ use crate::{
     book::{Book, Wanted},
     lies::{self, ABOUT_ANNA, ABOUT_HOME},
     story::{CODE, home, tell},
-    town::person,
+    town::{Saying, person},
 };
 
 fn check(book: &Book, export: &Export) -> Result<Verified, Fault> {
@@ -189,6 +189,52 @@ fn first_of(book: &Book, entry_type: EntryType) -> u64 {
     index.unwrap()
 }
 
+/// A release stands in the person's list in the place of the access: what it released must be here too, and name the person.
+#[test]
+fn what_was_released_is_shown_or_said_to_be_missing() {
+    let mut book = tell(3);
+    let secret = crate::story::Asked {
+        targets: &["anna"],
+        hidden: true,
+        ..Default::default()
+    };
+    let secret = crate::story::access(&mut book, "garante", "garante.entry", &secret);
+    let mut told = Vec::new();
+    let release = Release {
+        subjects: vec![book.town.seal(person("anna"), &mut told)],
+    };
+    let saying = Saying {
+        institution: "garante".to_owned(),
+        signers: vec!["garante.entry".to_owned()],
+        refers_to: Some(book.town.reference(secret)),
+        ..Saying::default()
+    };
+    let release = book.say_so(Content::Release(release), told, &saying);
+    book.root();
+    let mut export = book.export(&Wanted::subject(person("anna")));
+    let missing = [Remark::ReleasedNotShown(EntryIndex(release))];
+    let verified = check(&book, &export).unwrap();
+    assert_eq!(verified.remarks(), missing);
+    let said = format!("NOT SHOWN: what entry {release} released is not in here.");
+    assert!(verified.facts().contains(&said));
+
+    export.records.push(book.record(secret));
+    let verified = check(&book, &export).unwrap();
+    assert_eq!(verified.remarks(), missing, "it names nobody");
+
+    let stored = book.stored(secret);
+    let record = export.records.pop().unwrap();
+    let record = Opened::of(
+        record.index,
+        &stored,
+        stored.disclosures.clone(),
+        record.path,
+    );
+    export.records.push(record.unwrap());
+    let verified = check(&book, &export).unwrap();
+    assert_eq!(verified.remarks(), [] as [Remark; 0]);
+}
+
 #[test]
 fn a_withheld_item_folds_and_is_counted_by_its_reason() {
     let book = tell(20);
@@ -206,6 +252,7 @@ fn a_withheld_item_folds_and_is_counted_by_its_reason() {
             .iter()
             .any(|fact| fact.contains("no reason is given"))
     );
+    assert_eq!(verified.remarks(), [Remark::LinksPartial]);
 }
 
 #[test]
