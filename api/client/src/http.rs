@@ -398,14 +398,21 @@ impl Client {
         Err(Error::Answer("attempts ran out"))
     }
 
-    fn url(&self) -> &str {
+    /// The node that is asked next, or was asked last.
+    pub(crate) fn url(&self) -> &str {
         let current = self.current.load(Ordering::Relaxed);
         self.urls
             .get(current % self.urls.len().max(1))
             .map_or("", String::as_str)
     }
 
-    fn turn_away(&self) {
+    /// How often another node was turned to.
+    pub(crate) fn turns(&self) -> usize {
+        self.current.load(Ordering::Relaxed)
+    }
+
+    /// Asks another node next.
+    pub(crate) fn turn_away(&self) {
         self.current.fetch_add(1, Ordering::Relaxed);
     }
 

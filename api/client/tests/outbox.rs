@@ -67,14 +67,28 @@ async fn after(
     answer: impl Fn(usize, &str) -> (&'static str, String) + Send + 'static,
     enough: impl Fn(&outbox::Standing, usize) -> bool,
 ) -> (outbox::Standing, Vec<outbox::RefusedEntry>) {
+    let (url, asked) = ledger_that_says(answer);
+    sent(&[url], 2, |standing| {
+        enough(standing, asked.load(Ordering::SeqCst))
+    })
+    .await
+}
+
+/// As [`after`], of these nodes, with entries due by then.
+async fn sent(
+    urls: &[String],
+    due_ms: u64,
+    enough: impl Fn(&outbox::Standing) -> bool,
+) -> (outbox::Standing, Vec<outbox::RefusedEntry>) {
     let folder = tempfile::tempdir().unwrap();
     let outbox = Outbox::open(folder.path(), Bounds::default()).unwrap();
     for line in ["line 1", "line 2"] {
         let room = outbox.reserve(line.len()).unwrap();
-        room.put(line.to_owned(), Whose::Own, 1, 2).await.unwrap();
+        room.put(line.to_owned(), Whose::Own, 1, due_ms)
+            .await
+            .unwrap();
     }
-    let (url, asked) = ledger_that_says(answer);
-    let client = Client::new(&[url], Duration::from_millis(500)).unwrap();
+    let client = Client::new(urls, Duration::from_millis(500)).unwrap();
     let policies = Arc::new(PolicySet::from(Policy::parse(b"quorum none\n").unwrap()));
     let (stop, stopped) = watch::channel(false);
     let pace = sender::Pace {
@@ -89,7 +103,7 @@ async fn after(
         stopped,
     ));
     let waited = async {
-        while !enough(&outbox.standing(3), asked.load(Ordering::SeqCst)) {
+        while !enough(&outbox.standing(3)) {
             tokio::task::yield_now().await;
         }
     };
@@ -150,4 +164,40 @@ async fn a_wrong_address_or_a_false_receipt_lets_nothing_go() {
     };
     let (standing, refused) = after(accepted, |standing, _| standing.unproven > 0).await;
     assert_eq!((standing.waiting, standing.sent, refused.len()), (2, 0, 0));
+}
+
+/// A node that says this of every line.
+fn node_that_says(status: u16, code: &'static str) -> (String, Arc<AtomicUsize>) {
+    ledger_that_says(move |_, lines| {
+        let each = (1..=lines.lines().count()).map(|line| problem(line, status, code));
+        ("200 OK", each.collect())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_taken_later_is_sent_again_until_it_is_due() {
+    for code in [
+        "key-unknown",
+        "key-not-in-force",
+        "institution-unknown",
+        "ahead",
+    ] {
+        let (url, asked) = node_that_says(422, code);
+        let enough = |_: &_| asked.load(Ordering::SeqCst) > 4;
+        let (standing, _) = sent(&[url], u64::MAX, enough).await;
+        assert_eq!((standing.waiting, standing.refused), (2, 0), "{code}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_of_several_ends_no_entry() {
+    let (one, asked) = node_that_says(422, "signature");
+    let (other, _) = node_that_says(503, "no-quorum");
+    let enough = |_: &_| asked.load(Ordering::SeqCst) > 2;
+    let (standing, _) = sent(&[one.clone(), other], u64::MAX, enough).await;
+    assert_eq!((standing.waiting, standing.refused), (2, 0));
+    let (second, _) = node_that_says(422, "signature");
+    let all = |standing: &outbox::Standing| standing.refused == 2;
+    let (standing, refused) = sent(&[one, second], u64::MAX, all).await;
+    assert_eq!((standing.waiting, refused.len()), (0, 2));
 }

@@ -102,6 +102,22 @@ impl Check {
         &self.rules
     }
 
+    /// Whether there is a receipt, or an emergency that may pass without: nothing is believed yet.
+    ///
+    /// # Errors
+    /// [`Reason::EntryMalformed`], [`Reason::ReceiptMissing`]
+    pub fn is_shown(&self, presented: &Presented) -> Result<(), Reason> {
+        let entry = &presented.entry;
+        let body = Body::parse_partial(entry.payload(), entry.disclosures())
+            .map_err(|_| Reason::EntryMalformed)?;
+        let access = access_of(&body).ok_or(Reason::EntryMalformed)?;
+        let unseen = self.rules.emergencies && access.emergency.is_some();
+        if presented.receipt.is_none() && !unseen {
+            return Err(Reason::ReceiptMissing);
+        }
+        Ok(())
+    }
+
     /// Whether what was presented covers this call of this caller at this time. Whether it was used before is another question.
     ///
     /// # Errors

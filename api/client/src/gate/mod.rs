@@ -4,8 +4,8 @@
 //!
 //! A call passes these steps; the first that fails answers with a problem document that names it ([`Reason`]):
 //!
-//! 1. who calls ([`Callers`]) and what the request asks for ([`CallFacts`]): given by whoever embeds the gate;
-//! 2. the entry and its receipt are read from the head ([`transport`]);
+//! 1. who calls ([`Callers`]): given by whoever embeds the gate;
+//! 2. the entry and its receipt are read from the head ([`transport`]), and then what the request asks for ([`CallFacts`]): given likewise;
 //! 3. they are about this call: ledger, consumer, provider, e-service, purpose, exchange, request digest, persons asked for;
 //! 4. they are to be believed: signatures by registered keys, the receipt under the policy, fresh, no finding but those allowed ([`check`]);
 //! 5. there is room for our side in the [`crate::outbox`];
@@ -235,8 +235,10 @@ impl Gate {
 
     async fn try_admit(&self, head: &Parts, body: &Bytes) -> Result<Admitted, Reason> {
         let caller = self.callers.caller(head).await?;
-        let facts = self.facts.facts(head, body).await?;
+        // Before the facts: to tell them may cost a question to the ledger's nodes.
         let presented = Presented::read(&head.headers)?;
+        self.check.is_shown(&presented)?;
+        let facts = self.facts.facts(head, body).await?;
         let now_ms = self.now_ms();
         let judge = || self.check.verify(&presented, &caller, &facts, now_ms);
         let covered = match judge() {

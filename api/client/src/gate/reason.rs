@@ -100,6 +100,8 @@ reasons! {
     UpstreamUnreachable 502 "gate-upstream-unreachable" "The service behind the gate does not answer" "Try later, with a new entry."
     /// The service behind did not answer in time.
     UpstreamTimeout 504 "gate-upstream-timeout" "The service behind the gate did not answer in time" "Try later, with a new entry."
+    /// The answer names more persons than one entry can, or names them in a way that cannot be read.
+    AnswerPersons 502 "gate-answer-persons" "The persons in the service's answer cannot be put on record" "Ask for fewer persons in one request, with a new entry."
     /// No route of the gate's table takes this request.
     NoRoute 404 "gate-no-route" "The gate has no route for this request" "Call a path that the service describes."
 }

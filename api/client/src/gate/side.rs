@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //! The provider's own side of an access: what the consumer's entry says, and what was answered.
 
+use std::collections::BTreeSet;
+
 use ledger::{
     body::{
         Disclosed,
@@ -18,7 +20,8 @@ use crate::build::{Draft, Head, Plain, PlainAccess, PlainEvidence};
 /// Writes and signs the provider's side. Persons are those whom the call asked for, and those whom the answer names besides.
 ///
 /// # Errors
-/// [`Reason::Broken`] where the system has no randomness, [`Reason::EntryMalformed`] where it does not fit into an entry.
+/// [`Reason::Broken`] where the system has no randomness, [`Reason::EntryMalformed`] where it does not fit into an entry,
+/// [`Reason::AnswerPersons`] where it names more persons than one entry can.
 pub(super) fn write(
     covered: &Covered,
     answer: &Answer,
@@ -36,11 +39,17 @@ pub(super) fn write(
         .subjects
         .iter()
         .map(|person| subject(person, SubjectRole::Target));
+    let mut known: BTreeSet<&Hash> = covered.subjects.iter().collect();
     let met = answer
         .incidental
         .iter()
-        .filter(|person| !covered.subjects.contains(person))
+        .filter(|person| known.insert(person))
         .map(|person| subject(person, SubjectRole::Incidental));
+    let subjects: Vec<AccessSubject> = targets.chain(met).collect();
+    // Whoever is not on record must not be in an answer that leaves.
+    if subjects.len() > SUBJECTS_MAX {
+        return Err(Reason::AnswerPersons);
+    }
     let evidence = access.evidence.as_ref();
     let plain = PlainAccess {
         side: Side::Provider,
@@ -65,7 +74,7 @@ pub(super) fn write(
         status_code: Some(u64::from(answer.status)),
         data_categories: access.data_categories.clone(),
         personal_data_types: access.personal_data_types.clone(),
-        subjects: targets.chain(met).take(SUBJECTS_MAX).collect(),
+        subjects,
         part: access.part,
         result_count: answer.result_count,
         emergency: access.emergency.clone(),
@@ -102,5 +111,5 @@ fn told(value: &Disclosed<String>) -> String {
 
 /// Stands in the provider's side for what the consumer kept to itself.
 const NOT_DISCLOSED: &str = "not-disclosed";
-/// An entry's most; more come as a `note`.
+/// An entry's most.
 const SUBJECTS_MAX: usize = 200;

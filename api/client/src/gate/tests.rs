@@ -486,6 +486,9 @@ async fn futures_of<T>(all: Vec<impl Future<Output = T>>) -> Vec<T> {
 
 struct Fixed;
 
+/// A path whose facts cannot be told.
+const UNREADABLE: &str = "/unreadable";
+
 impl Callers for Fixed {
     fn caller<'a>(&'a self, head: &'a Parts) -> Answering<'a, Result<Caller, Reason>> {
         let known = head.headers.contains_key("authorization");
@@ -504,7 +507,8 @@ impl CallFacts for Fixed {
             subjects,
             ..Facts::of_request(head, body)
         };
-        Box::pin(async move { Ok(facts) })
+        let read = head.uri.path() != UNREADABLE;
+        Box::pin(async move { read.then_some(facts).ok_or(Reason::FactsUnreadable) })
     }
 }
 
@@ -645,7 +649,7 @@ async fn the_layer_lets_one_call_through_and_keeps_our_side() {
     assert_eq!(code(refused).await, (409, "gate-used".to_owned()));
     assert_eq!(upstream.0.load(Ordering::Relaxed), 1);
 
-    let waiting = gate.outbox().oldest(10).unwrap();
+    let waiting = gate.outbox().oldest(0, 10).unwrap();
     assert_eq!(waiting.len(), 1);
     let side = ledger::entry::SubmittedEntry::from_wire(waiting[0].1.as_bytes()).unwrap();
     let body = Body::parse(side.payload(), side.disclosures()).unwrap();
@@ -673,6 +677,56 @@ async fn the_layer_lets_one_call_through_and_keeps_our_side() {
 }
 
 #[tokio::test]
+async fn facts_are_asked_only_of_a_call_that_shows_an_entry_and_its_receipt() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = gate(folder.path(), Bounds::default());
+    let entry = sign(
+        access(&[person("anna")], digest()),
+        now_ms(),
+        &key(&consumer()),
+    );
+    let receipt = receipt_in(&entry, now_ms(), Findings::COVERED, 5, now_ms() / 1000);
+    for (shown, told) in [
+        (None, Reason::EntryMissing),
+        (Some((&entry, None)), Reason::ReceiptMissing),
+        (
+            Some((&entry, Some(receipt.as_str()))),
+            Reason::FactsUnreadable,
+        ),
+    ] {
+        let (mut head, _) = request(shown).into_parts();
+        head.uri = UNREADABLE.parse().unwrap();
+        let judged = gate.admit(&head, &Bytes::from_static(BODY)).await;
+        assert_eq!(judged.map(|_| ()), Err(told));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_more_persons_than_an_entry_holds_does_not_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = gate(folder.path(), Bounds::default());
+    // One is asked for; who is met twice counts once.
+    for (exchange, met, told) in [(1, 199, Ok(())), (2, 200, Err(Reason::AnswerPersons))] {
+        let mut plain = access(&[person("anna")], digest());
+        plain.exchange = [exchange; 16];
+        let entry = sign(plain, now_ms(), &key(&consumer()));
+        let receipt = receipt_in(&entry, now_ms(), Findings::COVERED, 5, now_ms() / 1000);
+        let (head, _) = request(Some((&entry, Some(&receipt)))).into_parts();
+        let admitted = gate.admit(&head, &Bytes::from_static(BODY)).await.unwrap();
+        let persons = (0..met).map(|n| person(&format!("person {n}")));
+        let answer = Answer {
+            status: 200,
+            incidental: persons
+                .chain([person("person 0"), person("anna")])
+                .collect(),
+            ..Answer::default()
+        };
+        assert_eq!(gate.answered(admitted, &answer).await.map(|_| ()), told);
+    }
+    assert_eq!(gate.outbox().standing(0).waiting, 1);
+}
+
+#[tokio::test]
 async fn an_emergency_is_on_its_way_to_the_record_before_the_service_is_asked() {
     let folder = tempfile::tempdir().unwrap();
     let gate = gate(folder.path(), Bounds::default());
@@ -683,7 +737,7 @@ async fn an_emergency_is_on_its_way_to_the_record_before_the_service_is_asked() 
     let entry = sign(claimed, now_ms(), &key(&consumer()));
     let passed = service.call(request(Some((&entry, None)))).await.unwrap();
     assert_eq!(passed.status().as_u16(), 200);
-    let waiting = gate.outbox().oldest(10).unwrap();
+    let waiting = gate.outbox().oldest(0, 10).unwrap();
     assert_eq!(waiting.len(), 2);
     assert_eq!(waiting[0].1, entry.to_wire(), "the consumer's own bytes");
     let standing = gate.outbox().standing(now_ms() + EMERGENCY_MS + 1_000);

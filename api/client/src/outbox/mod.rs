@@ -268,11 +268,21 @@ impl Outbox {
         Ok(())
     }
 
-    /// The oldest entries that wait, with their wire lines.
-    pub(crate) fn oldest(&self, most: usize) -> Result<Vec<(u64, String)>, JournalError> {
+    /// When an entry that waits should be in the ledger.
+    pub(crate) fn due_ms(&self, number: u64) -> u64 {
+        let state = self.state();
+        state.open.get(&number).map_or(0, |waiting| waiting.due_ms)
+    }
+
+    /// The oldest entries that wait after this number, with their wire lines.
+    pub(crate) fn oldest(
+        &self,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<(u64, String)>, JournalError> {
         let waiting: Vec<(u64, Waiting)> = {
             let state = self.state();
-            let open = state.open.iter().take(most);
+            let open = state.open.range(after.saturating_add(1)..).take(most);
             open.map(|(number, waiting)| (*number, *waiting)).collect()
         };
         let mut lines = Vec::with_capacity(waiting.len());

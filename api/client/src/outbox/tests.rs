@@ -14,7 +14,7 @@ async fn put(outbox: &Arc<Outbox>, line: &str) -> Result<(), NoRoom> {
 }
 
 fn lines(outbox: &Outbox) -> Vec<String> {
-    let all = outbox.oldest(usize::MAX).unwrap();
+    let all = outbox.oldest(0, usize::MAX).unwrap();
     all.into_iter().map(|(_, line)| line).collect()
 }
 
@@ -33,7 +33,7 @@ async fn what_is_not_settled_is_there_after_a_new_start() {
     for n in 0..6 {
         put(&outbox, &format!("line {n}")).await.unwrap();
     }
-    let waiting = outbox.oldest(usize::MAX).unwrap();
+    let waiting = outbox.oldest(0, usize::MAX).unwrap();
     outbox
         .settle(vec![(waiting[1].0, receipt(1))])
         .await
@@ -74,7 +74,7 @@ async fn a_full_outbox_says_so_and_has_room_again_once_entries_are_settled() {
     assert!((5..=13).contains(&taken), "{taken}");
     assert!(matches!(outbox.reserve(300), Err(NoRoom::Full)));
     assert!(outbox.standing(0).bytes <= SMALL.bytes_max);
-    let all = outbox.oldest(usize::MAX).unwrap();
+    let all = outbox.oldest(0, usize::MAX).unwrap();
     let settled = all.iter().take(8).enumerate();
     let settled = settled
         .map(|(n, (number, _))| (*number, receipt(n)))
