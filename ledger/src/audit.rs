@@ -48,6 +48,8 @@ pub struct Audit {
     policies: PolicySet,
     /// Known from entry 0 on.
     ledger: Option<LedgerInfo>,
+    /// Digest of entry 0; zero before it.
+    genesis: Hash,
     state: MemoryState,
     tree: Frontier,
     fold: MemoryFold,
@@ -74,6 +76,8 @@ pub struct Report {
     pub erased: u64,
     /// Entries that are whole, and were judged by what is erased now.
     pub unjudged: u64,
+    /// Which they are, ascending.
+    pub unjudged_at: Vec<u64>,
     /// State roots that are those of the ledger at their size.
     pub state_roots: u64,
     /// Checkpoints that are those of the ledger at their size, with enough cosignatures.
@@ -120,8 +124,8 @@ impl fmt::Display for Evidence {
 
 impl core::error::Error for Evidence {}
 
-/// Findings that are judged by other entries, which may be erased since.
-const JUDGED_BY_OTHERS: [Finding; 8] = [
+/// Findings that are judged by other entries, which may be erased since. Delegations are not: what they rest on stays.
+const JUDGED_BY_OTHERS: [Finding; 7] = [
     Finding::ConsentMissing,
     Finding::ConsentWithdrawn,
     Finding::ConsentExpired,
@@ -129,8 +133,17 @@ const JUDGED_BY_OTHERS: [Finding; 8] = [
     Finding::StreamGap,
     Finding::StreamFork,
     Finding::ExchangeAgain,
-    Finding::DelegationMissing,
 ];
+
+/// Whether an entry can be refused for what is erased now. Only releases are judged by what may be: the entry that they refer to, and
+/// the notes and releases on it.
+fn refused_by_others(entry_type: EntryType, refusal: Refusal) -> bool {
+    entry_type == EntryType::Release
+        && matches!(
+            refusal,
+            Refusal::RefersTo | Refusal::NotAuthorised | Refusal::Registry
+        )
+}
 
 impl Audit {
     /// Begins before entry 0. Checkpoints are also held against these policies, where one holds for their size.
@@ -138,6 +151,7 @@ impl Audit {
         Audit {
             policies,
             ledger: None,
+            genesis: Hash::ZERO,
             state: MemoryState::default(),
             tree: Frontier::default(),
             fold: MemoryFold::new(),
@@ -157,6 +171,11 @@ impl Audit {
     /// What was recomputed so far.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// The policies that checkpoints are held against.
+    pub fn policies(&self) -> &PolicySet {
+        &self.policies
     }
 
     /// The ledger's name and shard; unknown before entry 0.
@@ -291,23 +310,29 @@ impl Audit {
             Ok(Applied::Accepted(effects)) => *effects,
             Ok(Applied::Known { index }) => {
                 let why = format!("the same as entry {index}");
-                return self.unjudged(fed, None, lie("an entry", "new".into(), why));
+                return Err(lie("an entry", "new".into(), why));
             }
-            Ok(Applied::Refused(why)) => return self.unjudged(fed, None, refused(why)),
+            Ok(Applied::Refused(why)) if refused_by_others(fed.meta.entry_type, why.refusal) => {
+                return self.unjudged(fed, None, refused(why));
+            }
+            Ok(Applied::Refused(why)) => return Err(refused(why)),
             Err(error) => return Err(unsound(fed.index, &error)),
         };
         let computed = *effects.entry.meta();
         if computed != fed.meta {
             let evidence = lie("what its leaf says", told(&fed.meta), told(&computed));
-            let other_findings = Findings(computed.findings.0 ^ fed.meta.findings.0);
-            let by_others = Meta {
-                findings: fed.meta.findings,
+            let by_others: Findings = JUDGED_BY_OTHERS.into_iter().collect();
+            // Bit by bit: a reserved one is nobody's judgement.
+            let other = computed.findings.0 ^ fed.meta.findings.0;
+            let findings = fed.meta.findings;
+            let otherwise = Meta {
+                findings,
                 ..computed
-            } == fed.meta
-                && other_findings
-                    .iter()
-                    .all(|finding| JUDGED_BY_OTHERS.contains(&finding));
-            return self.unjudged(fed, by_others.then_some(effects), evidence);
+            };
+            if otherwise != fed.meta || other & !by_others.0 != 0 {
+                return Err(evidence);
+            }
+            return self.unjudged(fed, Some(effects), evidence);
         }
         if effects.entry.leaf_hash() != fed.leaf_hash() {
             let (said, computed) = (fed.leaf_hash(), effects.entry.leaf_hash());
@@ -338,6 +363,7 @@ impl Audit {
                 computed: format!("{expected}, as the policy file names it"),
             });
         }
+        self.genesis = digest;
         if let Ok(body) = Body::parse(submitted.payload(), submitted.disclosures())
             && let Content::Genesis(genesis) = &body.content
         {
@@ -378,6 +404,7 @@ impl Audit {
         }
         let change = self.told_change(fed)?;
         self.report.unjudged += 1;
+        self.report.unjudged_at.push(fed.index.0);
         if let Some(effects) = effects {
             // What stands under no root; the rest is as told.
             let local = effects

@@ -19,13 +19,13 @@ use crate::{
     state::{MemoryState, StateKey},
 };
 
-/// The bytes are not those of an audit that was put down.
+/// The bytes are not those of an audit of this ledger that was put down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 
 impl fmt::Display for Damaged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the progress of the audit is damaged, or another version's")
+        f.write_str("the progress of the audit is damaged, or another version's or ledger's")
     }
 }
 
@@ -40,7 +40,8 @@ impl Audit {
             .ledger
             .as_ref()
             .map_or(("", 0), |ledger| (ledger.name.as_str(), ledger.shard));
-        out.text(name).u64(shard).u64(self.last_accepted_ms);
+        out.text(name).u64(shard).hash(&self.genesis);
+        out.u64(self.last_accepted_ms);
         put_report(&self.report, &mut out);
         out.u64(self.tree.size().0);
         self.tree.peaks().iter().for_each(|peak| {
@@ -85,7 +86,13 @@ impl Audit {
 }
 
 fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
-    let (name, shard, last_accepted_ms) = (from.text()?, from.u64()?, from.u64()?);
+    let (name, shard, genesis) = (from.text()?, from.u64()?, from.hash()?);
+    // Begun under another policy file: what was replayed is another ledger.
+    let other = policies.genesis().is_some_and(|named| named != genesis);
+    if other && !name.is_empty() {
+        return None;
+    }
+    let last_accepted_ms = from.u64()?;
     let report = take_report(from)?;
     let size = TreeSize(from.u64()?);
     let peaks = (0..size.0.count_ones()).map(|_| from.hash());
@@ -110,6 +117,7 @@ fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
     Some(Audit {
         policies,
         ledger: (!name.is_empty()).then_some(LedgerInfo { name, shard }),
+        genesis,
         state,
         tree,
         fold: MemoryFold::of_values(values),
@@ -132,6 +140,10 @@ fn put_report(report: &Report, out: &mut Writer) {
     ] {
         out.u64(count);
     }
+    out.u64(report.unjudged_at.len() as u64);
+    report.unjudged_at.iter().for_each(|index| {
+        out.u64(*index);
+    });
     out.u16(report.types.len() as u16);
     for (entry_type, count) in &report.types {
         out.u8(entry_type.code()).u64(*count);
@@ -152,6 +164,9 @@ fn take_report(from: &mut Reader<'_>) -> Option<Report> {
         published: from.u64()?,
         ..Report::default()
     };
+    for _ in 0..from.u64()? {
+        report.unjudged_at.push(from.u64()?);
+    }
     for _ in 0..from.u16()? {
         let entry_type = EntryType::from_code(from.u8()?)?;
         report.types.insert(entry_type, from.u64()?);

@@ -118,6 +118,9 @@ fn it_goes_on_where_it_was_put_down() {
         let bytes = audit.encode();
         let mut audit = Audit::decode(&bytes, book.policies()).unwrap();
         assert_eq!(audit.encode(), bytes);
+        // Under another ledger's policy file it does not go on.
+        let other = book.policies().with_genesis(Hash([1; 32]));
+        assert_eq!(Audit::decode(&bytes, other).is_err(), cut > 0);
         lines[cut..]
             .iter()
             .for_each(|line| audit.take(line).unwrap());
@@ -179,6 +182,41 @@ fn what_is_erased_is_bridged() {
             "what an erased entry changes"
         )
     );
+}
+
+/// One erasure excuses what was judged by it, and nothing else.
+#[test]
+fn an_erasure_excuses_no_other_lie() {
+    type Tell = fn(&mut Fed);
+    let lies: &[Tell] = &[
+        |note| note.meta.findings.0 ^= 1 << Finding::Late as u8,
+        |note| note.meta.findings.0 ^= 1 << Finding::DelegationMissing as u8,
+        |note| note.meta.findings.0 ^= 1 << 31,
+        |note| note.meta.rules += 1,
+        |note| note.meta.first_key.0.0[0] ^= 1,
+    ];
+    let book = tell(20);
+    let mut good = feed(&book);
+    let consent = first(&book, EntryType::Consent);
+    fed(&mut good, consent).body = None;
+    let report = replay(book.policies(), &good).unwrap();
+    assert_eq!(report.unjudged_at.len() as u64, report.unjudged);
+    let at = (consent..).find(|&index| book.stored(index).meta.entry_type == EntryType::Access);
+    let at = at.unwrap();
+    for (place, tell) in lies.iter().enumerate() {
+        let mut lines = good.clone();
+        let lied = fed(&mut lines, at);
+        tell(lied);
+        // The change that goes with the lie, so that nothing but the judgement contradicts it.
+        let leaf_hash = lied.leaf_hash();
+        lied.change.as_mut().unwrap().leaf_hash = leaf_hash;
+        let evidence = replay(book.policies(), &lines).unwrap_err();
+        assert_eq!(
+            (evidence.at, evidence.what),
+            (Place::Entry(EntryIndex(at)), "what its leaf says"),
+            "lie {place}: {evidence}"
+        );
+    }
 }
 
 /// What a lying cluster could tell, and what the auditor must stop at.
