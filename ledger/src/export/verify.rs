@@ -152,7 +152,12 @@ impl Checked<'_, '_> {
                 self.remarks.push(Remark::MembershipPartial);
             }
             for (index, body) in &folded.telling {
-                compositions.extend(composition(*index, body)?);
+                let ordered = self.members_erased(*index);
+                let (composition, whole) = composition(*index, body, ordered)?;
+                compositions.extend(composition);
+                if !whole && !self.remarks.contains(&Remark::MembershipPartial) {
+                    self.remarks.push(Remark::MembershipPartial);
+                }
             }
         }
         self.spells = membership(&compositions);
@@ -173,6 +178,15 @@ impl Checked<'_, '_> {
             }
         }
         self.persons(&members, verifier)
+    }
+
+    /// How many members' disclosures in a composition orders among the records took: each takes one person's.
+    fn members_erased(&self, composition: EntryIndex) -> usize {
+        let orders = self.records.range(composition..).filter(|(_, body)| {
+            matches!(&body.content, Content::Erasure(order)
+                if order.subject.is_some() && order.names(composition.0))
+        });
+        orders.count()
     }
 
     /// Folds the lists of these persons, then those of refs that are joined to theirs, until no new one is met. Every one must be there.
@@ -414,22 +428,28 @@ fn fits(order: &Erasure, given: &Meta, erased: &Meta) -> bool {
     }
 }
 
-/// What a household entry says; every member must be disclosed.
-fn composition(index: EntryIndex, body: &Body) -> Result<Option<Composition>, Fault> {
+/// What a household entry says, and whether all of it is left; every member must be disclosed, but for as many as orders took from it.
+fn composition(
+    index: EntryIndex,
+    body: &Body,
+    erased: usize,
+) -> Result<(Option<Composition>, bool), Fault> {
     let Content::Household(household) = &body.content else {
-        return Ok(None);
+        return Ok((None, true));
     };
     let members = household.members.iter();
-    let members: Option<Vec<Hash>> = members
-        .map(|member| member.value.as_ref().map(|member| member.person))
+    let members: Vec<Hash> = members
+        .filter_map(|member| member.value.as_ref().map(|member| member.person))
         .collect();
-    let members = members.ok_or_else(|| {
+    let missing = household.members.len().saturating_sub(members.len());
+    if missing > erased {
         let why = format!("entry {index} says who belonged, and not all of them are disclosed");
-        Fault::new(Lie::Missing, why).at("lists")
-    })?;
-    Ok(Some(Composition {
+        return Err(Fault::new(Lie::Missing, why).at("lists"));
+    }
+    let composition = Composition {
         index,
         valid_from_ms: household.valid_from_ms,
         members,
-    }))
+    };
+    Ok((Some(composition), missing == 0))
 }

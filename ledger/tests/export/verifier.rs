@@ -9,6 +9,7 @@ use ledger::{
         Content, EntryType,
         system::{Erasure, Ground, Release},
     },
+    entry::SubmittedEntry,
     export::{Asked, Bound, Export, Fault, Item, Lie, Opened, Remark, Verified, Why, verify},
     finding::Finding,
     hash::Hash,
@@ -233,6 +234,41 @@ fn what_was_released_is_shown_or_said_to_be_missing() {
     export.records.push(record.unwrap());
     let verified = check(&book, &export).unwrap();
     assert_eq!(verified.remarks(), [] as [Remark; 0]);
+}
+
+/// A member who had the disclosure erased is not known any more; without the order it was left out.
+#[test]
+fn an_erased_member_leaves_the_membership_partial() {
+    let mut book = tell(3);
+    let composition = first_of(&book, EntryType::Household);
+    let mut told = Vec::new();
+    let order = Erasure {
+        entries: vec![composition],
+        subject: Some(book.town.seal(person("bruno"), &mut told)),
+        before: None,
+        types: Vec::new(),
+        ground: Ground::NotNecessary,
+    };
+    let order = Content::Erasure(order);
+    let by = book.say(order, told, "c_m109", &["c_m109.entry"]);
+    book.root();
+    let mut export = book.export(&Wanted::household(home(), &[person("bruno")]));
+    assert_eq!(check(&book, &export).unwrap().remarks(), []);
+    let opened = export.lists[0]
+        .items
+        .iter_mut()
+        .find_map(|item| match item {
+            Item::Opened(opened) if opened.index.0 == composition => Some(opened),
+            _ => None,
+        });
+    let entry = &mut opened.unwrap().entry;
+    let mut disclosures = entry.disclosures().to_vec();
+    disclosures.pop();
+    *entry = SubmittedEntry::new(entry.payload(), entry.sigs().clone(), disclosures).unwrap();
+    assert_eq!(check(&book, &export).unwrap_err().lie, Lie::Missing);
+    export.records.push(book.record(by));
+    let verified = check(&book, &export).unwrap();
+    assert_eq!(verified.remarks(), [Remark::MembershipPartial]);
 }
 
 #[test]
