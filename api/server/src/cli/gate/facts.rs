@@ -5,14 +5,18 @@
 //! target that can be read in two ways (dot segments, encoded slashes, what a URL parser would write otherwise) has no route, all values of a
 //! repeated parameter count, and JSON with a name given twice is not read.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use bytes::Bytes;
 use client::{
     gate::{Answering, CallFacts, Facts, Reason},
     pseudonym::{Code, Pseudonyms},
 };
-use http::{Method, Uri, request::Parts};
+use http::{
+    HeaderMap, Method, Uri,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    request::Parts,
+};
 use ledger::{base64, bytes::CodeKind, hash::Hash};
 use serde::{
     Deserialize, Deserializer,
@@ -175,6 +179,9 @@ impl Row {
                     }
                 }
                 PlaceIn::Json => {
+                    if !says_json(&head.headers) {
+                        return None;
+                    }
                     let Unique(value) = serde_json::from_slice(body).ok()?;
                     collect(&value, name.split('/').skip(1), &mut texts)?;
                 }
@@ -243,6 +250,25 @@ fn is_ambiguous(uri: &Uri) -> bool {
     written != target
 }
 
+/// Whether the head says that the body is JSON as it stands: said otherwise, the service could read other names in it.
+fn says_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(line), None) = (types.next(), types.next()) else {
+        return false;
+    };
+    let line = line.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut parts = line.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|it| {
+        let kind = it.strip_prefix("application/").unwrap_or_default();
+        !it.contains(',') && (kind == "json" || kind.ends_with("+json"))
+    });
+    let mut charsets = parts
+        .filter_map(|it| it.split_once('='))
+        .filter(|(name, _)| name.trim() == "charset")
+        .map(|(_, value)| value.trim().trim_matches('"'));
+    is_json && charsets.all(|it| it == "utf-8") && !headers.contains_key(CONTENT_ENCODING)
+}
+
 /// All values of a parameter; none if the query is not what forms write.
 fn query_values(query: &str, name: &str) -> Option<Vec<String>> {
     let url = reqwest::Url::parse(&format!("http://service/?{query}")).ok()?;
@@ -250,11 +276,22 @@ fn query_values(query: &str, name: &str) -> Option<Vec<String>> {
     if query.contains(';') {
         return None;
     }
-    let pairs = url.query_pairs();
-    // Some services know `name[]` and `NAME` as the same parameter.
-    let same = |it: &str| it.trim_end_matches("[]").eq_ignore_ascii_case(name);
-    let values = pairs.filter(|(it, _)| same(it));
-    Some(values.map(|(_, value)| value.into_owned()).collect())
+    // Some services know `name[]`, `name[x]`, `NAME`, and `na.me` for `na_me`, as the same parameter.
+    let fold = |it: &str| {
+        let it = it.trim_start().to_uppercase().to_lowercase();
+        it.replace([' ', '.', '+', '['], "_")
+    };
+    let cut = |it: &str| fold(it.split(['[', '\0']).next().unwrap_or_default());
+    let same = |it: &str| cut(it) == cut(name) || fold(it) == fold(name);
+    let mut values = Vec::new();
+    for (it, value) in url.query_pairs() {
+        if it == name {
+            values.push(value.into_owned());
+        } else if same(&it) {
+            return None;
+        }
+    }
+    Some(values)
 }
 
 /// The texts at a JSON pointer, `*` for every item of a list. A list at the end counts with all its items.
@@ -284,7 +321,7 @@ fn collect<'p>(
     Some(())
 }
 
-/// JSON in which no object gives a name twice.
+/// JSON in which no object gives a name twice, be it in another case.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {
@@ -343,12 +380,14 @@ impl<'de> Visitor<'de> for Seed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
+        let (mut map, mut folded) = (Map::new(), BTreeSet::new());
         while let Some(name) = members.next_key::<String>()? {
             let value = members.next_value_seed(Seed)?;
-            if map.insert(name, value).is_some() {
+            // Some services read names without case, by the simple folding of Unicode.
+            if !folded.insert(name.to_uppercase().to_lowercase()) {
                 return Err(A::Error::custom("a name is given twice"));
             }
+            map.insert(name, value);
         }
         Ok(Value::Object(map))
     }
@@ -387,6 +426,7 @@ mod tests {
     fn asked(table: &Table, target: &str, body: &str) -> Result<Vec<u8>, Reason> {
         let request =
             http::Request::post(target).header("x-refs", format!("{}, {}", person(8), person(9)));
+        let request = request.header(CONTENT_TYPE, "application/json; charset=UTF-8");
         let (head, ()) = request.body(()).unwrap().into_parts();
         let row = table.find(&head.method, &head.uri).ok_or(Reason::NoRoute)?;
         let refs = row.subjects(&head, body.as_bytes());
@@ -422,6 +462,10 @@ mod tests {
         assert_eq!(asked(&table, &target.replace(&b, "RSSMRA"), &body), unread);
         let twice = format!(r#"{{"people":[],"people":[{{"ref":"{c}"}}]}}"#);
         assert_eq!(asked(&table, &target, &twice), unread);
+        for name in ["PEOPLE", "peop\\u004ce"] {
+            let twice = body.replacen('{', &format!(r#"{{"{name}":[],"#), 1);
+            assert_eq!(asked(&table, &target, &twice), unread, "{name}");
+        }
         let none = format!(r#"{{"people":{{"ref":"{c}"}}}}"#);
         assert_eq!(asked(&table, &target, &none), unread);
     }
@@ -435,10 +479,6 @@ mod tests {
         let (a, b) = (person(1), person(2));
         assert_eq!(
             asked(&table, &format!("/isee/{a}?other={b}&other={a}"), ""),
-            Ok(vec![1, 2])
-        );
-        assert_eq!(
-            asked(&table, &format!("/isee/{a}?other[]={b}"), ""),
             Ok(vec![1, 2])
         );
         for target in [
@@ -455,6 +495,58 @@ mod tests {
         }
         let both = format!("/isee/{a}?other={b};other={a}");
         assert_eq!(asked(&table, &both, ""), Err(Reason::FactsUnreadable));
+        // A second spelling of a parameter, also alone.
+        let other = "other_name";
+        let table = self::table("/isee", &[(PlaceIn::Query, other)]);
+        let plain = format!("/isee?{other}={a}");
+        assert_eq!(asked(&table, &plain, ""), Ok(vec![1]));
+        for name in [
+            "other_name[]",
+            "other_name[0]",
+            "OTHER_name",
+            "other.name",
+            "other+name",
+            "other%2Bname",
+            "other[name",
+            "+other_name",
+        ] {
+            let twice = format!("{plain}&{name}={b}");
+            assert_eq!(
+                asked(&table, &twice, ""),
+                Err(Reason::FactsUnreadable),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_as_json_only_where_the_head_says_so() {
+        let says = |lines: &[(http::HeaderName, &str)]| {
+            let lines = lines
+                .iter()
+                .map(|(name, value)| (name.clone(), value.parse().unwrap()));
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(name, value);
+            }
+            says_json(&headers)
+        };
+        for (kind, is_json) in [
+            ("application/json", true),
+            ("application/json;charset=\"utf-8\"", true),
+            ("Application/Problem+JSON; profile=x", true),
+            ("application/json; charset=utf-16", false),
+            ("application/json; charset=utf-8; Charset = utf-7", false),
+            ("application/x-www-form-urlencoded", false),
+            ("text/json", false),
+            ("text/xml, application/json", false),
+        ] {
+            assert_eq!(says(&[(CONTENT_TYPE, kind)]), is_json, "{kind}");
+        }
+        let json = (CONTENT_TYPE, "application/json");
+        assert!(!says(&[]));
+        assert!(!says(&[json.clone(), json.clone()]));
+        assert!(!says(&[json, (CONTENT_ENCODING, "gzip")]));
     }
 
     #[test]
