@@ -27,6 +27,11 @@ impl Machine {
     pub(crate) async fn fold(&self, sizes: Sizes, stop: CancellationToken) -> Result<(), Error> {
         self.run(move |shared| shared.fold(sizes, &stop)).await
     }
+
+    #[cfg(test)]
+    pub(crate) fn begin_fold(&self, db: &Arc<Db>) -> bool {
+        self.0.begin_fold(db)
+    }
 }
 
 impl Shared {
@@ -36,7 +41,9 @@ impl Shared {
         let Some(order) = Order::read(&*db, done.version + 1)? else {
             return Ok(());
         };
-        self.folds.send_modify(|folds| folds.under_way = true);
+        if !self.begin_fold(&db) {
+            return Ok(());
+        }
         let start = Instant::now();
         let mut worked_since = start;
         let folded = fold::run(&db, &order, sizes, |between| {
@@ -56,6 +63,17 @@ impl Shared {
         metrics::histogram!("visto_fold_seconds").record(start.elapsed().as_secs_f64());
         metrics::histogram!("visto_fold_keys").record(keys as f64);
         self.finish_fold(&db, order, root)
+    }
+
+    /// Shows that a fold of that state is under way, under the lock that install holds: of a state that was replaced meanwhile it is not, and no
+    /// fold would end it. Whether it is in force.
+    fn begin_fold(&self, db: &Arc<Db>) -> bool {
+        let _core = self.core.lock();
+        let in_force = self.is_in_force(db);
+        if in_force {
+            self.folds.send_modify(|folds| folds.under_way = true);
+        }
+        in_force
     }
 
     /// The order is read again: its `state-root` entry may have been applied while the fold ran.

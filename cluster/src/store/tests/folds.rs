@@ -191,6 +191,29 @@ async fn stated(dir: &Path) {
     machine.flush().unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fold_of_a_state_that_was_replaced_does_not_begin() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    stated(from.path()).await;
+    let (_log, mut machine) = open_in(from.path()).unwrap();
+    let snapshot = machine
+        .get_snapshot_builder()
+        .await
+        .build_snapshot()
+        .await
+        .unwrap();
+    let (_other_log, mut other) = open_in(to.path()).unwrap();
+    let replaced = other.state();
+    other
+        .install_snapshot(&snapshot.meta, snapshot.snapshot)
+        .await
+        .unwrap();
+    assert!(!other.begin_fold(&replaced));
+    assert!(!other.folds().borrow().under_way);
+    assert!(other.begin_fold(&other.state()));
+    assert!(other.folds().borrow().under_way);
+}
+
 fn change_state(dir: &Path, change: impl Fn(&Db, &mut WriteBatch)) {
     let memory = Memory {
         cache_bytes: 1 << 20,
