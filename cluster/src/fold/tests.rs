@@ -16,6 +16,7 @@ use ledger::body::{Content, system::StateRoot};
 use ledger::bytes::ListValue;
 use ledger::fold::MemoryFold;
 use ledger::hash::Hash;
+use ledger::id::NodeNumber;
 use ledger::merkle::verify_inclusion;
 use ledger::number::{EntryIndex, TreeSize};
 use ledger::refusal::Refusal;
@@ -350,5 +351,66 @@ async fn nobody_states_a_root_that_was_not_ordered() {
     let folded = nodes[&3].fold(PATIENCE).await.unwrap();
     assert_eq!(folded.state_root().version, last.version + 1);
     assert!(nodes.values().all(|node| node.status().healthy));
+    close(nodes).await;
+}
+
+/// A node's key signs whatever its holder likes; only what the leader folded itself gets into the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_root_of_the_size_ordered_is_refused_at_the_door() {
+    let town = Town::new(
+        3,
+        Tuning {
+            fold_step_keys: 1,
+            ..tuning()
+        },
+    );
+    let nodes = town.open_all().await;
+    submit(&nodes[&1], 1..400).await;
+    let leading = leader(&nodes).await;
+    let raft = nodes[&leading].raft().clone();
+    raft.client_write(Batch::of_fold()).await.unwrap();
+    let order = nodes[&leading].machine().folds().borrow().ordered.unwrap();
+    let other = nodes.keys().copied().find(|node| *node != leading).unwrap();
+    let mut tried = 0;
+    // While the leader folds, and when it is done.
+    while nodes[&leading].machine().folds().borrow().open().is_some() || tried == 0 {
+        for from in [leading, other] {
+            let root = StateRoot {
+                size: order.size,
+                version: order.version,
+                root: Hash([9; 32]),
+                previous: state_map::EMPTY,
+            };
+            let content = Content::StateRoot(root);
+            let outcome = nodes[&from]
+                .write_own(content, vec![], Until::Committed, PATIENCE)
+                .await;
+            assert!(
+                matches!(&outcome, Outcome::Refused(refused) if refused.refusal == Refusal::StateRoot),
+                "{outcome:?}"
+            );
+            tried += 1;
+        }
+    }
+    let folded = nodes[&other].fold(PATIENCE).await.unwrap();
+    assert_eq!(folded.state_root().version, order.version);
+    assert_holds(&folded, 1..410);
+    assert!(nodes.values().all(|node| node.status().healthy));
+    close(nodes).await;
+}
+
+/// Else nobody who asks after it would get a fold.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_cannot_want_more_folded_than_there_is() {
+    let town = Town::new(3, tuning());
+    let nodes = town.open_all().await;
+    submit(&nodes[&1], 1..10).await;
+    let leading = leader(&nodes).await;
+    let other = nodes.keys().copied().find(|node| *node != leading).unwrap();
+    let peers = nodes[&other].peers();
+    let asked = peers.want_fold(NodeNumber(leading), TreeSize(u64::MAX), PATIENCE);
+    asked.await.unwrap_err();
+    let folded = nodes[&other].fold(PATIENCE).await.unwrap();
+    assert_holds(&folded, 1..10);
     close(nodes).await;
 }

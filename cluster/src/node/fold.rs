@@ -112,6 +112,10 @@ impl Node {
         &self.0.here.machine
     }
 
+    pub(crate) fn peers(&self) -> &crate::peer::client::Peers {
+        &self.0.net.peers
+    }
+
     pub(crate) fn raft(&self) -> &crate::raft_types::Raft {
         &self.0.here.raft
     }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use ledger::admission::{self, LedgerInfo};
+use ledger::body::Content;
 use ledger::entry::{SubmittedEntry, VerifiedEntry};
 use ledger::number::{EntryIndex, TreeSize};
+use ledger::refusal::{Refusal, Refused};
 use openraft::error::{CheckIsLeaderError, RaftError};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -19,6 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::face::{Accepted, Failure, Outcome, Published, Until};
 use crate::propose::Proposer;
 use crate::raft_types::Raft;
+use crate::store::fold::Done;
 use crate::store::machine::Machine;
 use crate::store::verify::{OrReturned, VerifyPool};
 use crate::store::view::View;
@@ -141,10 +144,11 @@ impl Here {
         let checked = tokio::task::spawn_blocking(move || {
             let view = machine.view()?;
             let next = view.size().next_index();
+            let done = machine.folds().borrow().done;
             let check = |entry: VerifiedEntry| match admission::precheck(
                 &view, &entry, next, now_ms, &ledger,
             )? {
-                Ok(None) => Ok(Ok(entry)),
+                Ok(None) => Ok(folded_here(entry, &done)),
                 Ok(Some(index)) => Ok(Err(known(&view, index)?)),
                 Err(refused) => Ok(Err(Outcome::Refused(refused))),
             };
@@ -234,6 +238,21 @@ impl Here {
                 };
             }
         }
+    }
+}
+
+/// Any node's key signs a `state-root` entry that passes the ledger's rules, and a wrong root in the log stops every node that folded the right
+/// one. So whoever leads lets in what it folded itself, whoever signed it and however it came, and nothing else.
+fn folded_here(entry: VerifiedEntry, done: &Done) -> Result<VerifiedEntry, Outcome> {
+    match &entry.body().content {
+        Content::StateRoot(root)
+            if (root.version, root.size, root.root.0) != (done.version, done.size, done.root) =>
+        {
+            let pointer = "/envelope/payload/state-root".to_owned();
+            let refused = Refused::new(Refusal::StateRoot, pointer);
+            Err(Outcome::Refused(refused))
+        }
+        _ => Ok(entry),
     }
 }
 

@@ -134,7 +134,7 @@ impl Service for NodeService {
             Method::ReadIndex => answer(&self.read_index().await?),
             Method::Cosign => answer(&self.cosign(from, question(&body)?).await?),
             Method::Clock => answer(&self.clock.now_ms()),
-            Method::Fold => answer(&self.want_fold(question(&body)?)?),
+            Method::Fold => answer(&self.want_fold(TreeSize(question(&body)?)).await?),
             Method::Folded => {
                 let time = time.saturating_sub(ANSWER_TIME);
                 answer(&self.folded(question(&body)?, time).await)
@@ -203,12 +203,17 @@ impl NodeService {
         })
     }
 
-    fn want_fold(&self, size: u64) -> Result<(), Denial> {
+    /// Waits a moment until so much is applied here, as who asks may be ahead. A size that is never reached must not be noted: it would hide
+    /// all lesser ones.
+    async fn want_fold(&self, size: TreeSize) -> Result<(), Denial> {
         let leader = self.raft.server_metrics().borrow().current_leader;
         if leader != Some(self.own.0) {
             return Err(Denial::NotLeader);
         }
-        want(&self.fold_wanted, size);
+        if !applied_by(&self.machine, size, Instant::now() + APPLY_TIME).await {
+            return Err(Denial::Late);
+        }
+        want(&self.fold_wanted, size.0);
         Ok(())
     }
 

@@ -254,7 +254,8 @@ impl Apply {
     /// the entries, and needs no more, since whatever is stated is to be the root of its size.
     ///
     /// A wrong root of the size ordered is accepted: whether it is wrong is found by folding, off this path. Then every honest node stops,
-    /// and says which entry states what; a leader that is honest asks a majority before it states anything.
+    /// and says which entry states what. Only a rogue leader can bring that about, and Raft trusts its leader anyway: an honest one asks a
+    /// majority before it states anything, and lets in no other root than its own, whoever submits it.
     ///
     /// # Errors
     /// `Diverged` if this node folded another root.
