@@ -107,13 +107,16 @@ impl Way {
             Err(reason) => return refusal(reason),
         };
         let status = answer.status().as_u16();
-        let (mut head, mut rest) = parts(answer);
+        let Some(incidental) = incidental(answer.headers()) else {
+            tracing::error!("Visto-Incidental holds what is no ref; the answer does not leave");
+            return refusal(Reason::AnswerPersons);
+        };
+        let (head, mut rest) = parts(answer);
         let mut told = Answer {
             status,
-            incidental: incidental(head.headers()),
+            incidental,
             ..Answer::default()
         };
-        head.headers_mut().remove(INCIDENTAL);
         let mut first = BytesMut::new();
         let body = loop {
             match rest.next().await {
@@ -186,8 +189,36 @@ fn parts(answer: reqwest::Response) -> (Response<()>, Pieces) {
     *head.status_mut() = answer.status();
     *head.headers_mut() = answer.headers().clone();
     remove_hop_by_hop(head.headers_mut());
+    head.headers_mut().remove(INCIDENTAL);
     (head, answer.bytes_stream().boxed())
 }
+
+/// Takes out of a request what the service behind will not see, or may read as another request than the gate does. Before anything is judged:
+/// what is judged is what is sent on.
+pub(super) fn clean(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    for name in OVERRIDES {
+        headers.remove(name);
+    }
+    // CGI and its heirs read `x_refs` and `x-refs` as one header.
+    let two_ways: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_'))
+        .cloned()
+        .collect();
+    for name in two_ways {
+        headers.remove(name);
+    }
+}
+
+/// Some services let these speak of another target or method than the request line does.
+const OVERRIDES: [&str; 5] = [
+    "x-original-url",
+    "x-rewrite-url",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
 
 /// RFC 9110, 7.6.1: what speaks of one connection, and what `Connection` names.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -214,13 +245,16 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn incidental(headers: &HeaderMap) -> Vec<Hash> {
-    let lines = headers.get_all(INCIDENTAL).iter();
-    lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .filter_map(|text| base64::url_decode_array(text.trim()).map(Hash))
-        .collect()
+/// None if one of them is no ref: that person would be left out of the record.
+fn incidental(headers: &HeaderMap) -> Option<Vec<Hash>> {
+    let mut persons = Vec::new();
+    for line in headers.get_all(INCIDENTAL) {
+        let texts = line.to_str().ok()?.split(',').map(str::trim);
+        for text in texts.filter(|text| !text.is_empty()) {
+            persons.push(Hash(base64::url_decode_array(text)?));
+        }
+    }
+    Some(persons)
 }
 
 fn count(body: &[u8], pointer: &str) -> Option<u64> {
@@ -232,3 +266,49 @@ fn count(body: &[u8], pointer: &str) -> Option<u64> {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn persons_met_are_read_whole_or_not_at_all_and_go_no_further() {
+        let (a, b) = (base64::url_encode(&[1; 32]), base64::url_encode(&[2; 32]));
+        let answer = |lines: &[&str]| {
+            let mut answer = Response::new("");
+            for line in lines {
+                let headers = answer.headers_mut();
+                headers.append(INCIDENTAL, line.parse().unwrap());
+            }
+            answer
+        };
+        let good = answer(&[&format!("{a}, {b}"), "", &a]);
+        assert_eq!(incidental(good.headers()).unwrap().len(), 3);
+        let bad = answer(&[&a, &format!("{b}, RSSMRA")]);
+        assert_eq!(incidental(bad.headers()), None);
+        let (head, _) = parts(reqwest::Response::from(good));
+        assert!(!head.headers().contains_key(INCIDENTAL));
+    }
+
+    #[test]
+    fn what_the_service_does_not_see_is_gone_before_the_request_is_judged() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Refs"),
+            ("x-refs", "person"),
+            ("x_refs", "other"),
+            ("x-original-url", "/isee/other"),
+            ("x-rewrite-url", "/isee/other"),
+            ("x-http-method", "DELETE"),
+            ("x-http-method-override", "DELETE"),
+            ("x-method-override", "DELETE"),
+            ("visto-entry", "e30="),
+        ] {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        clean(&mut headers);
+        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["visto-entry"]);
+    }
+}

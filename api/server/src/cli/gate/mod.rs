@@ -216,7 +216,8 @@ impl Parts {
 }
 
 /// Open routes pass, covered ones go through the gate, others go nowhere.
-async fn enter(State(entrance): State<Entrance>, request: Request) -> Response {
+async fn enter(State(entrance): State<Entrance>, mut request: Request) -> Response {
+    forward::clean(request.headers_mut());
     let open = entrance
         .table
         .find(request.method(), request.uri())
