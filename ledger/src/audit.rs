@@ -10,7 +10,7 @@
 //! ([`Change`]) and proven right by the next state root. It is counted as *not recomputable*, and so is what depended on what is gone.
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     format,
     string::{String, ToString},
     vec::Vec,
@@ -19,15 +19,15 @@ use core::fmt;
 
 use crate::{
     admission::{self, Applied, Effects, LedgerInfo, Stamp},
-    body::{Body, Content, EntryType},
+    body::{Body, Content, EntryType, system::Erasure},
     bytes::Meta,
     checkpoint::Checkpoint,
     entry::{self, Remembered, Stop, Verifier},
-    erasure::is_erasable,
+    erasure::{RETENTION_MS, is_cut, is_erasable},
     finding::{Finding, Findings},
     fold::{Change, MemoryFold},
     hash::Hash,
-    id::KeyId,
+    id::{InstitutionId, KeyId},
     merkle::Frontier,
     note::{KeyName, Note, SignatureType, VerifierKey},
     number::{EntryIndex, TreeSize},
@@ -57,10 +57,38 @@ pub struct Audit {
     pending: Vec<Change>,
     last_accepted_ms: u64,
     /// Entries of which something is gone, and no order to erase it was met yet.
-    unordered: BTreeSet<u64>,
+    unordered: BTreeMap<u64, Missing>,
     /// Signatures over batches that hold, and keys met.
     remembered: Remembered,
     report: Report,
+}
+
+/// What an order to erase an entry is held against, once its body cannot be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Missing {
+    entry_type: EntryType,
+    accepted_at_ms: u64,
+    /// The whole body, not some disclosures of it.
+    whole: bool,
+    /// Of the first key; whose the entry is, unless it was signed by delegation or is held by an authority.
+    institution: Option<InstitutionId>,
+    /// An order names it, whose signer need not be the one that may ask.
+    named: bool,
+}
+
+impl Missing {
+    /// Whether the order is about such an entry, whoever may ask.
+    fn is_named(&self, index: u64, order: &Erasure, ordered_at_ms: u64) -> bool {
+        match order.before {
+            Some(before) => {
+                index < before
+                    && is_cut(self.entry_type)
+                    && (order.types.is_empty() || order.types.contains(&self.entry_type))
+                    && self.accepted_at_ms.saturating_add(RETENTION_MS) <= ordered_at_ms
+            }
+            None => order.entries.contains(&index) && !(self.whole && order.subject.is_some()),
+        }
+    }
 }
 
 /// What was recomputed, counted.
@@ -78,6 +106,8 @@ pub struct Report {
     pub unjudged: u64,
     /// Which they are, ascending.
     pub unjudged_at: Vec<u64>,
+    /// Erased entries that orders name, of which it cannot be told whether their signers may ask that.
+    pub untold: u64,
     /// State roots that are those of the ledger at their size.
     pub state_roots: u64,
     /// Checkpoints that are those of the ledger at their size, with enough cosignatures.
@@ -157,7 +187,7 @@ impl Audit {
             fold: MemoryFold::new(),
             pending: Vec::new(),
             last_accepted_ms: 0,
-            unordered: BTreeSet::new(),
+            unordered: BTreeMap::new(),
             remembered: Remembered::default(),
             report: Report::default(),
         }
@@ -183,19 +213,30 @@ impl Audit {
         self.ledger.as_ref()
     }
 
-    /// Says whether the audit may end here: what is gone was ordered to be.
+    /// Says whether the audit may end here: what is gone was ordered to be, and what was fed is there and published to its end.
     ///
     /// # Errors
-    /// The first entry of which something is gone that no order names.
+    /// The first entry of which something is gone that no order names; a feed that is empty, or ends behind its last checkpoint.
     pub fn end(&self) -> Result<(), Evidence> {
-        self.unordered.first().map_or(Ok(()), |index| {
-            Err(Evidence {
+        let unnamed = self.unordered.iter().find(|(_, missing)| !missing.named);
+        if let Some((index, _)) = unnamed {
+            return Err(Evidence {
                 at: Place::Entry(EntryIndex(*index)),
                 what: "an entry",
                 said: "erased".into(),
                 computed: "named by no order to erase it".into(),
-            })
-        })
+            });
+        }
+        let size = self.size();
+        if size.0 == 0 || self.report.published != size.0 {
+            return Err(Evidence {
+                at: Place::Checkpoint(size),
+                what: "the end",
+                said: format!("after {size} entries"),
+                computed: format!("published up to {} alone", self.report.published),
+            });
+        }
+        Ok(())
     }
 
     /// Takes the next line.
@@ -339,7 +380,16 @@ impl Audit {
             return Err(lie("the leaf", said.to_string(), computed.to_string()));
         }
         if let Content::Erasure(order) = &effects.entry.entry().body().content {
-            self.unordered.retain(|index| !order.names(*index));
+            let signer = &effects.entry.entry().body().common.institution;
+            let authority = registry::has_role(&self.state, signer, "authority")
+                .map_err(|error| unsound(fed.index, &error))?;
+            self.unordered.retain(|index, missing| {
+                let named = missing.is_named(*index, order, fed.meta.accepted_at_ms);
+                missing.named |= named;
+                !named || !(authority || missing.institution.as_ref() == Some(signer))
+            });
+            let untold = self.unordered.values().filter(|missing| missing.named);
+            self.report.untold = untold.count() as u64;
         }
         self.state.write(&effects.writes);
         Ok(Change::of(&effects))
@@ -387,7 +437,16 @@ impl Audit {
             });
         }
         self.report.erased += 1;
-        self.unordered.insert(fed.index.0);
+        let first = registry::key(&self.state, &fed.meta.first_key)
+            .map_err(|error| unsound(fed.index, &error))?;
+        let missing = Missing {
+            entry_type: fed.meta.entry_type,
+            accepted_at_ms: fed.meta.accepted_at_ms,
+            whole: fed.body.is_none(),
+            institution: first.map(|key| key.institution),
+            named: false,
+        };
+        self.unordered.insert(fed.index.0, missing);
         self.state.write(&change.writes);
         Ok(change)
     }

@@ -4,7 +4,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::fmt;
 
-use super::{Audit, Report};
+use super::{Audit, Missing, Report};
 use crate::{
     admission::LedgerInfo,
     body::EntryType,
@@ -13,6 +13,7 @@ use crate::{
     finding::Finding,
     fold::{Change, MemoryFold},
     hash::Hash,
+    id::InstitutionId,
     merkle::Frontier,
     number::TreeSize,
     policy::PolicySet,
@@ -62,9 +63,12 @@ impl Audit {
             out.bytes(&change.encode());
         }
         out.u64(self.unordered.len() as u64);
-        self.unordered.iter().for_each(|index| {
-            out.u64(*index);
-        });
+        for (index, missing) in &self.unordered {
+            let institution = missing.institution.as_ref().map_or("", |of| of.as_str());
+            out.u64(*index).u8(missing.entry_type.code());
+            out.u64(missing.accepted_at_ms).u8(u8::from(missing.whole));
+            out.u8(u8::from(missing.named)).text(institution);
+        }
         let mut data = out.done();
         let digest = Hash::of(&[&data]);
         data.extend_from_slice(digest.as_bytes());
@@ -112,8 +116,18 @@ fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
     for _ in 0..from.u64()? {
         pending.push(Change::decode(from.field(usize::MAX)?).ok()?);
     }
-    let unordered = (0..from.u64()?).map(|_| from.u64());
-    let unordered = unordered.collect::<Option<_>>()?;
+    let mut unordered = BTreeMap::new();
+    for _ in 0..from.u64()? {
+        let index = from.u64()?;
+        let missing = Missing {
+            entry_type: EntryType::from_code(from.u8()?)?,
+            accepted_at_ms: from.u64()?,
+            whole: from.u8()? != 0,
+            named: from.u8()? != 0,
+            institution: InstitutionId::parse(&from.text()?),
+        };
+        unordered.insert(index, missing);
+    }
     Some(Audit {
         policies,
         ledger: (!name.is_empty()).then_some(LedgerInfo { name, shard }),
@@ -134,6 +148,7 @@ fn put_report(report: &Report, out: &mut Writer) {
         report.signatures,
         report.erased,
         report.unjudged,
+        report.untold,
         report.state_roots,
         report.checkpoints,
         report.published,
@@ -159,6 +174,7 @@ fn take_report(from: &mut Reader<'_>) -> Option<Report> {
         signatures: from.u64()?,
         erased: from.u64()?,
         unjudged: from.u64()?,
+        untold: from.u64()?,
         state_roots: from.u64()?,
         checkpoints: from.u64()?,
         published: from.u64()?,

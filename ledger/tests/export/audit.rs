@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use ledger::{
     audit::{Audit, Damaged, Evidence, Fed, Line, Place, Report},
-    body::{Body, Content, EntryType},
+    body::{
+        Body, Content, EntryType,
+        system::{Erasure, Ground},
+    },
     disclosure,
     entry::SubmittedEntry,
     finding::Finding,
@@ -182,6 +185,59 @@ fn what_is_erased_is_bridged() {
             "what an erased entry changes"
         )
     );
+}
+
+/// Nothing fed, and a feed that ends where nobody published it, are no whole ledger.
+#[test]
+fn it_ends_where_the_ledger_is_published() {
+    let book = tell(20);
+    let lines = feed(&book);
+    let ends = |lines: &[Line]| {
+        let mut audit = Audit::begin(book.policies());
+        lines.iter().for_each(|line| audit.take(line).unwrap());
+        audit.end().map_err(|evidence| evidence.what)
+    };
+    assert_eq!(ends(&lines), Ok(()));
+    assert_eq!(ends(&[]), Err("the end"));
+    assert_eq!(ends(&lines[..3]), Err("the end"));
+    assert_eq!(ends(&lines[..lines.len() - 1]), Err("the end"));
+}
+
+/// An order excuses what it can have taken, and nothing else that it names.
+#[test]
+fn an_order_excuses_what_it_may_take() {
+    let missing = |index: u64, entries: Vec<u64>, before: Option<u64>, who: &str| {
+        let mut book = tell(20);
+        let order = Erasure {
+            entries,
+            subject: None,
+            before,
+            types: Vec::new(),
+            ground: Ground::NotNecessary,
+        };
+        let key = format!("{who}.entry");
+        book.say(Content::Erasure(order), Vec::new(), who, &[key.as_str()]);
+        let mut lines = feed(&book);
+        fed(&mut lines, index).body = None;
+        let mut audit = Audit::begin(book.policies());
+        lines.iter().for_each(|line| audit.take(line).unwrap());
+        let bytes = audit.encode();
+        let audit = Audit::decode(&bytes, book.policies()).unwrap();
+        (audit.end().is_ok(), audit.report().untold)
+    };
+    let book = tell(20);
+    let access = first(&book, EntryType::Access);
+    let consent = first(&book, EntryType::Consent);
+    // Neither a consent nor what is young goes with a cut.
+    for index in [access, consent] {
+        assert_eq!(
+            missing(index, Vec::new(), Some(index + 1), "c_m109"),
+            (false, 0)
+        );
+    }
+    // The authority may ask; whether another may, only the body could tell.
+    assert_eq!(missing(access, vec![access], None, "garante"), (true, 0));
+    assert_eq!(missing(access, vec![access], None, "inps"), (true, 1));
 }
 
 /// One erasure excuses what was judged by it, and nothing else.
