@@ -178,11 +178,21 @@ impl Order {
     }
 
     /// Whether the signer may have this body erased: its controller, or the authority. While an authority holds an entry back from the
-    /// persons named (Art. 17(3)(b) and (e)), that authority alone: else what is investigated could be made to vanish.
+    /// persons named (Art. 17(3)(b) and (e)), that authority alone: else what is investigated could be made to vanish. What a node wrote
+    /// of its own readers and releases is there to hold its operator to account: before its time the authority alone takes it.
     fn may_ask(&self, body: &Body) -> bool {
         match holder(body, self.accepted_at_ms) {
             Some(holder) => *holder == self.institution,
-            None => self.authority || body.common.institution == self.institution,
+            None if self.authority => true,
+            None => {
+                let own = body.common.institution == self.institution;
+                let cut = matches!(self.scope, Scope::Before(..));
+                let witness = matches!(
+                    body.content,
+                    Content::Read(_) | Content::Disclosure(_) | Content::Release(_)
+                );
+                own && (cut || !witness)
+            }
         }
     }
 
