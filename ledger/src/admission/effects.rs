@@ -194,13 +194,11 @@ pub(super) fn rows(entry: &SequencedEntry, judged: &Judged) -> Vec<Row> {
         }
         Content::Release(release) => rows.extend(subjects(&release.subjects)),
         Content::Erasure(erasure) => {
-            rows.extend(
-                erasure
-                    .subject
-                    .iter()
-                    .filter_map(|one| one.value)
-                    .map(subject),
-            );
+            // An order about a sealed entry is sealed with it.
+            if judged.seal.is_none() {
+                let person = erasure.subject.iter().filter_map(|one| one.value);
+                rows.extend(person.map(subject));
+            }
         }
         Content::Link(link) => rows.extend(
             [&link.old, &link.new]

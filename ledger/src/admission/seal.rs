@@ -2,9 +2,9 @@
 //! Entries sealed from the persons that they name, and their release.
 //!
 //! An access that is `deferred` or `hidden` folds into the list of its sealing authority alone, and so does a note that names persons on
-//! such an entry: under a person's ref nothing tells of it until a release, which stands in the person's list itself. The authority
-//! releases at any time and whom it decides to. What was deferred, any node releases once its date has come, and then to everybody
-//! whom nobody told yet: no institution can let a date pass unseen.
+//! such an entry, and an order to erase a person from it: under a person's ref nothing tells of it until a release, which stands in the
+//! person's list itself. The authority releases at any time and whom it decides to. What was deferred, any node releases once its date has
+//! come, and then to everybody whom nobody told yet: no institution can let a date pass unseen.
 
 use alloc::{format, vec::Vec};
 
@@ -13,13 +13,14 @@ use crate::{
     body::{
         Body, Common, Content, Reference,
         access::Visibility,
-        system::{Note, NoteOpens, Release},
+        system::{Erasure, Note, NoteOpens, Release},
     },
     bytes::state::StateKey,
     entry::Stop,
     hash::Hash,
     id::InstitutionId,
     key::KeyUse,
+    number::EntryIndex,
     refusal::Refusal,
     state::{
         Draft, State,
@@ -55,8 +56,38 @@ pub(super) fn find<S: State>(
                 due_ms: target.due_ms,
             }))
         }
+        Content::Erasure(order) => of_order(state, order),
         _ => Ok(None),
     }
+}
+
+/// An order about a person, under whose ref it would tell of a sealed entry, is sealed with it: of several, with the one that stays sealed
+/// longest.
+fn of_order<S: State>(
+    state: &Draft<'_, S>,
+    order: &Erasure,
+) -> Result<Option<Seal>, Stop<S::Error>> {
+    let Some(person) = order.subject.as_ref().and_then(|one| one.value) else {
+        return Ok(None);
+    };
+    let mut longest: Option<Seal> = None;
+    for entry in &order.entries {
+        let target = sealed::entry(state, EntryIndex(*entry))?;
+        let Some(target) = target.filter(|target| target.persons.contains(&person)) else {
+            continue;
+        };
+        let until = |due_ms: Option<u64>| due_ms.unwrap_or(u64::MAX);
+        if longest
+            .as_ref()
+            .is_none_or(|seal| until(seal.due_ms) < until(target.due_ms))
+        {
+            longest = Some(Seal {
+                authority: target.authority,
+                due_ms: target.due_ms,
+            });
+        }
+    }
+    Ok(longest)
 }
 
 fn of_visibility(visibility: &Visibility, institution: &InstitutionId) -> Option<Seal> {
@@ -170,6 +201,7 @@ pub(super) fn write<S: State>(
             .map(|subject| subject.person)
             .collect(),
         Content::Note(note) => note.subjects.iter().filter_map(|of| of.value).collect(),
+        Content::Erasure(order) => order.subject.iter().filter_map(|of| of.value).collect(),
         _ => Vec::new(),
     };
     persons.sort_unstable();
