@@ -290,7 +290,9 @@ impl<'a> Telling<'a> {
                 .filter(|remark| remark.on == told.index)
                 .collect();
             notes.sort_by_key(|remark| remark.index);
-            side.notes.extend(notes.iter().map(|remark| remark.index));
+            // What others note, and may have sealed, is not for this side's reader to learn of.
+            let said = notes.iter().copied().filter(own);
+            side.notes.extend(said.map(|remark| remark.index));
             let corrected: Option<BTreeSet<Hash>> = notes
                 .iter()
                 .copied()

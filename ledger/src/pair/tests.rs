@@ -293,6 +293,10 @@ fn a_side_s_own_notes_change_what_is_seen() {
     let provider = completed.provider.unwrap();
     assert_eq!(provider.incidental, [person(3)].into());
     assert_eq!(provider.notes, [EntryIndex(5)]);
+    // Nor does the side show that somebody else noted something, which may be sealed.
+    let another = note(5, "ipa:garante", NoteKind::Dispute, 1, &[2]);
+    let provider = compare(&entries, &[another]).provider.unwrap();
+    assert_eq!(provider.notes, []);
 }
 
 fn any_access(side: Side) -> impl Strategy<Value = (Access, u64)> {
