@@ -259,6 +259,7 @@ pub fn persons(body: &Body) -> Vec<Hash> {
         Content::Read(read) => values(&read.subjects),
         Content::Disclosure(disclosure) => values(&disclosure.subjects),
         Content::Release(release) => values(&release.subjects),
+        Content::Erasure(order) => order.subject.iter().filter_map(|one| one.value).collect(),
         Content::Link(link) => [link.old.value, link.new.value]
             .into_iter()
             .flatten()

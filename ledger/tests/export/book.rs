@@ -529,6 +529,7 @@ fn shown(body: &Body, own: &BTreeSet<Hash>) -> BTreeSet<Hash> {
         Content::Disclosure(disclosure) => digests.extend(persons(&disclosure.subjects)),
         Content::Release(release) => digests.extend(persons(&release.subjects)),
         Content::Link(link) => digests.extend([link.old.digest, link.new.digest]),
+        Content::Erasure(order) => digests.extend(persons(order.subject.as_slice())),
         _ => {}
     }
     digests

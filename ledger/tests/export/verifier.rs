@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use crate::{
     book::{Book, Wanted},
     lies::{self, ABOUT_ANNA, ABOUT_HOME},
-    story::{CODE, home, tell},
+    story::{self, CODE, access, home, tell},
     town::{Saying, person},
 };
 
@@ -51,6 +51,32 @@ fn a_persons_export_is_complete() {
         verified.size()
     )));
     assert!(said[1].contains("nobody logged"));
+}
+
+#[test]
+fn an_order_about_a_person_stands_in_their_list() {
+    let mut book = tell(5);
+    let asked = story::Asked {
+        targets: &["anna", "bruno"],
+        ..story::Asked::default()
+    };
+    let gone = access(&mut book, "inps", "inps.entry", &asked);
+    let mut told = Vec::new();
+    let order = Erasure {
+        entries: vec![gone],
+        subject: Some(book.town.seal(person("anna"), &mut told)),
+        before: None,
+        types: Vec::new(),
+        ground: Ground::NotNecessary,
+    };
+    let by = book.say(Content::Erasure(order), told, "inps", &["inps.entry"]);
+    book.erase(gone, by);
+    book.root();
+    let export = book.export(&Wanted::subject(person("anna")));
+    let verified = check(&book, &export).unwrap();
+    assert_eq!(verified.lists()[0].erased, 2);
+    let last = export.lists[0].items.last();
+    assert!(matches!(last, Some(Item::Opened(opened)) if opened.index.0 == by));
 }
 
 #[test]

@@ -235,6 +235,8 @@ export function disclosedRefs(body: Body, kind: 1 | 2): string[] {
       return refs(body.content.members);
     case "link":
       return refs([body.content.old, body.content.new]);
+    case "erasure":
+      return refs(body.content.subject && [body.content.subject]);
     default:
       return [];
   }
