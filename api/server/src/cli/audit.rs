@@ -3,8 +3,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::{self, DirBuilder, File, Permissions},
     io::{BufRead, BufReader, IsTerminal, Write},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -26,6 +27,8 @@ use super::{
 
 /// Entries after which progress is written down.
 const SAVE_EVERY: u64 = 50_000;
+/// Empty pages that are taken before the end that was shown.
+const EMPTY_PAGES_MAX: u32 = 8;
 /// Where progress is written down, within the state folder.
 const PROGRESS: &str = "audit.progress";
 
@@ -63,6 +66,12 @@ struct Ended {
     erased: u64,
     /// Entries that were judged by what is erased now.
     unjudged: u64,
+    /// Which they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unjudged_at: Vec<u64>,
+    /// Why nothing can be told of the whole ledger: what was fed ends too early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unfinished: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lie: Option<Lie>,
 }
@@ -98,9 +107,13 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
         }
     };
     replay.bar.finish_and_clear();
-    let ended = describe(&replay.audit, lie);
+    let ended = describe(&replay.audit, lie, replay.newest);
     output::one(output, &ended, human)?;
-    Ok(if ended.ok { Exit::Ok } else { Exit::Failed })
+    Ok(match (&ended.lie, &ended.unfinished) {
+        (Some(_), _) => Exit::Failed,
+        (None, Some(_)) => Exit::CannotCheck,
+        (None, None) => Exit::Ok,
+    })
 }
 
 /// An audit under way, and where it is written down.
@@ -109,6 +122,8 @@ struct Replay {
     state: Option<PathBuf>,
     keep: Option<PathBuf>,
     saved: u64,
+    /// Size of the checkpoint that the nodes showed before they fed anything.
+    newest: u64,
     bar: ProgressBar,
 }
 
@@ -119,7 +134,9 @@ impl Replay {
         policies: PolicySet,
     ) -> Result<Replay, Failure> {
         for folder in state.iter().chain(&keep) {
-            fs::create_dir_all(folder).map_err(|error| at(folder, &error))?;
+            // What is kept holds what only the authority may read.
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(|error| at(folder, &error))?;
         }
         let progress = state.as_ref().map(|folder| folder.join(PROGRESS));
         let audit = match progress.filter(|file| file.exists()) {
@@ -143,6 +160,7 @@ impl Replay {
             audit,
             state,
             keep,
+            newest: 0,
             bar,
         })
     }
@@ -153,15 +171,23 @@ impl Replay {
         client: &Client,
         connection: &Connection,
     ) -> Result<Option<Evidence>, Failure> {
-        let published = client.checkpoint().await.map_err(Failure::of_client)?;
-        self.bar.set_length(size_of(&published).unwrap_or(0));
+        let newest = newest(client, self.audit.policies()).await?;
+        self.newest = size_of(&newest);
+        self.bar.set_length(self.newest);
+        let mut empty = 0;
         loop {
             let from = self.audit.size().0;
             // A token lives five minutes and pages may be many: a fresh one each time.
             let page = client.audit_entries(&connection.token()?, from).await;
             let page = page.map_err(Failure::of_client)?;
             if page.is_empty() {
-                return Ok(None);
+                let lie = self.take_last(client).await?;
+                // More was published meanwhile; a node that keeps that back is not asked for ever.
+                if lie.is_none() && self.newest > from && empty < EMPTY_PAGES_MAX {
+                    empty += 1;
+                    continue;
+                }
+                return Ok(lie);
             }
             if let Some(folder) = &self.keep {
                 let file = folder.join(format!("entries-{from:020}.ndjson"));
@@ -177,6 +203,25 @@ impl Replay {
             }
             self.save_sometimes()?;
         }
+    }
+
+    /// The checkpoint of what was fed, where it was published only after the page was made.
+    async fn take_last(&mut self, client: &Client) -> Result<Option<Evidence>, Failure> {
+        let size = self.audit.size().0;
+        if size == 0 || self.audit.report().published == size {
+            return Ok(None);
+        }
+        let last = newest(client, self.audit.policies()).await?;
+        self.newest = self.newest.max(size_of(&last));
+        if size_of(&last) != size {
+            return Ok(None);
+        }
+        let line = Line::Checkpoint(last).to_json();
+        if let Some(folder) = &self.keep {
+            let file = folder.join(format!("entries-{size:020}.ndjson"));
+            write_whole(&file, format!("{line}\n").as_bytes())?;
+        }
+        self.take(&line)
     }
 
     /// Replays what an earlier audit kept, file by file in their order.
@@ -214,8 +259,9 @@ impl Replay {
         let before = match &line {
             Line::Entry(fed) => size.holds(fed.index),
             Line::Checkpoint(note) => {
-                let stated = Checkpoint::parse(note.text()).map_or(0, |of| of.size.0);
-                stated <= self.audit.report().published
+                // One that is none was never taken: the audit stops at it.
+                Checkpoint::parse(note.text())
+                    .is_ok_and(|of| of.size.0 <= self.audit.report().published)
             }
         };
         if before {
@@ -246,6 +292,7 @@ impl Replay {
 fn write_whole(file: &Path, data: &[u8]) -> Result<(), Failure> {
     let partly = file.with_extension("partly");
     let written = File::create(&partly).and_then(|mut to| {
+        to.set_permissions(Permissions::from_mode(0o600))?;
         to.write_all(data)?;
         to.sync_all()
     });
@@ -258,15 +305,44 @@ fn at(file: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::cannot_check(format!("{}: {error}", file.display()))
 }
 
-fn size_of(note: &str) -> Option<u64> {
-    let note = Note::parse(note.as_bytes()).ok()?;
-    Some(Checkpoint::parse(note.text()).ok()?.size.0)
+/// The checkpoint that the nodes show now, believed under the policy file.
+async fn newest(client: &Client, policies: &PolicySet) -> Result<Note, Failure> {
+    let shown = client.checkpoint().await.map_err(Failure::of_client)?;
+    let bad = |error: &dyn std::fmt::Display| {
+        Failure::cannot_check(format!("the newest checkpoint: {error}"))
+    };
+    let note = Note::parse(shown.as_bytes()).map_err(|error| bad(&error))?;
+    policies.verify(&note).map_err(|error| bad(&error))?;
+    Ok(note)
 }
 
-fn describe(audit: &Audit, lie: Option<Evidence>) -> Ended {
+fn size_of(note: &Note) -> u64 {
+    Checkpoint::parse(note.text()).map_or(0, |of| of.size.0)
+}
+
+/// Why what was replayed is not the ledger as published: it ends before it, or where nobody published it.
+fn unfinished(audit: &Audit, newest: u64) -> Option<String> {
+    let (size, published) = (audit.size().0, audit.report().published);
+    if size == 0 {
+        Some("nothing was fed".to_owned())
+    } else if size < newest {
+        Some(format!(
+            "{size} entries were fed, and {newest} are published"
+        ))
+    } else if published != size {
+        Some(format!(
+            "{size} entries were fed, and the last checkpoint among them is of {published}"
+        ))
+    } else {
+        None
+    }
+}
+
+fn describe(audit: &Audit, lie: Option<Evidence>, newest: u64) -> Ended {
     let report = audit.report();
+    let unfinished = unfinished(audit, newest);
     Ended {
-        ok: lie.is_none(),
+        ok: lie.is_none() && unfinished.is_none(),
         size: audit.size().0,
         published: report.published,
         signatures: report.signatures,
@@ -284,6 +360,8 @@ fn describe(audit: &Audit, lie: Option<Evidence>) -> Ended {
             .collect(),
         erased: report.erased,
         unjudged: report.unjudged,
+        unjudged_at: report.unjudged_at.clone(),
+        unfinished,
         lie: lie.map(|lie| {
             let (at, number) = match lie.at {
                 Place::Entry(index) => ("entry", index.0),
@@ -302,13 +380,14 @@ fn describe(audit: &Audit, lie: Option<Evidence>) -> Ended {
 
 fn human(ended: &Ended) -> String {
     let mut lines = Vec::new();
-    match &ended.lie {
-        Some(lie) => lines.extend([
+    match (&ended.lie, &ended.unfinished) {
+        (Some(lie), _) => lines.extend([
             format!("LIE at {} {}: {}", lie.at, lie.number, lie.what),
             format!("said       {}", lie.said),
             format!("computed   {}", lie.computed),
         ]),
-        None => lines.push(format!(
+        (None, Some(why)) => lines.push(format!("UNFINISHED: {why}")),
+        (None, None) => lines.push(format!(
             "TRUE so far: {} entries, {} of them published, say nothing that does not follow",
             ended.size, ended.published
         )),
@@ -333,6 +412,56 @@ fn human(ended: &Ended) -> String {
             "NOT RECOMPUTABLE: {} entries of which something was erased, bridged by what they changed; {} that were judged by them",
             ended.erased, ended.unjudged
         ));
+        let at: Vec<String> = ended.unjudged_at.iter().map(u64::to_string).collect();
+        if !at.is_empty() {
+            lines.push(format!("unjudged   {}", at.join(", ")));
+        }
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use ledger::{
+        key::PublicKey,
+        note::{KeyName, SignatureType, VerifierKey},
+    };
+
+    use super::*;
+
+    /// A feed that ends before anything was published proves nothing, and does not pass for a proof.
+    #[test]
+    fn a_feed_that_ends_too_early_is_no_proof() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, fed) = (folder.path().join("state"), folder.path().join("fed"));
+        fs::create_dir(&fed).unwrap();
+        let mut point = [0x66; 32];
+        point[0] = 0x58;
+        let key = VerifierKey::new(
+            KeyName::parse("a.example/0").unwrap(),
+            SignatureType::Ed25519,
+            PublicKey::from_bytes(point).unwrap(),
+        );
+        let policy = format!("log {key}\nquorum none\n");
+        let policies = PolicySet::parse(policy.as_bytes()).unwrap();
+        let mut replay = Replay::begin(Some(state.clone()), None, policies).unwrap();
+        fs::write(fed.join("entries-0.ndjson"), "").unwrap();
+        assert_eq!(replay.replay_folder(&fed).unwrap(), None);
+        let ended = describe(&replay.audit, None, replay.newest);
+        assert!(!ended.ok);
+        assert_eq!(
+            human(&ended).lines().next(),
+            Some("UNFINISHED: nothing was fed")
+        );
+        // What is put down is for nobody else's eyes.
+        replay.save().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&state), mode(&state.join(PROGRESS))), (0o700, 0o600));
+        // A checkpoint that is none is judged, not passed over.
+        let none = "text\n\n\u{2014} a.example AAAAAAAA\n";
+        let line = Line::Checkpoint(Note::parse(none.as_bytes()).unwrap());
+        let lie = replay.take(&line.to_json()).unwrap().unwrap();
+        assert_eq!(lie.what, "a checkpoint");
+    }
 }
