@@ -32,6 +32,7 @@ use crate::{
         fatal::Fatal,
         log::Log,
         machine::Machine,
+        snapshot::Manifest,
     },
 };
 
@@ -134,14 +135,17 @@ impl Eraser {
                 return Ok(false);
             }
         }
-        let Some(snapshot) = self.renew_snapshot(all).await? else {
+        let to_purge = (self.log.erased()? < all).then_some(due.raft_index);
+        let Some(snapshot) = self.renew_snapshot(all, to_purge).await? else {
             return Ok(false);
         };
         let state = due.db.path().to_path_buf();
         if !blocking(move || erase::alone(&state, &snapshot)).await? {
             return Ok(false);
         }
-        if self.log.erased()? < all && !self.purge(due.raft_index, all).await? {
+        if let Some(through) = to_purge
+            && !self.purge(through, all).await?
+        {
             return Ok(false);
         }
         // A raft_snapshot that was installed meanwhile may have brought plaintext along.
@@ -198,12 +202,24 @@ impl Eraser {
         Ok(due)
     }
 
-    /// Has a raft_snapshot made that holds nothing of the orders, in the place of one that does. Where it lies; none if it takes too long.
-    async fn renew_snapshot(&self, all: Progress) -> Result<Option<PathBuf>, Error> {
+    /// Has a raft_snapshot made that holds nothing of the orders, in the place of one that does. The Raft log is purged up to a snapshot
+    /// alone: where it is to be purged, the snapshot must reach as far, also where one was received that holds nothing of the orders itself.
+    /// Where it lies; none if it takes too long.
+    async fn renew_snapshot(
+        &self,
+        all: Progress,
+        reach: Option<u64>,
+    ) -> Result<Option<PathBuf>, Error> {
+        let serves = |manifest: &Manifest| {
+            let last = manifest.meta.last_log_id.map(|id| id.index);
+            manifest.erased >= all && last >= reach
+        };
         for _ in 0..RAFT_TRIES {
-            match self.machine.snapshot_erased() {
-                Some((erased, path)) if erased >= all => return Ok(Some(path)),
-                // The Raft log is purged up to a snapshot alone, so one is made even where there is none.
+            let current = self.machine.snapshot();
+            match current {
+                Some(dir) if dir.manifest().is_some_and(|manifest| serves(&manifest)) => {
+                    return Ok(Some(dir.path().into()));
+                }
                 _ => self.machine.outdate_snapshot(),
             }
             // Does nothing while one is being made, be it of the state before: then the next one is asked for.

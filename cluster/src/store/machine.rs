@@ -94,11 +94,9 @@ impl Machine {
         self.state().flush()
     }
 
-    /// How many erasures nothing is left of in the current snapshot, and where it lies; none if there is no snapshot.
-    pub(crate) fn snapshot_erased(&self) -> Option<(erase::Progress, std::path::PathBuf)> {
-        let current = self.0.snapshots.lock().current()?;
-        let manifest = current.manifest()?;
-        Some((manifest.erased, current.path().into()))
+    /// The current snapshot, if there is one.
+    pub(crate) fn snapshot(&self) -> Option<SnapshotDir> {
+        self.0.snapshots.lock().current()
     }
 
     /// Lets the next snapshot take the place of the current one, which holds what was erased since.

@@ -184,7 +184,7 @@ async fn what_was_erased_is_in_no_file_and_every_proof_holds() {
     // So that the plaintext lies in table and blob files too, and in a raft_snapshot.
     node.0.here.machine.flush().unwrap();
     node.0.here.raft.trigger().snapshot().await.unwrap();
-    until(|| node.0.here.machine.snapshot_erased().is_some()).await;
+    until(|| node.0.here.machine.snapshot().is_some()).await;
     let places = holding(&one.data(), &needles);
     let held = |name: &str| {
         places
