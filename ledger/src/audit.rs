@@ -38,9 +38,11 @@ use crate::{
 
 mod line;
 mod progress;
+mod report;
 
 pub use line::{Fed, Line};
 pub use progress::Damaged;
+pub use report::{Evidence, Place, Report};
 
 /// An audit under way: the ledger as recomputed so far.
 #[derive(Clone, Debug)]
@@ -90,69 +92,6 @@ impl Missing {
         }
     }
 }
-
-/// What was recomputed, counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Signatures that hold.
-    pub signatures: u64,
-    /// Entries of each type.
-    pub types: BTreeMap<EntryType, u64>,
-    /// Entries with each finding.
-    pub findings: BTreeMap<Finding, u64>,
-    /// Entries of which something was erased: their judgement cannot be made again.
-    pub erased: u64,
-    /// Entries that are whole, and were judged by what is erased now.
-    pub unjudged: u64,
-    /// Which they are, ascending.
-    pub unjudged_at: Vec<u64>,
-    /// Erased entries that orders name, of which it cannot be told whether their signers may ask that.
-    pub untold: u64,
-    /// State roots that are those of the ledger at their size.
-    pub state_roots: u64,
-    /// Checkpoints that are those of the ledger at their size, with enough cosignatures.
-    pub checkpoints: u64,
-    /// Size of the largest checkpoint: what lies behind it is not published yet.
-    pub published: u64,
-}
-
-/// A contradiction: where, what was said, and what was computed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    /// The entry, or the size of the checkpoint.
-    pub at: Place,
-    /// Of what.
-    pub what: &'static str,
-    /// What the ledger said.
-    pub said: String,
-    /// What follows from what it said before.
-    pub computed: String,
-}
-
-/// Where a contradiction was met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// At an entry.
-    Entry(EntryIndex),
-    /// At the checkpoint of a size.
-    Checkpoint(TreeSize),
-}
-
-impl fmt::Display for Evidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.at {
-            Place::Entry(index) => write!(f, "entry {index}: ")?,
-            Place::Checkpoint(size) => write!(f, "checkpoint of size {size}: ")?,
-        }
-        write!(
-            f,
-            "{} is said to be {}, and is {}",
-            self.what, self.said, self.computed
-        )
-    }
-}
-
-impl core::error::Error for Evidence {}
 
 /// Findings that are judged by other entries, which may be erased since. Delegations are not: what they rest on stays.
 const JUDGED_BY_OTHERS: [Finding; 7] = [
