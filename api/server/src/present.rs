@@ -7,6 +7,7 @@ use ledger::{
     body::{Body, Content, EntryType, Reference},
     disclosure,
     entry::StoredEntry,
+    export::persons,
     finding::Findings,
     hash::Hash,
     id::{InstitutionId, KeyId},
@@ -27,7 +28,6 @@ use crate::{
     problem::Fault,
     release::Recorded,
     routes::erasures::{erased_by, took_part},
-    search::persons,
 };
 
 /// An entry as it stands in the store, to choose and judge by, never to answer with.
@@ -131,7 +131,9 @@ impl StoredAt {
             return Ok(None);
         };
         let sealed = match entry_type {
-            EntryType::Access | EntryType::Note => sealed::entry(view, self.index)?,
+            EntryType::Access | EntryType::Note | EntryType::Erasure => {
+                sealed::entry(view, self.index)?
+            }
             _ => None,
         };
         let sealed = sealed.map(|sealed| sealed.persons).unwrap_or_default();

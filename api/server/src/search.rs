@@ -11,6 +11,7 @@ use cluster::View;
 use ledger::{
     admission::{Row, RowKind},
     body::{Body, Content, EntryType},
+    export::persons,
     finding::{Finding, Findings},
     hash::Hash,
     household::{Composition, Spell, membership},
@@ -383,48 +384,6 @@ pub fn composition(index: EntryIndex, body: &Body) -> Option<Composition> {
                 .collect(),
         }),
         _ => None,
-    }
-}
-
-/// The persons that an entry is about.
-pub fn persons(body: &Body) -> Vec<Hash> {
-    match &body.content {
-        Content::Access(access) => access
-            .subjects
-            .iter()
-            .filter_map(|subject| subject.value.as_ref().map(|subject| subject.person))
-            .collect(),
-        Content::Consent(consent) => consent.subject.value.into_iter().collect(),
-        Content::Household(household) => household
-            .members
-            .iter()
-            .filter_map(|member| member.value.as_ref().map(|member| member.person))
-            .collect(),
-        Content::Read(read) => read
-            .subjects
-            .iter()
-            .filter_map(|subject| subject.value)
-            .collect(),
-        Content::Note(note) => note
-            .subjects
-            .iter()
-            .filter_map(|subject| subject.value)
-            .collect(),
-        Content::Disclosure(disclosure) => disclosure
-            .subjects
-            .iter()
-            .filter_map(|subject| subject.value)
-            .collect(),
-        Content::Release(release) => release
-            .subjects
-            .iter()
-            .filter_map(|subject| subject.value)
-            .collect(),
-        Content::Link(link) => [&link.old, &link.new]
-            .into_iter()
-            .filter_map(|of| of.value)
-            .collect(),
-        _ => Vec::new(),
     }
 }
 

@@ -47,10 +47,15 @@ pub(super) struct Folded {
     pub erased: Vec<Erased>,
 }
 
-/// Checks the list under the state root. `spells`: when the list's person belonged to the household asked about.
+/// When the entries that are shown beside the lists happened, by place and leaf.
+pub(super) type Beside = BTreeMap<(EntryIndex, Hash), u64>;
+
+/// Checks the list under the state root. `spells`: when the list's person belonged to the household asked about. `beside`: what releases
+/// are about.
 pub(super) fn fold(
     list: &List,
     spells: Option<&[Spell]>,
+    beside: &Beside,
     ground: &Ground<'_>,
     verifier: &mut Verifier<'_, BTreeMap<KeyId, PublicKey>>,
 ) -> Result<Folded, Fault> {
@@ -68,6 +73,7 @@ pub(super) fn fold(
     let mut folding = Folding {
         list,
         spells,
+        beside,
         ground,
         folded: Folded {
             counted: Counted {
@@ -115,6 +121,7 @@ pub(super) fn fold(
 struct Folding<'a, 'e> {
     list: &'a List,
     spells: Option<&'a [Spell]>,
+    beside: &'a Beside,
     ground: &'a Ground<'e>,
     folded: Folded,
     fold: ListValue,
@@ -191,15 +198,25 @@ impl Folding<'_, '_> {
             let why = format!("entry {index} does not name the one whose list this is");
             return Err(Fault::new(Lie::Anothers, why));
         }
-        let at_ms = body.common.occurred_at_ms;
-        if self
-            .spells
-            .is_some_and(|spells| !spells.iter().any(|spell| spell.holds(at_ms)))
-        {
+        let holds = |at_ms| {
+            self.spells
+                .is_none_or(|spells| spells.iter().any(|spell| spell.holds(at_ms)))
+        };
+        if self.happened_at_ms(body).is_some_and(|at_ms| !holds(at_ms)) {
             let why = format!("entry {index} happened outside of the membership");
             return Err(Fault::new(Lie::OutsideMembership, why));
         }
         Ok(())
+    }
+
+    /// When that happened which the membership is held against. A link tells who the person is, at any time. A release counts when what
+    /// it releases does; where that is not shown, nobody can tell.
+    fn happened_at_ms(&self, body: &Body) -> Option<u64> {
+        match (&body.content, &body.common.refers_to) {
+            (Content::Link(_), _) => None,
+            (Content::Release(_), Some(of)) => self.beside.get(&(of.index, of.leaf)).copied(),
+            _ => Some(body.common.occurred_at_ms),
+        }
     }
 
     fn count_findings(&mut self, meta: &Meta) {

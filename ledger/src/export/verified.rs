@@ -243,8 +243,11 @@ impl Verified {
         for remark in &self.remarks {
             facts.push(match remark {
                 Remark::MembershipPartial => {
-                    "NOT KNOWN: who belonged before the oldest composition that is left.".into()
+                    "NOT KNOWN: who belonged all the time: compositions, or members in them, are gone.".into()
                 }
+                Remark::MemberErased { composition, by } => format!(
+                    "NOT KNOWN: a member in entry {composition}, whom the order in entry {by} erased."
+                ),
                 Remark::LinkNotShown(index) => {
                     format!(
                         "NOT IN HERE: the list of a ref that entry {index} joins to this person."

@@ -11,7 +11,7 @@ use alloc::{
 use super::{
     About, AboutKind, Binding, Export, Fault, Lie, Verified,
     ground::Ground,
-    lists::{Counted, Folded, fold, persons},
+    lists::{Beside, Counted, Folded, fold, persons},
     since,
 };
 use crate::{
@@ -61,6 +61,7 @@ pub fn verify(export: &Export, policies: &PolicySet, asked: Asked<'_>) -> Result
         ground: &ground,
         lists: Vec::new(),
         records: BTreeMap::new(),
+        beside: Beside::new(),
         spells: Vec::new(),
         remarks: Vec::new(),
     };
@@ -85,8 +86,15 @@ pub fn verify(export: &Export, policies: &PolicySet, asked: Asked<'_>) -> Result
 /// What an export leaves open though it holds: told beside what it proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remark {
-    /// Compositions of the household were deleted or erased: who belonged before is not known.
+    /// Compositions of the household, or members in them, were deleted or erased: who belonged when is not all known.
     MembershipPartial,
+    /// An order took a member from a composition.
+    MemberErased {
+        /// The composition.
+        composition: EntryIndex,
+        /// The order.
+        by: EntryIndex,
+    },
     /// A link joins a person to a ref that is not shown.
     LinkNotShown(EntryIndex),
     /// A release puts a person on notice of an access that is not shown.
@@ -111,6 +119,7 @@ struct Checked<'a, 'e> {
     ground: &'a Ground<'e>,
     lists: Vec<Folded>,
     records: BTreeMap<EntryIndex, Body>,
+    beside: Beside,
     spells: Vec<Spell>,
     remarks: Vec<Remark>,
 }
@@ -122,6 +131,8 @@ impl Checked<'_, '_> {
         for (at, record) in self.export.records.iter().enumerate() {
             let body = self.ground.open(record, verifier);
             let body = body.map_err(|fault| fault.at(at).at("records"))?;
+            let at = (record.index, record.leaf_hash());
+            self.beside.insert(at, body.common.occurred_at_ms);
             self.records.insert(record.index, body);
         }
         Ok(())
@@ -152,12 +163,18 @@ impl Checked<'_, '_> {
                 self.remarks.push(Remark::MembershipPartial);
             }
             for (index, body) in &folded.telling {
-                let ordered = self.members_erased(*index);
-                let (composition, whole) = composition(*index, body, ordered)?;
-                compositions.extend(composition);
-                if !whole && !self.remarks.contains(&Remark::MembershipPartial) {
+                let orders = self.members_erased(*index);
+                let (told, whole) = composition(*index, body, orders.len())?;
+                compositions.extend(told);
+                if whole {
+                    continue;
+                }
+                if !self.remarks.contains(&Remark::MembershipPartial) {
                     self.remarks.push(Remark::MembershipPartial);
                 }
+                let composition = *index;
+                let erased = |by| Remark::MemberErased { composition, by };
+                self.remarks.extend(orders.into_iter().map(erased));
             }
         }
         self.spells = membership(&compositions);
@@ -180,13 +197,13 @@ impl Checked<'_, '_> {
         self.persons(&members, verifier)
     }
 
-    /// How many members' disclosures in a composition orders among the records took: each takes one person's.
-    fn members_erased(&self, composition: EntryIndex) -> usize {
+    /// The orders among the records that took members' disclosures from a composition: each takes one person's.
+    fn members_erased(&self, composition: EntryIndex) -> Vec<EntryIndex> {
         let orders = self.records.range(composition..).filter(|(_, body)| {
             matches!(&body.content, Content::Erasure(order)
                 if order.subject.is_some() && order.names(composition.0))
         });
-        orders.count()
+        orders.map(|(by, _)| *by).collect()
     }
 
     /// Folds the lists of these persons, then those of refs that are joined to theirs, until no new one is met. Every one must be there.
@@ -248,7 +265,7 @@ impl Checked<'_, '_> {
                     .at(at)
                     .at("lists"));
             }
-            let folded = fold(list, spells.as_deref(), self.ground, verifier);
+            let folded = fold(list, spells.as_deref(), &self.beside, self.ground, verifier);
             self.lists
                 .push(folded.map_err(|fault| fault.at(at).at("lists"))?);
         }

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::{
     admission::RowKind,
-    body::{Body, Content, Disclosed, EntryType, system::StateRoot},
+    body::{
+        Body, Content, Disclosed, EntryType,
+        system::{Link, StateRoot},
+    },
     bytes::{CodeKind, ListValue},
     checkpoint::Checkpoint,
     cosignature, disclosure,
@@ -22,7 +25,7 @@ use ledger::{
     merkle::{self, MemoryNodes, prove_inclusion},
     note::{KeyName, Note, SignatureLine, SignatureType, VerifierKey},
     number::{EntryIndex, TreeSize},
-    oprf::{Blinding, OprfSecretKey},
+    oprf::{Blinding, Evaluated, LinkProof, OprfSecretKey},
     policy::{Policy, PolicySet},
     state::{StateKey, registry},
     state_map::{self, MapProof},
@@ -316,12 +319,56 @@ impl Book {
                     why: "adult-without-mandate".to_owned(),
                 });
             } else {
-                let own = BTreeSet::from([*member]);
-                export
-                    .lists
-                    .push(self.list(RowKind::Subject, *member, &own, Some(&spells)));
+                let spells: Vec<Spell> = spells
+                    .iter()
+                    .filter(|spell| spell.person == *member)
+                    .copied()
+                    .collect();
+                for of in self.linked(*member) {
+                    let own = BTreeSet::from([of]);
+                    let list = self.list(RowKind::Subject, of, &own, Some(&spells));
+                    export.lists.push(list);
+                }
             }
         }
+    }
+
+    /// A ref, and those that links join to it by one step.
+    fn linked(&self, of: Hash) -> Vec<Hash> {
+        let mut refs = vec![of];
+        let indexes = self.lists.get(&(RowKind::Subject, of));
+        for index in indexes.into_iter().flatten() {
+            if let Content::Link(link) = &self.body(*index).content {
+                let joined = [link.old.value, link.new.value].into_iter().flatten();
+                refs.extend(joined.filter(|other| *other != of));
+            }
+        }
+        refs
+    }
+
+    /// The registry joins two refs of one person.
+    pub(crate) fn link(&mut self, old: Hash, new: Hash) -> u64 {
+        let evaluated = |code: &str| {
+            let random = Hash::of(&[b"link", code.as_bytes()]).0;
+            let blinding = Blinding::new(CodeKind::Cf, code, &random).unwrap();
+            let answer = oprf_key().evaluate(&[blinding.blinded()], &random).unwrap();
+            Evaluated {
+                blinded: blinding.blinded(),
+                evaluated: answer.evaluated[0],
+                proof: answer.proof,
+            }
+        };
+        let proof = LinkProof {
+            old: evaluated("RSSMRA85T10A562S"),
+            new: evaluated("RSSMRA85T50A562W"),
+        };
+        let mut told = Vec::new();
+        let link = Link {
+            old: self.town.seal(old, &mut told),
+            new: self.town.seal(new, &mut told),
+            proof: proof.to_text(),
+        };
+        self.say(Content::Link(link), told, "c_m109", &["c_m109.entry"])
     }
 
     fn compositions(&self, household: &Hash) -> Vec<Composition> {
@@ -369,9 +416,7 @@ impl Book {
         let items = indexes
             .filter(|&&index| index < self.folded as u64)
             .map(|&index| {
-                let at_ms = self.body(index).common.occurred_at_ms;
-                let belongs = |spell: &Spell| spell.person == of && spell.holds(at_ms);
-                if spells.is_some_and(|spells| !spells.iter().any(belongs)) {
+                if spells.is_some_and(|spells| !self.belongs(index, spells)) {
                     Item::Withheld(Withheld {
                         item: self.stored(index).item(&of),
                         why: Some(Why::OutsideMembership),
@@ -382,6 +427,18 @@ impl Book {
             })
             .collect();
         List { head, items }
+    }
+
+    /// Whether an entry happened within one of these spells; a link counts at any time, a release when what it releases does.
+    fn belongs(&self, index: u64, spells: &[Spell]) -> bool {
+        let body = self.body(index);
+        let body = match (&body.content, body.common.refers_to) {
+            (Content::Link(_), _) => return true,
+            (Content::Release(_), Some(of)) => self.body(of.index.0),
+            _ => body,
+        };
+        let at_ms = body.common.occurred_at_ms;
+        spells.iter().any(|spell| spell.holds(at_ms))
     }
 
     fn item(&self, index: u64, own: &BTreeSet<Hash>) -> Item {

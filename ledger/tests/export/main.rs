@@ -14,6 +14,8 @@ mod book;
 mod format;
 #[allow(dead_code)]
 mod lies;
+
+mod membership;
 mod story;
 #[path = "../admission/town.rs"]
 #[allow(dead_code)]

@@ -294,7 +294,15 @@ fn an_erased_member_leaves_the_membership_partial() {
     assert_eq!(check(&book, &export).unwrap_err().lie, Lie::Missing);
     export.records.push(book.record(by));
     let verified = check(&book, &export).unwrap();
-    assert_eq!(verified.remarks(), [Remark::MembershipPartial]);
+    let composition = EntryIndex(composition);
+    let by = EntryIndex(by);
+    assert_eq!(
+        verified.remarks(),
+        [
+            Remark::MembershipPartial,
+            Remark::MemberErased { composition, by }
+        ]
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
 
 use client::keyfile;
 use serde_json::{Value, json};
-use tests::{cluster::Cluster, node::binary, world};
+use tests::{cluster::Cluster, node::binary, sign::Draft, world};
 
 /// Runs a binary to its end, off the async threads; its code and all that it said.
 async fn run(name: &'static str, arguments: Vec<String>) -> (i32, String) {
@@ -242,5 +242,32 @@ async fn a_household_follows_a_birth_a_separation_and_a_move() {
     let own = format!("--household {own} --self {bruno}");
     let file = export(&cluster, (world::VOGHERA, "dpo"), &own, "his.json").await;
     complete(&cluster, &file).await;
+    cluster.finish().await;
+}
+
+/// A member has the own part of a composition erased: the export says so by the order, and nothing else is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_household_is_complete_after_a_member_s_part_was_erased() {
+    let cluster = Cluster::start().await;
+    let (anna, bruno, rossi) = (
+        world::person("anna"),
+        world::person("bruno"),
+        world::household("rossi"),
+    );
+    let family = world::family(&rossi, &[&anna, &bruno], "2024-01-01T00:00:00Z");
+    let (composition, _) = cluster.accept(1, &family.line()).await;
+    cluster.accept(1, &world::access(&anna).line()).await;
+    let mut order = Draft::new(world::VOGHERA, "erasure");
+    order.content = json!({"entries": [composition], "ground": "objection"});
+    order.content["subject"] = json!([order.disclosed(json!({"ref": bruno}))]);
+    let order = order.sign(&[&world::key(world::VOGHERA, "entry")]);
+    let (by, _) = cluster.accept(1, &order.line()).await;
+    let authority = (world::GARANTE, "authority");
+    let whole = format!("--household {rossi} --for reader");
+    let file = export(&cluster, authority, &whole, "partial.json").await;
+    let said = complete(&cluster, &file).await;
+    let erased = format!("a member in entry {composition}, whom the order in entry {by} erased");
+    assert!(said.contains(&erased), "{said}");
+    assert!(!disclosed(&read(&file)).contains(&bruno));
     cluster.finish().await;
 }

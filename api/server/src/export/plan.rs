@@ -7,13 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use cluster::{Direction, Folded, View};
 use ledger::{
     admission::{Row, RowKind},
-    body::{Body, Content, EntryType},
-    export::{AboutKind, Audience, NotOpened},
+    body::{Body, Content},
+    erasure::{self, Scope},
+    export::{AboutKind, Audience, NotOpened, persons},
     finding::Findings,
     hash::Hash,
     household::{Spell, membership},
     id::InstitutionId,
     number::EntryIndex,
+    state::sealed,
 };
 
 use super::ask::Ask;
@@ -23,6 +25,7 @@ use crate::{
     form::bad,
     present::StoredAt,
     problem::Fault,
+    routes::erasures::took_part,
     search::{composition, list_of, refs_of},
 };
 
@@ -56,12 +59,83 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Whether what happened at that time counts.
-    pub fn holds(&self, time_ms: u64) -> bool {
-        self.spells
-            .as_ref()
-            .is_none_or(|spells| spells.iter().any(|spell| spell.holds(time_ms)))
+    /// Whether an entry counts: what happened while the person did not belong does not. A link tells who the person is, at any time; and
+    /// a release counts when what it releases does.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn counts(&self, view: &View, entry: &StoredAt, body: &Body) -> Result<bool, Fault> {
+        let Some(spells) = &self.spells else {
+            return Ok(true);
+        };
+        let time_ms = match (&body.content, entry.releases()) {
+            (Content::Link(_), _) => return Ok(true),
+            (_, Some(released)) => {
+                let released = StoredAt::read(view, released.index)?;
+                match released.as_ref().and_then(StoredAt::body) {
+                    Some(body) => body.common.occurred_at_ms,
+                    // When it was is gone, as of any erased entry.
+                    None => return Ok(true),
+                }
+            }
+            _ => body.common.occurred_at_ms,
+        };
+        Ok(spells.iter().any(|spell| spell.holds(time_ms)))
     }
+
+    /// Whether the disclosure that puts an entry into the list is still there.
+    pub fn is_named_by(&self, body: &Body) -> bool {
+        match (self.row.kind, &body.content) {
+            (RowKind::Household, Content::Household(household)) => {
+                household.household.value == Some(self.row.of)
+            }
+            (RowKind::Household, _) => false,
+            _ => persons(body).contains(&self.row.of),
+        }
+    }
+}
+
+/// Whether an order of erasure, which explains what is not shown, would tell of an entry that is still sealed to whom the export is for.
+///
+/// # Errors
+/// The store's own.
+pub fn tells_of_sealed(
+    view: &View,
+    reader: &Reader,
+    audience: Audience,
+    order: EntryIndex,
+) -> Result<bool, Fault> {
+    let entries = match erasure::order(view, order)?.map(|order| order.scope) {
+        Some(Scope::Entries(entries) | Scope::Subject(entries, _)) => entries,
+        Some(Scope::Before(..)) | None => return Ok(false),
+    };
+    for entry in entries.into_iter().map(EntryIndex) {
+        if sealed::entry(view, entry)?.is_none() {
+            continue;
+        }
+        let entry = StoredAt::read(view, entry)?;
+        let sees = match (audience, &entry) {
+            (Audience::Citizen, _) | (_, None) => false,
+            (Audience::Reader, Some(entry)) => sees(view, reader, entry)?,
+        };
+        if !sees {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a reader may see an entry at all. Of an erased one the index tells who took part.
+///
+/// # Errors
+/// The store's own.
+pub fn sees(view: &View, reader: &Reader, entry: &StoredAt) -> Result<bool, Fault> {
+    let mut signers = entry.signers(view)?;
+    if entry.body().is_none() && took_part(view, reader.institution(), entry.index)? {
+        signers.push(reader.institution().clone());
+    }
+    let entry_type = entry.stored.meta.entry_type;
+    Ok(access::opening(reader, entry_type, entry.body(), &signers).is_some())
 }
 
 impl Plan {
@@ -133,27 +207,39 @@ impl Planning<'_> {
             kind: RowKind::Household,
             of: ask.about.of,
         };
-        self.plan.lists.push(Planned {
+        let list = Planned {
             row: list,
             spells: None,
-        });
+        };
         let mut compositions = Vec::new();
         let mut partial = false;
-        walk(self.view, &list, self.size, |index| {
+        walk(self.view, &list.row, self.size, |index| {
             let Some(entry) = StoredAt::read(self.view, index)? else {
                 return Ok(());
             };
-            match entry.body() {
-                // Who belonged cannot be told from a part of the compositions.
-                Some(body) if !self.sees(&entry, body)? => return Err(Fault::NotFound),
-                Some(body) => compositions.extend(composition(index, body)),
+            // Who belonged cannot be told from a part of the compositions, nor what is gone of them without the orders.
+            let mut orders = entry.stored.erased.iter();
+            let told = orders.try_fold(false, |told, order| {
+                let tells = || tells_of_sealed(self.view, self.reader, self.audience, *order);
+                Ok::<_, Fault>(told || tells()?)
+            })?;
+            if told || !self.sees(&entry)? {
+                return Err(Fault::NotFound);
+            }
+            match entry.body().filter(|body| list.is_named_by(body)) {
+                Some(body) => {
+                    partial |= lacks_members(body);
+                    compositions.extend(composition(index, body));
+                }
                 None => partial = true,
             }
             Ok(())
-        })?;
+        })
+        .map_err(|fault| self.not_there(fault))?;
         if compositions.is_empty() && !partial {
-            return Err(Fault::NotFound);
+            return Err(self.not_there(Fault::NotFound));
         }
+        self.plan.lists.push(list);
         let mut members: BTreeMap<Hash, Option<Vec<Spell>>> = BTreeMap::new();
         for spell in membership(&compositions) {
             let spells = members
@@ -169,7 +255,7 @@ impl Planning<'_> {
                 // The registry may know one person by two refs.
                 let refs = refs_of(self.view, &person.of)?;
                 if !refs.iter().any(|of| members.contains_key(of)) {
-                    return Err(bad("open", "members of the household"));
+                    return Err(self.not_there(Fault::NotFound));
                 }
                 open.extend(refs);
             }
@@ -229,9 +315,7 @@ impl Planning<'_> {
                     let signers = entry.signers(self.view)?;
                     notes.push((body.clone(), entry.stored.meta.findings, signers));
                 }
-                Content::Link(link)
-                    if list.holds(body.common.occurred_at_ms) && self.sees(&entry, body)? =>
-                {
+                Content::Link(link) if self.sees(&entry)? => {
                     joined.extend([&link.old, &link.new].into_iter().filter_map(|of| of.value));
                 }
                 _ => {}
@@ -244,13 +328,17 @@ impl Planning<'_> {
     }
 
     /// Whether an entry of a list is opened at all. A citizen's own list is.
-    fn sees(&self, entry: &StoredAt, body: &Body) -> Result<bool, Fault> {
-        if self.audience == Audience::Citizen {
-            return Ok(true);
+    fn sees(&self, entry: &StoredAt) -> Result<bool, Fault> {
+        Ok(self.audience == Audience::Citizen || sees(self.view, self.reader, entry)?)
+    }
+
+    /// One answer for a household that is not there, that is not the reader's to see, and of which those named are no members: nothing
+    /// was put on record, so it must not tell whether there is one.
+    fn not_there(&self, fault: Fault) -> Fault {
+        match (fault, self.audience) {
+            (Fault::NotFound, Audience::Citizen) => bad("open", "members of the household"),
+            (fault, _) => fault,
         }
-        let signers = entry.signers(self.view)?;
-        let entry_type: EntryType = entry.stored.meta.entry_type;
-        Ok(access::opening(self.reader, entry_type, Some(body), &signers).is_some())
     }
 
     fn done(self, ask: &Ask) -> Plan {
@@ -267,5 +355,16 @@ impl Planning<'_> {
             plan.citizen = Some(citizen);
         }
         plan
+    }
+}
+
+/// Whether the disclosure of some member is gone from a composition.
+fn lacks_members(body: &Body) -> bool {
+    match &body.content {
+        Content::Household(household) => {
+            let mut members = household.members.iter();
+            members.any(|member| member.value.is_none())
+        }
+        _ => false,
     }
 }

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::{Folded, View};
 use ledger::{
-    admission::{Row, RowKind},
+    admission::RowKind,
     body::{Body, Content, access::Access, system::NoteOpens},
     bytes::{self, ListValue, state::decode_at},
     disclosure,
+    erasure::{self, Order, Scope},
     export::{
-        Erased, Fact, Head, Item, ListHead, Opened, Piece, Restricted, Stream, Why, Withheld,
-        persons,
+        Audience, Erased, Fact, Head, Item, ListHead, Opened, Piece, Restricted, Stream, Why,
+        Withheld,
     },
     fold::list_key,
     hash::Hash,
@@ -24,7 +25,7 @@ use ledger::{
 use super::{
     Spool,
     ask::Ask,
-    plan::{Plan, Planned, walk},
+    plan::{self, Plan, Planned, walk},
 };
 use crate::{
     access::{self, Opening},
@@ -59,6 +60,8 @@ pub fn write(
         view: folded.view(),
         reader,
         plan,
+        audience: ask.audience,
+        telling: BTreeMap::new(),
         refs: plan.refs().into_iter().collect(),
         facts: BTreeSet::new(),
         records: BTreeSet::new(),
@@ -108,6 +111,9 @@ struct Writing<'a> {
     view: &'a View,
     reader: &'a Reader,
     plan: &'a Plan,
+    audience: Audience,
+    /// By order of erasure: whether showing it would tell of a sealed entry.
+    telling: BTreeMap<EntryIndex, bool>,
     refs: BTreeSet<Hash>,
     /// Keys of the facts that what is shown rests on.
     facts: BTreeSet<StateKey>,
@@ -158,19 +164,22 @@ impl Writing<'_> {
         let entry = StoredAt::read(self.view, index)?
             .ok_or_else(|| Fault::internal("an entry of a list is not there"))?;
         let of = list.row.of;
-        let named = entry.body().filter(|body| names(body, &list.row));
-        let Some(body) = named else {
-            return self
-                .erased(&entry)
-                .map(|erased| Item::Erased(Box::new(erased)));
-        };
         let withheld = |why| {
             Item::Withheld(Withheld {
                 item: bytes::item(&entry.stored.meta_salt, &of, &entry.stored.leaf_hash()),
                 why: Some(why),
             })
         };
-        if !list.holds(body.common.occurred_at_ms) {
+        let Some(body) = entry.body().filter(|body| list.is_named_by(body)) else {
+            let order = self.order(&entry, &of)?;
+            if self.tells_of_sealed(order.index)? || !self.sees(&entry)? {
+                return Ok(withheld(Why::Another));
+            }
+            return self
+                .erased(&entry, &order)
+                .map(|erased| Item::Erased(Box::new(erased)));
+        };
+        if !list.counts(self.view, &entry, body)? {
             return Ok(withheld(Why::OutsideMembership));
         }
         let Some(opening) = self.opening(&entry, body)? else {
@@ -179,6 +188,11 @@ impl Writing<'_> {
         self.written.opened.insert(index);
         if let Some(released) = entry.releases() {
             self.records.insert(released.index);
+        }
+        // Members are missing from a composition by order alone.
+        if list.row.kind == RowKind::Household {
+            let orders = self.orders(&entry)?;
+            self.records.extend(orders.iter().map(|order| order.index));
         }
         self.open(&entry, &opening)
             .map(|opened| Item::Opened(Box::new(opened)))
@@ -258,30 +272,56 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// What is left of an entry whose body, or whose disclosure of the list's ref, was erased.
-    fn erased(&mut self, entry: &StoredAt) -> Result<Erased, Fault> {
+    /// The orders that erased something of an entry. One that is younger than the checkpoint stands under the next one.
+    fn orders(&self, entry: &StoredAt) -> Result<Vec<Order>, Fault> {
         let size = self.folded.published().size;
-        // An order that is younger than the checkpoint: the next one will hold it.
-        let orders = &entry.stored.erased;
-        let order = orders.iter().rev().find(|order| size.holds(**order));
-        let by = *order.ok_or(Fault::NoQuorum)?;
-        let order = StoredAt::read(self.view, by)?;
-        let ground = match order
-            .as_ref()
-            .and_then(StoredAt::body)
-            .map(|body| &body.content)
-        {
-            Some(Content::Erasure(order)) => Some(order.ground.as_str().to_owned()),
-            _ => None,
-        };
-        self.records.insert(by);
+        let mut orders = Vec::with_capacity(entry.stored.erased.len());
+        for index in &entry.stored.erased {
+            let order = erasure::order(self.view, *index)?;
+            orders.push(order.ok_or_else(|| Fault::internal("an order is not in the state"))?);
+            if !size.holds(*index) {
+                return Err(Fault::NoQuorum);
+            }
+        }
+        Ok(orders)
+    }
+
+    /// The order that took an entry, or its disclosure of the list's ref, from a list.
+    fn order(&self, entry: &StoredAt, of: &Hash) -> Result<Order, Fault> {
+        let mut orders = self.orders(entry)?;
+        orders.retain(|order| match &order.scope {
+            Scope::Subject(_, person) => person == of,
+            Scope::Entries(_) | Scope::Before(..) => true,
+        });
+        orders
+            .pop()
+            .ok_or_else(|| Fault::internal("no order erased what is gone"))
+    }
+
+    /// Whether the reader may know at all that an erased entry was there. A citizen may, of the own list.
+    fn sees(&self, entry: &StoredAt) -> Result<bool, Fault> {
+        Ok(self.plan.citizen.is_some() || plan::sees(self.view, self.reader, entry)?)
+    }
+
+    fn tells_of_sealed(&mut self, order: EntryIndex) -> Result<bool, Fault> {
+        if let Some(told) = self.telling.get(&order) {
+            return Ok(*told);
+        }
+        let told = plan::tells_of_sealed(self.view, self.reader, self.audience, order)?;
+        self.telling.insert(order, told);
+        Ok(told)
+    }
+
+    /// What is left of an entry whose body, or whose disclosure of the list's ref, was erased.
+    fn erased(&mut self, entry: &StoredAt, order: &Order) -> Result<Erased, Fault> {
+        self.records.insert(order.index);
         Ok(Erased::of(
             entry.index,
             &entry.stored,
             self.folded.inclusion(entry.index)?,
-            by,
-            order.map(|order| order.accepted_at_ms()),
-            ground,
+            order.index,
+            Some(order.accepted_at_ms),
+            Some(order.ground.as_str().to_owned()),
         ))
     }
 
@@ -377,17 +417,6 @@ impl Writing<'_> {
             count: entries.len() as u64,
         });
         Ok(restricted.collect())
-    }
-}
-
-/// Whether the disclosure that puts an entry into a list is still there.
-fn names(body: &Body, list: &Row) -> bool {
-    match (list.kind, &body.content) {
-        (RowKind::Household, Content::Household(household)) => {
-            household.household.value == Some(list.of)
-        }
-        (RowKind::Household, _) => false,
-        _ => persons(body).contains(&list.of),
     }
 }
 

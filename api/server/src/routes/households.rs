@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{Extension, Json, body::Body, extract::State, http::HeaderMap};
-use ledger::{body::Content, hash::Hash};
+use ledger::{body::Content, export::persons, hash::Hash};
 use wire::household::Composition;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     present::Seen,
     problem::Fault,
     release::Release,
-    search::{compositions, persons},
+    search::compositions,
 };
 
 /// Shows who belongs to a household at a time.

@@ -17,7 +17,7 @@ use ledger::{
         access::{AccessSubject, Action, EService, Side, SubjectRole, Visibility},
         consent::ConsentEvent,
         household::{HouseholdKind, Member},
-        system::Link,
+        system::{Erasure, Ground, Link, Release},
     },
     bytes::CodeKind,
     checkpoint::Checkpoint,
@@ -324,22 +324,57 @@ fn evaluated(code: &str) -> Evaluated {
 pub(crate) fn link(old: Hash, new: Hash) -> SubmittedEntry {
     let (old, old_told) = Disclosed::seal(&[1; 16], old);
     let (new, new_told) = Disclosed::seal(&[2; 16], new);
-    let mut common = common(TOWN, now_ms());
-    common.id = EntryId::from_parts(now_ms(), &client::build::random().unwrap());
-    let body = ledger::body::Body {
-        common,
-        content: Content::Link(Link {
-            old,
-            new,
-            proof: LinkProof {
-                old: evaluated("RSSMRA85T10A562S"),
-                new: evaluated("RSSMRA85T50A562W"),
-            }
-            .to_text(),
-        }),
+    let proof = LinkProof {
+        old: evaluated("RSSMRA85T10A562S"),
+        new: evaluated("RSSMRA85T50A562W"),
     };
-    let keys = [&signing_key(TOWN, KeyUse::Entry)];
-    SubmittedEntry::sign(body.to_json().as_bytes(), &keys, vec![old_told, new_told]).unwrap()
+    let link = Link {
+        old,
+        new,
+        proof: proof.to_text(),
+    };
+    say(TOWN, None, Content::Link(link), vec![old_told, new_told])
+}
+
+/// An institution orders entries erased, or one person's part of them.
+pub(crate) fn erasure(id: &str, entries: &[u64], person: Option<Hash>) -> SubmittedEntry {
+    let sealed = person.map(|person| Disclosed::seal(&[3; 16], person));
+    let (subject, told) = sealed.unzip();
+    let order = Erasure {
+        entries: entries.to_vec(),
+        subject,
+        before: None,
+        types: Vec::new(),
+        ground: Ground::Objection,
+    };
+    say(
+        id,
+        None,
+        Content::Erasure(order),
+        told.into_iter().collect(),
+    )
+}
+
+/// An institution releases a sealed entry to a person.
+pub(crate) fn release(id: &str, about: Reference, person: Hash) -> SubmittedEntry {
+    let (person, told) = Disclosed::seal(&[4; 16], person);
+    let release = Release {
+        subjects: vec![person],
+    };
+    say(id, Some(about), Content::Release(release), vec![told])
+}
+
+fn say(
+    id: &str,
+    about: Option<Reference>,
+    content: Content,
+    disclosures: Vec<String>,
+) -> SubmittedEntry {
+    let mut common = common(id, now_ms());
+    common.refers_to = about;
+    let body = ledger::body::Body { common, content };
+    let keys = [&signing_key(id, KeyUse::Entry)];
+    SubmittedEntry::sign(body.to_json().as_bytes(), &keys, disclosures).unwrap()
 }
 
 pub(crate) fn consent(

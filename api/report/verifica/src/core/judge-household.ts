@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: EUPL-1.2
 // A household's answer: its whole list of compositions, and of each member the list cut to the time of membership.
+import type { Body } from "./body";
+import { base64Url } from "./bytes";
 import { belonged, membership, type Composition, type Spell } from "./household";
-import type { Judge } from "./judge";
+import type { Entry, Judge } from "./judge";
 import { judgeWhose, type JudgedList } from "./lists";
 import type { ShownMember } from "./report";
 import { KIND } from "./state-map";
@@ -41,14 +43,40 @@ function compositions(state: Judge, { list, shown, entries }: JudgedList, relati
   for (const { body, index, erased } of entries) {
     if (erased !== undefined) continue;
     const members = body?.type === "household" ? body.content.members.flatMap((member) => member.value ?? []) : [];
-    if (body?.type !== "household" || members.length < body.content.members.length) {
+    const missing = body?.type === "household" ? body.content.members.length - members.length : 0;
+    if (body?.type !== "household" || missing > membersErased(state, index)) {
       state.fault("member-missing", { list: list.ref, index });
       continue;
     }
+    if (missing > 0) state.remarks.add("membership-partial");
     for (const member of members) relations.set(member.ref, member.relation ?? relations.get(member.ref));
     told.push({ index, validFrom: body.content.validFrom, members: members.map((member) => member.ref) });
   }
   return told;
+}
+
+/** How many members' disclosures in a composition orders among the records took: each takes one person's. */
+function membersErased(state: Judge, composition: number): number {
+  const orders = records(state).filter(({ body, index, included }) => {
+    if (body?.type !== "erasure" || !included || index <= composition) return false;
+    return body.content.subject !== undefined && (body.content.entries ?? []).includes(composition);
+  });
+  return orders.length;
+}
+
+function records(state: Judge): Entry[] {
+  return state.bundle.records.flatMap((item) => (item.kind === "withheld" ? [] : (state.entry(item) ?? [])));
+}
+
+/**
+ * When that happened which the membership is held against. A link tells who the person is, at any time. A release counts when what it
+ * releases does; where that is not shown, nobody can tell.
+ */
+function happenedAt(state: Judge, body: Body): number | undefined {
+  if (body.type === "link") return undefined;
+  if (body.type !== "release") return body.occurredAt;
+  const of = body.refersTo;
+  return records(state).find(({ index, leaf }) => of !== undefined && index === of.index && base64Url(leaf) === of.leaf)?.body?.occurredAt;
 }
 
 /** What happened while a person did not belong must not be opened. */
@@ -57,7 +85,8 @@ function judgeTimes(state: Judge, judged: JudgedList[], spells: Spell[]): void {
   for (const { list, entries } of judged) {
     if (list.kind !== KIND.subject || !known.has(list.ref)) continue;
     for (const { body, index } of entries) {
-      if (body !== undefined && !belonged(spells, list.ref, body.occurredAt)) state.fault("member-outside", { list: list.ref, index });
+      const at = body === undefined ? undefined : happenedAt(state, body);
+      if (at !== undefined && !belonged(spells, list.ref, at)) state.fault("member-outside", { list: list.ref, index });
     }
   }
 }

@@ -6,13 +6,14 @@ use std::io::Read;
 use axum::http::{Method, StatusCode};
 use client::build::{Plain, PlainAccess, PlainNote};
 use ledger::{
+    admission::{Row, RowKind},
     base64,
     body::{
         Body, Content, Reference,
         access::{Side, Visibility},
         system::{NoteKind, NoteOpens},
     },
-    export::{self, Asked, Export, Item, Opened, Verified, Why},
+    export::{self, Asked, Export, Item, Opened, Remark, Verified, Why},
     hash::Hash,
     number::EntryIndex,
     time,
@@ -27,7 +28,8 @@ use crate::{
     testing::{
         AUTHORITY, INPS, TOWN, good_token, institution,
         running::{
-            Running, access, access_of, consent_named, household, link, policy, sign, sign_about,
+            Running, access, access_of, consent_named, erasure, household, link, policy, release,
+            sign, sign_about,
         },
     },
 };
@@ -234,7 +236,7 @@ async fn what_was_released_is_explained_and_what_is_sealed_is_nowhere() {
     let (after, _) = own(&running, anna).await;
     let released = after.records.iter().find(|record| record.index.0 == sealed);
     let released = body(released.expect("the access behind the release"));
-    assert_eq!(crate::search::persons(&released), [anna]);
+    assert_eq!(export::persons(&released), [anna]);
     running.stop().await;
 }
 
@@ -290,7 +292,7 @@ async fn a_household_follows_births_moves_and_separations() {
     let both = items(&export)
         .into_iter()
         .find(|opened| opened.index.0 == inside);
-    assert_eq!(crate::search::persons(&body(both.unwrap())), [anna]);
+    assert_eq!(export::persons(&body(both.unwrap())), [anna]);
     // With a mandate his list is there.
     let order = citizens(json!({"household": hash_text(&home), "open": [
         {"ref": hash_text(&anna), "as": "self"}, {"ref": hash_text(&bruno), "as": "mandate"}]}));
@@ -337,6 +339,229 @@ async fn links_bring_the_other_list_and_readers_get_what_they_may_see() {
     let list = told.lists().iter().find(|list| list.of == old).unwrap();
     assert!(list.withheld[&Some(Why::Another)] > 0);
     assert!(!disclosed(&export).contains("user-secret-7"));
+    running.stop().await;
+}
+
+/// An access that its authority keeps from the persons named.
+fn secret(of: Hash, occurred_at_ms: u64) -> ledger::entry::SubmittedEntry {
+    let mut plain = access_of(&[of]);
+    plain.visibility = Visibility::Hidden {
+        legal_reference: "art. 329 c.p.p.".to_owned(),
+        authority: institution(AUTHORITY),
+    };
+    sign(TOWN, occurred_at_ms, Plain::Access(Box::new(plain)))
+}
+
+fn erased(export: &Export) -> Vec<(u64, u64)> {
+    let items = export.lists.iter().flat_map(|list| &list.items);
+    items
+        .filter_map(|item| match item {
+            Item::Erased(erased) => Some((erased.index.0, erased.by.0)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_names_a_sealed_entry_tells_nobody_of_it() {
+    let running = Running::start().await;
+    let (now, anna) = (now_ms(), person(1));
+    let mut plainly = Vec::new();
+    for _ in 0..3 {
+        plainly.push(running.accept(&access(&[anna], now)).await);
+    }
+    let sealed = running.accept(&secret(anna, now)).await;
+    let mut orders = Vec::new();
+    for (entries, person) in [
+        (vec![plainly[0], sealed], None),
+        (vec![plainly[1], sealed], Some(anna)),
+        (vec![plainly[2]], None),
+    ] {
+        let order = erasure(TOWN, &entries, person);
+        orders.push(running.accept(&order).await);
+    }
+    let (export, told) = own(&running, anna).await;
+    assert_eq!(erased(&export), [(plainly[2], orders[2])]);
+    assert_eq!(told.withheld()[&Some(Why::Another)], 2);
+    let shown: Vec<u64> = export.records.iter().map(|record| record.index.0).collect();
+    assert!(
+        shown.contains(&orders[2]) && !shown.contains(&orders[0]),
+        "{shown:?}"
+    );
+    assert!(!shown.contains(&orders[1]));
+    // That somebody looked at the order stands not under the ref of whom it is kept from.
+    let rows = || {
+        let row = Row {
+            kind: RowKind::Subject,
+            of: anna,
+        };
+        let view = running.node.view().unwrap();
+        let all = 0..view.size().0;
+        view.rows(row.kind, &row.of, all, cluster::Direction::Up, 100)
+            .unwrap()
+            .len()
+    };
+    let before = rows();
+    let query = json!({"institution": TOWN, "types": ["erasure"]});
+    let found = running
+        .post_as("/v1/accesses/search", &query, TOWN, Role::Dpo)
+        .await;
+    assert_eq!(
+        found.json()["items"].as_array().unwrap().len(),
+        3,
+        "{}",
+        found.text
+    );
+    assert_eq!(rows(), before);
+    // To its authority nothing is sealed; and once it is released, to nobody.
+    let order =
+        json!({"subject": hash_text(&anna), "audience": "reader", "ground": "dpv:LegalCompliance"});
+    let (export, _) = verified(&order_as(&running, &order, AUTHORITY, Role::Authority).await);
+    assert_eq!(erased(&export).len(), 3);
+    running
+        .accept(&release(AUTHORITY, about(&running, sealed), anna))
+        .await;
+    let (export, _) = own(&running, anna).await;
+    assert_eq!(erased(&export).len(), 3, "{:?}", erased(&export));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_household_of_which_a_member_was_erased_is_partial() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let (home, anna, bruno, carla) = (person(90), person(1), person(2), person(3));
+    let family = household(home, &[anna, bruno, carla], now - 30 * DAY);
+    let first = running.accept(&family).await;
+    let inside = running.accept(&access(&[anna, bruno], now - DAY)).await;
+    let mut by = Vec::new();
+    for gone in [bruno, carla] {
+        let order = erasure(TOWN, &[first], Some(gone));
+        by.push(running.accept(&order).await);
+    }
+    let asked = [
+        (
+            json!({"household": hash_text(&home), "audience": "reader", "ground": "dpv:LegalCompliance"}),
+            AUTHORITY,
+            Role::Authority,
+        ),
+        (
+            citizens(
+                json!({"household": hash_text(&home), "open": [{"ref": hash_text(&anna), "as": "self"}]}),
+            ),
+            TOWN,
+            Role::Dpo,
+        ),
+    ];
+    for (order, id, role) in asked {
+        let (export, told) = verified(&order_as(&running, &order, id, role).await);
+        let composition = EntryIndex(first);
+        let erased = |by: &u64| Remark::MemberErased {
+            composition,
+            by: EntryIndex(*by),
+        };
+        for order in &by {
+            assert!(
+                told.remarks().contains(&erased(order)),
+                "{:?}",
+                told.remarks()
+            );
+        }
+        assert!(accesses(&export).contains(&inside));
+        // The orders open nobody: whom they took is not said.
+        let records = export.records.iter();
+        let orders = records.filter(|record| by.contains(&record.index.0));
+        assert!(
+            orders
+                .clone()
+                .all(|order| order.entry.disclosures().is_empty())
+        );
+        assert_eq!(orders.count(), 2);
+        assert!(!disclosed(&export).contains(&hash_text(&carla)));
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_household_s_answer_does_not_tell_whether_there_is_one() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let (home, erased_home, none) = (person(90), person(91), person(92));
+    running
+        .accept(&household(home, &[person(1)], now - DAY))
+        .await;
+    let all = running
+        .accept(&household(erased_home, &[person(1)], now - DAY))
+        .await;
+    running.accept(&erasure(TOWN, &[all], None)).await;
+    let size = running.size();
+    let citizens = |of: Hash| {
+        citizens(json!({"household": hash_text(&of), "open": [
+            {"ref": hash_text(&person(50)), "as": "self"}]}))
+    };
+    let readers = |of: Hash| json!({"household": hash_text(&of), "audience": "reader", "ground": "dpv:LegalCompliance"});
+    let asked: [(&dyn Fn(Hash) -> Value, &str, Role); 2] = [
+        (&citizens, TOWN, Role::Dpo),
+        (&readers, INPS, Role::Institution),
+    ];
+    for (order, id, role) in asked {
+        let mut answers = Vec::new();
+        for of in [home, erased_home, none] {
+            let answer = running.post_as("/v1/exports", &order(of), id, role).await;
+            let mut problem = answer.json();
+            problem["instance"].take();
+            answers.push((answer.status, problem));
+        }
+        assert_eq!(answers[0], answers[2]);
+        assert_eq!(answers[1], answers[2]);
+    }
+    // No reading is on record, for nothing was told. State roots are the ledger's own.
+    let view = running.node.view().unwrap();
+    for index in size..view.size().0 {
+        let kind = view
+            .entry(EntryIndex(index))
+            .unwrap()
+            .unwrap()
+            .meta
+            .entry_type;
+        assert_eq!(kind, ledger::body::EntryType::StateRoot);
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_and_releases_count_whenever_they_were_told() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let ago = |days: u64| now - days * DAY;
+    let (home, anna, bruno, again) = (person(90), person(1), person(2), person(3));
+    for (members, from) in [(vec![anna, bruno], ago(30)), (vec![anna], ago(10))] {
+        running.accept(&household(home, &members, from)).await;
+    }
+    let (inside, outside) = (ago(15), ago(8));
+    let mut told = Vec::new();
+    for at in [inside, outside] {
+        let sealed = running.accept(&secret(bruno, at)).await;
+        let released = running
+            .accept(&release(AUTHORITY, about(&running, sealed), bruno))
+            .await;
+        told.push((sealed, released));
+    }
+    // Joined after he had left.
+    running.accept(&link(bruno, again)).await;
+    let linked = running.accept(&access(&[again], inside)).await;
+    running.accept(&access(&[again], outside)).await;
+    let order = json!({"household": hash_text(&home), "audience": "reader", "ground": "dpv:LegalCompliance"});
+    let (export, verified) =
+        verified(&order_as(&running, &order, AUTHORITY, Role::Authority).await);
+    assert_eq!(accesses(&export), [linked]);
+    let lists: Vec<Hash> = verified.lists().iter().map(|list| list.of).collect();
+    assert!(lists.contains(&again));
+    let opened: Vec<u64> = items(&export).iter().map(|item| item.index.0).collect();
+    let records: Vec<u64> = export.records.iter().map(|record| record.index.0).collect();
+    let shown = |(sealed, released)| (records.contains(&sealed), opened.contains(&released));
+    assert_eq!(shown(told[0]), (true, true));
+    assert_eq!(shown(told[1]), (false, false));
     running.stop().await;
 }
 
