@@ -11,14 +11,14 @@
 //! - A note of a side's own institution counts for everybody who may see that side: it is that institution's word on a call of both. Its text and
 //!   persons stay in the note.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cluster::View;
 use ledger::{
     admission::Row,
     base64,
     body::{Content, EntryType, access::Side},
-    bytes::sides::{Sides, Unsettled},
+    bytes::sides::{FirstTold, Sides, Unsettled, era},
     hash::Hash,
     number::EntryIndex,
     pair::{self, Difference, Judged, Pair, PairState, Remark, SideTold, Told},
@@ -28,15 +28,20 @@ use ledger::{
 use wire::exchange::{Exchange, ExchangeDifference, ExchangeSide, ExchangeState};
 use wire::token::Role;
 
-use crate::{auth::Reader, present::Seen, problem::Fault, release::Recorded, search::rows::Rows};
+use crate::{
+    auth::Reader, present::Seen, problem::Fault, release::Recorded, routes::erasures::took_part,
+    search::rows::Rows,
+};
 
 /// Most entries read for one page, up to the next multiple of [`GRID`] below: a page may be short and still have a next one.
 const ENTRIES_PER_PAGE_MAX: usize = 4_000;
 /// A page that ends for its entries ends at a multiple of this, so that its cursor names no entry that the reader may not see.
 const GRID: u64 = 1_024;
-/// Most entries and notes of one exchange that are looked at.
-const ENTRIES_PER_PAIR_MAX: usize = 1_000;
-const NOTES_PER_ENTRY_MAX: usize = 100;
+/// Most entries of one exchange that are looked at, beside those that admission keeps as what each side of a pair told first: anybody may write
+/// any number of entries that name an exchange.
+const ENTRIES_PER_EXCHANGE_MAX: usize = 1_000;
+/// Rows of notes fetched at a time.
+const NOTES_FETCHED: usize = 256;
 /// Keys of the index fetched at a time.
 const FETCHED: usize = 256;
 
@@ -86,6 +91,7 @@ impl Query {
             at: 0,
             end: None,
             of_page: HashSet::new(),
+            firsts: HashMap::new(),
             selection: Selection {
                 found: Vec::new(),
                 next: None,
@@ -140,6 +146,8 @@ struct Walk<'a> {
     /// Below this the page ends, enough was read.
     end: Option<u64>,
     of_page: HashSet<Pair>,
+    /// Of pairs that were judged where they are not taken: their first entry, where they are.
+    firsts: HashMap<Pair, Option<EntryIndex>>,
     selection: Selection,
 }
 
@@ -228,39 +236,56 @@ impl Walk<'_> {
         took_part && state
     }
 
-    /// The pair of an entry that a note corrects, unless the pair stands in the index itself.
+    /// The pair of an entry that a note corrects, if it is taken here: one that stands in the index itself is taken there, any other at the
+    /// first of its entries that is corrected. What other pairs there are in the exchange is of no account.
     fn corrected(&mut self, index: EntryIndex) -> Result<Option<Pair>, Fault> {
-        self.selection.read += 1;
-        let Some(pair) = Seen::look(self.view, self.reader, index)?.and_then(|seen| pair_of(&seen))
-        else {
+        let Some(pair) = self.pair_at(index)? else {
             return Ok(None);
         };
-        let rows = self.entries_of(&pair)?;
-        for other in rows.into_iter().filter(|other| *other != index) {
-            if self.view.get(&StateKey::unsettled(other))?.is_some() {
+        for other in self.entries_of(&pair, index)? {
+            let key = StateKey::unsettled(other);
+            let elsewhere = match value(self.view, &key, Unsettled::decode)? {
+                Some(Unsettled::Pair(_, of)) => of == pair,
+                Some(Unsettled::Corrected) => {
+                    other < index && self.pair_at(other)?.as_ref() == Some(&pair)
+                }
+                None => false,
+            };
+            if elsewhere {
                 return Ok(None);
             }
         }
         Ok(Some(pair))
     }
 
+    fn pair_at(&mut self, index: EntryIndex) -> Result<Option<Pair>, Fault> {
+        self.selection.read += 1;
+        let seen = Seen::look(self.view, self.reader, index)?;
+        Ok(seen.as_ref().and_then(pair_of))
+    }
+
     /// Judges a pair and takes it if it is wanted and this is its place. Says whether the page is full, and it was not taken for that.
     fn takes(&mut self, index: EntryIndex, pair: Pair) -> Result<bool, Fault> {
-        if self.of_page.contains(&pair) {
+        let elsewhere = |first: &Option<EntryIndex>| *first != Some(index);
+        if self.of_page.contains(&pair) || self.firsts.get(&pair).is_some_and(elsewhere) {
             return Ok(false);
         }
-        let found = self.judge(pair)?;
+        let found = self.judge(pair, index)?;
         let sides = [&found.judged.consumer, &found.judged.provider];
         let first = sides
             .into_iter()
             .flatten()
             .filter_map(|side| side.entries.first())
-            .min();
+            .min()
+            .copied();
         // Walking by entries a pair is met at each of them, and taken at its first.
         let here = match self.query.state {
             Some(ExchangeState::Unpaired | ExchangeState::Differing) => true,
-            _ => first == Some(&index),
+            _ => first == Some(index),
         };
+        if !here {
+            self.firsts.insert(found.pair.clone(), first);
+        }
         if !here || !self.query.wants(&found) {
             return Ok(false);
         }
@@ -273,11 +298,11 @@ impl Walk<'_> {
         Ok(false)
     }
 
-    /// The pair as its reader may see it.
-    fn judge(&mut self, pair: Pair) -> Result<Found, Fault> {
+    /// The pair that was met at an entry, as its reader may see it.
+    fn judge(&mut self, pair: Pair, met: EntryIndex) -> Result<Found, Fault> {
         let mut seen = Vec::new();
         let mut erased = false;
-        for index in self.entries_of(&pair)? {
+        for index in self.entries_of(&pair, met)? {
             self.selection.read += 1;
             if let Some(entry) = Seen::look(self.view, self.reader, index)? {
                 erased |= entry.body().is_none();
@@ -288,7 +313,7 @@ impl Walk<'_> {
         }
         let mut remarks = Vec::new();
         for entry in &seen {
-            remarks.extend(self.remarks_on(entry)?);
+            remarks.extend(self.remarks_on(&pair, entry)?);
         }
         let told: Vec<Told<'_>> = seen.iter().filter_map(told).collect();
         let judged = pair::compare(&told, &remarks);
@@ -299,22 +324,63 @@ impl Walk<'_> {
         })
     }
 
-    fn entries_of(&self, pair: &Pair) -> Result<Vec<EntryIndex>, Fault> {
+    /// Entries that may be of a pair that was met at one of them, in the order of the ledger: what each side told first, by the table that
+    /// admission keeps of pairs, and the first of the exchange. Whoever else writes into the exchange hides no side that is in the table.
+    fn entries_of(&self, pair: &Pair, met: EntryIndex) -> Result<BTreeSet<EntryIndex>, Fault> {
         let row = Row::exchange(&pair.exchange);
-        self.rows(&row, ENTRIES_PER_PAIR_MAX)
+        let rows = self.rows(&row, 0, ENTRIES_PER_EXCHANGE_MAX)?;
+        let mut entries: BTreeSet<EntryIndex> = rows.into_iter().collect();
+        if entries.len() < ENTRIES_PER_EXCHANGE_MAX {
+            return Ok(entries);
+        }
+        entries.insert(met);
+        let met = era(self.view.accepted_at(met)?.unwrap_or_default());
+        for side in [Side::Consumer, Side::Provider] {
+            for era in met.saturating_sub(1)..=met.saturating_add(1) {
+                let told = |part| {
+                    let key = StateKey::exchange(era, pair, side, part);
+                    value(self.view, &key, FirstTold::decode)
+                };
+                let Some(first) = told(0)? else { continue };
+                entries.insert(first.index);
+                for part in 1..=first.parts.min(ENTRIES_PER_EXCHANGE_MAX as u64) {
+                    entries.extend(told(part)?.map(|told| told.index));
+                }
+            }
+        }
+        Ok(entries)
     }
 
-    fn rows(&self, row: &Row, limit: usize) -> Result<Vec<EntryIndex>, Fault> {
-        let all = 0..self.view.size().0;
+    fn rows(&self, row: &Row, from: u64, limit: usize) -> Result<Vec<EntryIndex>, Fault> {
+        let range = from..self.view.size().0;
         let up = cluster::Direction::Up;
-        Ok(self.view.rows(row.kind, &row.of, all, up, limit)?)
+        Ok(self.view.rows(row.kind, &row.of, range, up, limit)?)
     }
 
-    /// Notes that name the entry by its leaf too.
-    fn remarks_on(&mut self, entry: &Seen) -> Result<Vec<Remark>, Fault> {
-        let mut remarks = Vec::new();
+    /// Notes of a side's own institution on its entry, which they name by its leaf too: no other changes what the side says, be there ever so
+    /// many of them.
+    fn remarks_on(&mut self, pair: &Pair, entry: &Seen) -> Result<Vec<Remark>, Fault> {
+        let Some(Content::Access(access)) = entry.body().map(|body| &body.content) else {
+            return Ok(Vec::new());
+        };
+        let speaker = pair.speaker(access.side);
         let row = Row::note_on(entry.index());
-        for index in self.rows(&row, NOTES_PER_ENTRY_MAX)? {
+        let mut own = Vec::new();
+        let mut from = entry.index().0;
+        loop {
+            let notes = self.rows(&row, from, NOTES_FETCHED)?;
+            for note in &notes {
+                if took_part(self.view, speaker, *note)? {
+                    own.push(*note);
+                }
+            }
+            match notes.last() {
+                Some(last) if notes.len() == NOTES_FETCHED => from = last.0 + 1,
+                _ => break,
+            }
+        }
+        let mut remarks = Vec::new();
+        for index in own {
             self.selection.read += 1;
             let Some(stored) = self.view.entry(index)? else {
                 continue;
@@ -325,7 +391,7 @@ impl Walk<'_> {
             let (Content::Note(note), Some(on)) = (&body.content, &body.common.refers_to) else {
                 continue;
             };
-            if on.leaf != entry.leaf_hash() {
+            if on.leaf != entry.leaf_hash() || body.common.institution != *speaker {
                 continue;
             }
             remarks.push(Remark {
@@ -350,6 +416,19 @@ impl Walk<'_> {
         self.selection.next = self.selection.next.or(ended);
         ended.is_some()
     }
+}
+
+/// A value of the state; one that is none stops the query.
+fn value<T>(
+    view: &View,
+    key: &StateKey,
+    decode: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<Option<T>, Fault> {
+    let Some(value) = view.get(key)? else {
+        return Ok(None);
+    };
+    let value = decode(&value).ok_or_else(|| Fault::internal("a value of the state is none"))?;
+    Ok(Some(value))
 }
 
 fn pair_of(seen: &Seen) -> Option<Pair> {

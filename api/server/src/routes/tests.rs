@@ -8,6 +8,7 @@
 )]
 
 mod doors;
+mod exchanges;
 mod exports;
 mod proofs;
 mod pseudonyms;
