@@ -69,6 +69,8 @@ struct Ended {
     /// Which they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unjudged_at: Vec<u64>,
+    /// Erased entries that orders name, of which it cannot be told whether the signers might ask that.
+    untold: u64,
     /// Why nothing can be told of the whole ledger: what was fed ends too early.
     #[serde(skip_serializing_if = "Option::is_none")]
     unfinished: Option<String>,
@@ -361,6 +363,7 @@ fn describe(audit: &Audit, lie: Option<Evidence>, newest: u64) -> Ended {
         erased: report.erased,
         unjudged: report.unjudged,
         unjudged_at: report.unjudged_at.clone(),
+        untold: report.untold,
         unfinished,
         lie: lie.map(|lie| {
             let (at, number) = match lie.at {
@@ -417,6 +420,12 @@ fn human(ended: &Ended) -> String {
             lines.push(format!("unjudged   {}", at.join(", ")));
         }
     }
+    if ended.untold > 0 {
+        lines.push(format!(
+            "NOT TOLD: of {} erased entries whether those who ordered it might ask that; the bodies that would tell are gone",
+            ended.untold
+        ));
+    }
     lines.join("\n")
 }
 
@@ -448,12 +457,15 @@ mod tests {
         let mut replay = Replay::begin(Some(state.clone()), None, policies).unwrap();
         fs::write(fed.join("entries-0.ndjson"), "").unwrap();
         assert_eq!(replay.replay_folder(&fed).unwrap(), None);
-        let ended = describe(&replay.audit, None, replay.newest);
+        let mut ended = describe(&replay.audit, None, replay.newest);
         assert!(!ended.ok);
         assert_eq!(
             human(&ended).lines().next(),
             Some("UNFINISHED: nothing was fed")
         );
+        assert!(!human(&ended).contains("NOT TOLD"));
+        ended.untold = 2;
+        assert!(human(&ended).contains("NOT TOLD: of 2 erased entries"));
         // What is put down is for nobody else's eyes.
         replay.save().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

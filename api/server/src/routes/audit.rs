@@ -68,7 +68,8 @@ pub async fn entries(
     let view = app.node.view()?;
     let reader = app.reader(&headers, &view, &notes)?;
     access::demand_authority(&reader)?;
-    let end = app.published()?.size.min(view.size());
+    // Of the same view as the entries: a page must not end at a checkpoint that the view does not hold yet.
+    let end = view.newest_published()?.ok_or(Fault::NotFound)?.size;
     let from = match from.from.as_deref() {
         None => 0,
         Some(from) => from
