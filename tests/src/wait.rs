@@ -27,3 +27,8 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
 pub async fn breathe() {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }
+
+/// Until a moment that a plan names, such as when the next request of a paced load is due. Not for tests: they wait for a condition.
+pub async fn at(moment: Instant) {
+    tokio::time::sleep_until(moment.into()).await;
+}

@@ -1,46 +1,56 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! The load: entries prepared beforehand where their signing would be measured otherwise, and clients that send them.
+//! Entries of a town: signed beforehand where signing them would be measured otherwise, filled in bulk where a ledger of some size is wanted.
 
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use ledger::signature::sign_batch;
-use reqwest::Method;
-use serde_json::json;
-use tests::{
+use ::tests::{
     cluster::Cluster,
     http::Http,
-    sign::{Draft, Signed, pae},
+    sign::{Draft, pae, random},
     world,
 };
-
-use crate::machine::{self, Cpu};
+use bytes::Bytes;
+use ledger::{
+    entry::SubmittedEntry,
+    signature::{Sigs, sign_batch},
+};
+use reqwest::Method;
+use serde_json::json;
 
 /// Entries of one request while the ledger is filled.
-const FILL_BATCH: usize = 500;
-/// Requests prepared for each load; sent in turn until time or they run out.
-const PREPARED_ENTRIES_MAX: usize = 60_000;
+const FILL_BATCH: u64 = 500;
 
 /// Persons in households of three.
+#[derive(Clone, Copy)]
 pub(crate) struct Town {
     households: u64,
 }
 
-/// What came of sending.
+/// A request, signed, and what its receipts must be receipts of.
+pub(crate) struct Prepared {
+    pub(crate) body: Bytes,
+    pub(crate) entries: Vec<Sent>,
+}
+
+/// What a client keeps of an entry to verify its receipt.
+pub(crate) struct Sent {
+    pub(crate) pae: Vec<u8>,
+    pub(crate) sigs: Sigs,
+}
+
+/// What came of filling.
 #[derive(Default)]
-pub(crate) struct Result {
+pub(crate) struct Filled {
     pub(crate) entries: u64,
-    pub(crate) failed: u64,
     pub(crate) bytes: u64,
     pub(crate) elapsed: Duration,
-    pub(crate) latencies: Vec<Duration>,
-    /// CPU seconds that it cost, without what preparing it cost.
-    pub(crate) cpu: Cpu,
+    failed: u64,
 }
 
 impl Town {
@@ -58,17 +68,18 @@ impl Town {
 
     /// The registry's word on every household, as requests.
     pub(crate) fn families(&self) -> impl Iterator<Item = (String, u64)> + Send + use<> {
-        let lines: Vec<String> = (0..self.households)
+        let town = *self;
+        let lines: Vec<String> = (0..town.households)
             .map(|number| {
                 let members: Vec<String> = (0..3)
-                    .map(|member| self.person(number * 3 + member))
+                    .map(|member| town.person(number * 3 + member))
                     .collect();
                 let members: Vec<&str> = members.iter().map(String::as_str).collect();
-                world::family(&self.household(number), &members, "2026-01-01T00:00:00Z").line()
+                world::family(&town.household(number), &members, "2026-01-01T00:00:00Z").line()
             })
             .collect();
         let requests: Vec<(String, u64)> = lines
-            .chunks(FILL_BATCH)
+            .chunks(FILL_BATCH as usize)
             .map(|lines| (lines.join("\n"), lines.len() as u64))
             .collect();
         requests.into_iter()
@@ -79,43 +90,127 @@ impl Town {
         &self,
         entries: u64,
     ) -> impl Iterator<Item = (String, u64)> + Send + use<> {
-        let (town, batch) = (
-            Town {
-                households: self.households,
-            },
-            FILL_BATCH as u64,
-        );
-        (0..entries.div_ceil(batch)).map(move |request| {
-            let numbers = request * batch..((request + 1) * batch).min(entries);
+        let town = *self;
+        (0..entries.div_ceil(FILL_BATCH)).map(move |request| {
+            let numbers = request * FILL_BATCH..((request + 1) * FILL_BATCH).min(entries);
             let count = numbers.end - numbers.start;
-            (town.signed_as_batch(numbers), count)
+            let drafts: Vec<Draft> = numbers
+                .map(|number| world::access_draft(&town.person(number)))
+                .collect();
+            (batch(&drafts).join("\n"), count)
         })
-    }
-
-    fn signed_as_batch(&self, numbers: std::ops::Range<u64>) -> String {
-        let drafts: Vec<Draft> = numbers
-            .map(|number| world::access_draft(&self.person(number)))
-            .collect();
-        batch(&drafts)
     }
 }
 
-/// Entries of one signer under one signature (alg 0x81), as NDJSON.
-fn batch(drafts: &[Draft]) -> String {
+/// Signs requests on all cores. What is in them is an access as short as one can be, so that an entry (what is signed, the signature, the
+/// disclosures) has about as many bytes as the peers' values have.
+pub(crate) fn prepare(
+    town: &Town,
+    first: u64,
+    requests: u64,
+    per_request: u64,
+    batch_signed: bool,
+) -> Vec<Prepared> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let prepare = |numbers: std::ops::Range<u64>| -> Vec<Prepared> {
+        numbers
+            .map(|request| {
+                let at = first + request * per_request;
+                let drafts: Vec<Draft> = (at..at + per_request)
+                    .map(|number| short_access(&town.person(number)))
+                    .collect();
+                let lines = if batch_signed {
+                    batch(&drafts)
+                } else {
+                    let key = world::key(world::VOGHERA, "entry");
+                    drafts
+                        .iter()
+                        .map(|draft| draft.sign(&[&key]).line())
+                        .collect()
+                };
+                let entries = lines
+                    .iter()
+                    .map(|line| {
+                        let entry = SubmittedEntry::from_wire(line.as_bytes()).expect("an entry");
+                        Sent {
+                            pae: entry.pae().to_vec(),
+                            sigs: entry.sigs().clone(),
+                        }
+                    })
+                    .collect();
+                Prepared {
+                    body: lines.join("\n").into(),
+                    entries,
+                }
+            })
+            .collect()
+    };
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..threads)
+            .map(|thread| {
+                let numbers = requests * thread / threads..requests * (thread + 1) / threads;
+                let prepare = &prepare;
+                scope.spawn(move || prepare(numbers))
+            })
+            .collect();
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().unwrap())
+            .collect()
+    })
+}
+
+/// Bytes of one entry as it is kept: what is signed, signature and disclosures; and as it is sent.
+pub(crate) fn entry_bytes() -> (u64, u64) {
+    let key = world::key(world::VOGHERA, "entry");
+    let signed = short_access(&world::person("0")).sign(&[&key]);
+    let line = signed.line();
+    let entry = SubmittedEntry::from_wire(line.as_bytes()).expect("an entry");
+    let disclosures: usize = entry.disclosures().iter().map(String::len).sum();
+    let kept = entry.pae().len() + entry.sigs().encode().len() + disclosures;
+    (kept as u64, line.len() as u64)
+}
+
+fn short_access(subject: &str) -> Draft {
+    let mut draft = Draft::new(world::VOGHERA, "access");
+    let clerk = draft.disclosed(json!(world::CLERK));
+    let place = draft.disclosed(json!("Voghera/3"));
+    let reason = draft.disclosed(json!("ISEE"));
+    let target = draft.disclosed(json!({"ref": subject, "role": "target"}));
+    draft.content = json!({
+        "side": "consumer",
+        "exchange": ledger::base64::url_encode(&random::<16>()),
+        "consumer": {"institution": world::VOGHERA},
+        "provider": {"institution": world::INPS},
+        "eservice": {"eserviceId": "isee"},
+        "userID": [clerk],
+        "userRole": "assistente",
+        "userLocation": [place],
+        "purpose": world::PURPOSE,
+        "legalBasis": "dpv-gdpr:A6-1-e",
+        "reason": [reason],
+        "action": "query",
+        "outcome": "ok",
+        "dataCategories": [],
+        "subjects": [target],
+    });
+    draft
+}
+
+/// Entries of one signer under one signature (alg 0x81), a line each.
+fn batch(drafts: &[Draft]) -> Vec<String> {
     let key = world::key(world::VOGHERA, "entry");
     let bodies: Vec<String> = drafts.iter().map(Draft::body).collect();
     let paes: Vec<Vec<u8>> = bodies.iter().map(|body| pae(body.as_bytes())).collect();
     let paes: Vec<&[u8]> = paes.iter().map(Vec::as_slice).collect();
     let signatures = sign_batch(&key, &paes);
-    let lines: Vec<String> = drafts
-        .iter()
-        .zip(&bodies)
-        .zip(&signatures)
+    let lines = drafts.iter().zip(&bodies).zip(&signatures);
+    lines
         .map(|((draft, body), signature)| {
             let signature = json!({"keyid": world::key_id(&key), "sig": ledger::base64::encode(&signature.encode()), "alg": 0x81});
             json!({
                 "envelope": {
-                    "payloadType": tests::sign::PAYLOAD_TYPE,
+                    "payloadType": ::tests::sign::PAYLOAD_TYPE,
                     "payload": ledger::base64::encode(body.as_bytes()),
                     "signatures": [signature],
                 },
@@ -123,72 +218,7 @@ fn batch(drafts: &[Draft]) -> String {
             })
             .to_string()
         })
-        .collect();
-    lines.join("\n")
-}
-
-/// Keeps `connections` clients busy for a while; each waits for its answer before it sends the next.
-pub(crate) async fn press(
-    cluster: &Cluster,
-    town: &Town,
-    connections: usize,
-    per_request: usize,
-    until: &str,
-    batch_signed: bool,
-    duration: Duration,
-) -> Result {
-    let requests = PREPARED_ENTRIES_MAX / per_request;
-    let prepared: Vec<String> = (0..requests as u64)
-        .map(|request| {
-            let numbers = request * per_request as u64..(request + 1) * per_request as u64;
-            if batch_signed {
-                return town.signed_as_batch(numbers);
-            }
-            let lines: Vec<String> = numbers
-                .map(|number| world::access(&town.person(number)))
-                .map(|entry: Signed| entry.line())
-                .collect();
-            lines.join("\n")
-        })
-        .collect();
-    let cpu = machine::cpu_seconds(cluster);
-    let (prepared, next, start) = (
-        Arc::new(prepared),
-        Arc::new(AtomicUsize::new(0)),
-        Instant::now(),
-    );
-    let media_type = if per_request == 1 {
-        "application/json"
-    } else {
-        "application/x-ndjson"
-    };
-    let clients = (0..connections).map(|client| {
-        let (prepared, next, http) = (prepared.clone(), next.clone(), cluster.http.clone());
-        let urls = cluster.urls();
-        let url = format!("{}/v1/entries?until={until}", urls[client % urls.len()]);
-        tokio::spawn(async move {
-            let mut result = Result::default();
-            while start.elapsed() < duration {
-                let Some(body) = prepared.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                    break;
-                };
-                let sent = Instant::now();
-                let accepted = send(&http, &url, media_type, body, per_request as u64).await;
-                result.latencies.push(sent.elapsed());
-                result.entries += accepted;
-                result.failed += per_request as u64 - accepted;
-                result.bytes += body.len() as u64;
-            }
-            result
-        })
-    });
-    let mut total = Result::default();
-    for client in clients.collect::<Vec<_>>() {
-        total.add(client.await.unwrap());
-    }
-    total.elapsed = start.elapsed();
-    total.cpu = machine::difference(&cpu, &machine::cpu_seconds(cluster));
-    total
+        .collect()
 }
 
 /// Sends all requests, until each entry is accepted.
@@ -196,33 +226,48 @@ pub(crate) async fn fill(
     cluster: &Cluster,
     requests: impl Iterator<Item = (String, u64)> + Send + 'static,
     connections: usize,
-) -> Result {
+) -> Filled {
     let (requests, start) = (Arc::new(Mutex::new(requests)), Instant::now());
     let clients = (0..connections).map(|client| {
         let (requests, http, urls) = (requests.clone(), cluster.http.clone(), cluster.urls());
         let url = format!("{}/v1/entries?until=committed", urls[client % urls.len()]);
         tokio::spawn(async move {
-            let mut result = Result::default();
+            let mut filled = Filled::default();
             loop {
                 let Some((body, count)) = requests.lock().unwrap().next() else {
-                    return result;
+                    return filled;
                 };
                 // The same bytes again are the same entries: sending them until all are accepted counts none twice.
-                while send(&http, &url, "application/x-ndjson", &body, count).await < count {
-                    result.failed += 1;
-                    assert!(result.failed < 100, "the ledger takes no more entries");
+                while send(&http, &url, &body).await < count {
+                    filled.failed += 1;
+                    assert!(filled.failed < 100, "the ledger takes no more entries");
                 }
-                result.entries += count;
-                result.bytes += body.len() as u64;
+                filled.entries += count;
+                filled.bytes += body.len() as u64;
             }
         })
     });
-    let mut total = Result::default();
+    let mut total = Filled::default();
     for client in clients.collect::<Vec<_>>() {
-        total.add(client.await.unwrap());
+        let filled = client.await.unwrap();
+        total.entries += filled.entries;
+        total.bytes += filled.bytes;
     }
     total.elapsed = start.elapsed();
     total
+}
+
+/// How many of a request's entries were accepted.
+async fn send(http: &Http, url: &str, body: &str) -> u64 {
+    let body = Some(("application/x-ndjson", body.to_owned()));
+    match http.send(Method::POST, url, None, body).await {
+        Ok(answer) if answer.status == 200 => answer
+            .text
+            .lines()
+            .filter(|line| line.contains("\"accepted\":{"))
+            .count() as u64,
+        _ => 0,
+    }
 }
 
 /// Asks `times` questions over so many connections; how long each took. A question without its answer ends the run.
@@ -256,33 +301,4 @@ pub(crate) async fn ask(
         .into_iter()
         .flatten()
         .collect()
-}
-
-/// How many of a request's entries were accepted.
-async fn send(http: &Http, url: &str, media_type: &str, body: &str, count: u64) -> u64 {
-    let Ok(answer) = http
-        .send(Method::POST, url, None, Some((media_type, body.to_owned())))
-        .await
-    else {
-        return 0;
-    };
-    match answer.status {
-        201 | 202 if count == 1 => 1,
-        200 if media_type == "application/x-ndjson" => answer
-            .text
-            .lines()
-            .filter(|line| line.contains("\"accepted\":{"))
-            .count() as u64,
-        200 => 1,
-        _ => 0,
-    }
-}
-
-impl Result {
-    fn add(&mut self, other: Result) {
-        self.entries += other.entries;
-        self.failed += other.failed;
-        self.bytes += other.bytes;
-        self.latencies.extend(other.latencies);
-    }
 }

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! What the machine says of itself and of the nodes: verification rate, CPU seconds by thread, memory, disk.
+//! What the machine says of itself and of the processes: CPU seconds, memory, disk, and what kind of machine it is.
 
 use std::{
     collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt,
     path::Path,
-    thread,
+    process::Command,
     time::{Duration, Instant},
 };
 
-use tests::{cluster::Cluster, world};
+use ::tests::{cluster::Cluster, wait};
+use serde_json::{Value, json};
 
 /// Clock ticks a second in /proc (USER_HZ, the same on every Linux).
 const TICKS_PER_S: f64 = 100.0;
@@ -18,46 +19,10 @@ const TICKS_PER_S: f64 = 100.0;
 /// CPU seconds by who spent them.
 pub(crate) type Cpu = BTreeMap<String, f64>;
 
-/// Strict Ed25519 verifications a second, on all cores at once, over messages of an entry's size.
-pub(crate) fn verify_rate(duration: Duration) -> f64 {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let key = world::key(world::VOGHERA, "entry");
-    let signed: Vec<(Vec<u8>, [u8; 64])> = (0..64)
-        .map(|number| {
-            let entry = world::access(&world::person(&number.to_string()));
-            let signature = key.sign(&entry.pae);
-            (entry.pae, signature)
-        })
-        .collect();
-    let public = key.public();
-    let start = Instant::now();
-    let verified: u64 = thread::scope(|scope| {
-        let threads: Vec<_> = (0..cores)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut count = 0;
-                    while start.elapsed() < duration {
-                        for (message, signature) in &signed {
-                            public.verify(message, signature).expect("a good signature");
-                        }
-                        count += signed.len() as u64;
-                    }
-                    count
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .sum()
-    });
-    verified as f64 / start.elapsed().as_secs_f64()
-}
-
 /// CPU seconds so far: of the nodes by the names of their threads, and of this load generator.
 pub(crate) fn cpu_seconds(cluster: &Cluster) -> Cpu {
     let mut cpu = Cpu::new();
-    for pid in cluster.nodes.values().filter_map(tests::node::Node::pid) {
+    for pid in cluster.nodes.values().filter_map(::tests::node::Node::pid) {
         let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
             continue;
         };
@@ -74,12 +39,7 @@ pub(crate) fn cpu_seconds(cluster: &Cluster) -> Cpu {
             }
         }
     }
-    if let Some((_, seconds)) = fs::read_to_string("/proc/self/stat")
-        .ok()
-        .and_then(|stat| parse_stat(&stat))
-    {
-        cpu.insert("load generator".into(), seconds);
-    }
+    cpu.insert("load generator".into(), own_cpu_seconds());
     cpu
 }
 
@@ -94,6 +54,110 @@ pub(crate) fn difference(before: &Cpu, after: &Cpu) -> Cpu {
             )
         })
         .collect()
+}
+
+/// Cores that this program may use.
+pub(crate) fn cores() -> f64 {
+    std::thread::available_parallelism().map_or(1.0, |cores| usize::from(cores) as f64)
+}
+
+/// CPU seconds of this load generator so far.
+pub(crate) fn own_cpu_seconds() -> f64 {
+    process_cpu_seconds("self")
+}
+
+fn process_cpu_seconds(process: &str) -> f64 {
+    fs::read_to_string(format!("/proc/{process}/stat"))
+        .ok()
+        .and_then(|stat| parse_stat(&stat))
+        .map_or(0.0, |(_, seconds)| seconds)
+}
+
+/// Waits until the servers do next to nothing, so that what one does after its load is not taken from the next. Not longer than `patience`:
+/// some always have something to tidy up.
+pub(crate) async fn quiet(pids: &[u32], patience: Duration) {
+    const LOOK: Duration = Duration::from_millis(250);
+    let spent = || -> f64 {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        processes
+            .filter_map(|process| {
+                let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+                let (_, rest) = stat.rsplit_once(')')?;
+                let parent: u32 = rest.split_whitespace().nth(1)?.parse().ok()?;
+                let pid: u32 = process.file_name().to_str()?.parse().ok()?;
+                // PostgreSQL is a family of processes.
+                let counts = pids.contains(&pid) || pids.contains(&parent);
+                counts.then(|| parse_stat(&stat))?
+            })
+            .map(|(_, seconds)| seconds)
+            .sum()
+    };
+    let deadline = Instant::now() + patience;
+    let mut before = spent();
+    while Instant::now() < deadline {
+        wait::at(Instant::now() + LOOK).await;
+        let now = spent();
+        // A tenth of a core; a process that ended takes its seconds with it.
+        if now - before < 0.1 * LOOK.as_secs_f64() {
+            return;
+        }
+        before = now;
+    }
+}
+
+/// What a figure is worth nothing without.
+pub(crate) fn facts(folder: &Path) -> Value {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let after = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let memory_kib: Option<f64> = after(&read("/proc/meminfo"), "MemTotal")
+        .and_then(|value| value.split_whitespace().next()?.parse().ok());
+    json!({
+        "cpu": after(&read("/proc/cpuinfo"), "model name"),
+        "cores": cores(),
+        "memory_gib": memory_kib.map(|kib| (kib / 1_048_576.0).round()),
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "file_system": file_system(&read("/proc/self/mounts"), folder),
+    })
+}
+
+/// Type of the file system that holds a folder.
+pub(crate) fn file_system(mounts: &str, folder: &Path) -> Option<String> {
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ');
+            let (_, place, kind) = (fields.next()?, fields.next()?, fields.next()?);
+            folder
+                .starts_with(place)
+                .then(|| (place.len(), kind.to_owned()))
+        })
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, kind)| kind)
+}
+
+/// The commit of this tree, and whether files differ from it.
+pub(crate) fn commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .args(["-C", env!("CARGO_MANIFEST_DIR")])
+            .args(arguments)
+            .output()
+            .ok()?;
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(if changed.is_empty() {
+        commit
+    } else {
+        format!("{commit} and changes")
+    })
 }
 
 /// Resident memory of a process, MiB.
@@ -127,4 +191,26 @@ fn parse_stat(stat: &str) -> Option<(String, f64)> {
     // utime and stime are the 14th and 15th fields of the line, the 12th and 13th after the name.
     let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
     Some((name, ticks / TICKS_PER_S))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_on_the_file_system_mounted_nearest_above_it() {
+        let mounts = "/dev/a / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/b /tmp/disk xfs rw 0 0\n";
+        let kind = |folder: &str| file_system(mounts, Path::new(folder)).unwrap();
+        assert_eq!(kind("/var/tmp/x"), "ext4");
+        assert_eq!(kind("/tmp/x"), "tmpfs");
+        assert_eq!(kind("/tmp/disk/x"), "xfs");
+        assert_eq!(kind("/tmp/disks"), "tmpfs");
+    }
+
+    #[test]
+    fn cpu_seconds_are_the_two_counts_of_the_line() {
+        let line = "42 (a (b) c) S 1 42 42 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 4 0";
+        assert_eq!(parse_stat(line), Some(("a (b) c".into(), 2.0)));
+        assert!(own_cpu_seconds() >= 0.0);
+    }
 }

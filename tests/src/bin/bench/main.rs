@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! First figures of this machine: three durable nodes on loopback, and the load beside them on the same cores.
+//! Visto beside its peers, in one run: three durable nodes of Visto, three members of etcd and one PostgreSQL on loopback, each as its makers
+//! ship it with its own fsync on, and the load beside them on the same cores.
 //!
-//! What is measured, in this order: strict Ed25519 verification alone on all cores; accepted entries with 64 connections, one and 100
-//! entries a request; then the ledger is filled, and proofs and household queries are timed; last, bytes on disk per submitted byte and
-//! resident memory. CPU seconds by thread say where the time went. Figures of one machine: compare them within a run, not between machines.
+//! In this order: a sweep over numbers of connections ([`run`]); rounds in which all systems take turns at their best, with the physical
+//! limits (strict verification, `fdatasync`) in each round; paced loads for latencies; then Visto alone at a size ([`alone`]). Figures of one
+//! machine: compare them within a run, not between machines.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,31 +12,43 @@
     clippy::indexing_slicing
 )]
 
+mod alone;
+mod chart;
+mod drive;
+mod limits;
 mod load;
 mod machine;
+mod modes;
+mod ratios;
 mod report;
+mod run;
+mod servers;
+mod stats;
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
-use report::{Latency, Report, Row};
-use serde_json::json;
-use tests::{cluster::Cluster, world};
-use wire::token::Role;
+use drive::Window;
+use report::Report;
+use run::{Plan, Servers};
+use servers::{etcd::Etcd, postgres::Postgres, visto::Visto};
 
-const HELP: &str = "usage: ./scripts/bench [--quick] [--entries N] [--seconds N] [--summary FILE]
-       ./scripts/bench --fold: how long writes wait while a million refs are folded
-  --quick         a short run: 20 000 entries, 3 s for each load
-  --entries N     entries in the ledger when proofs and queries are timed (1 000 000)
-  --seconds N     how long each load runs (10)
-  --summary FILE  write the figures as JSON";
-
-/// Connections that send at the same time.
-const CONNECTIONS: usize = 64;
+const HELP: &str = include_str!("help.txt");
 
 struct Arguments {
-    entries: u64,
-    seconds: u64,
+    line: String,
+    quick: bool,
+    etcd: bool,
+    postgres: bool,
+    entries: Option<u64>,
+    seconds: Option<u64>,
+    rounds: Option<usize>,
     summary: Option<PathBuf>,
+    charts: Option<PathBuf>,
+    record: bool,
 }
 
 #[tokio::main]
@@ -43,138 +56,189 @@ async fn main() -> ExitCode {
     let arguments = match parse(std::env::args().skip(1)) {
         Ok(Some(arguments)) => arguments,
         Ok(None) => {
-            println!("{HELP}");
+            print!("{HELP}");
             return ExitCode::SUCCESS;
         }
         Err(message) => {
-            eprintln!("{message}\n{HELP}");
+            eprint!("{message}\n{HELP}");
             return ExitCode::from(2);
         }
     };
-    let report = run(&arguments).await;
-    println!("{report}");
-    if let Some(file) = &arguments.summary {
-        let text = format!("{:#}\n", report.json());
-        if let Err(error) = std::fs::write(file, text) {
-            eprintln!("{}: {error}", file.display());
-            return ExitCode::FAILURE;
+    match measure(&arguments)
+        .await
+        .and_then(|report| publish(&report, &arguments))
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }
 
-async fn run(arguments: &Arguments) -> Report {
-    let mut report = Report::default();
-    let duration = Duration::from_secs(arguments.seconds);
-    eprintln!("strict verification alone, on all cores …");
-    let verified_before = machine::verify_rate(duration.min(Duration::from_secs(3)));
-
-    let town = load::Town::new(1_000);
-    let cluster = Cluster::start().await;
-    let mut submitted_bytes = 0;
-    let families = load::fill(&cluster, town.families(), CONNECTIONS).await;
-    submitted_bytes += families.bytes;
-
-    for (name, per_request, until, batch_signed) in [
-        ("1 entry a request, to receipt", 1, "published", false),
-        ("1 entry a request, to commit", 1, "committed", false),
-        ("100 entries a request, to receipt", 100, "published", false),
-        (
-            "100 entries a request, signed as a batch",
-            100,
-            "published",
-            true,
-        ),
-    ] {
-        eprintln!(
-            "{name}, {CONNECTIONS} connections, {} s …",
-            arguments.seconds
-        );
-        let result = load::press(
-            &cluster,
-            &town,
-            CONNECTIONS,
-            per_request,
-            until,
-            batch_signed,
-            duration,
-        )
-        .await;
-        submitted_bytes += result.bytes;
-        report.rows.push(Row {
-            name,
-            entries_per_s: result.entries as f64 / result.elapsed.as_secs_f64(),
-            latency: Latency::of(result.latencies),
-            failed: result.failed,
-        });
-        report.cpu.push((name, result.cpu));
+async fn measure(arguments: &Arguments) -> Result<Report, String> {
+    // On the disk that Visto's nodes are on, or the comparison were of disks.
+    let folder = tempfile::Builder::new()
+        .prefix("visto-bench-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir()
+        .map_err(|error| format!("a folder: {error}"))?;
+    let facts = machine::facts(folder.path());
+    if facts["file_system"] == "tmpfs" {
+        return Err(format!(
+            "{} is in memory, where fsync means nothing: set TMPDIR to a folder on a disk",
+            folder.path().display()
+        ));
     }
-    let verified_after = machine::verify_rate(duration.min(Duration::from_secs(3)));
-    report.verify_per_s = (verified_before, verified_after);
+    eprintln!("starting the servers …");
+    let etcd = if arguments.etcd {
+        Some(Etcd::start(folder.path()).await?)
+    } else {
+        None
+    };
+    let postgres = if arguments.postgres {
+        Some(Postgres::start(folder.path()).await?)
+    } else {
+        None
+    };
+    let mut servers = Servers::new(etcd, postgres, Visto::start().await);
+    let plan = arguments.plan();
+    let results = run::run(&mut servers, &plan, folder.path()).await?;
+    let state = servers.state();
+    let entries = match (arguments.entries, arguments.quick) {
+        (Some(entries), _) => entries,
+        (None, true) => 20_000,
+        (None, false) => 1_000_000,
+    };
+    let Servers {
+        etcd,
+        postgres,
+        visto,
+        cpu,
+        ..
+    } = servers;
+    let peers = [
+        etcd.as_ref().map(|etcd| format!("etcd {}", etcd.version)),
+        postgres
+            .as_ref()
+            .map(|postgres| format!("PostgreSQL: {}", postgres.version)),
+    ];
+    // What follows is Visto's alone.
+    drop((etcd, postgres));
+    let alone = alone::at_size(&visto, entries).await;
+    visto.cluster.finish().await;
+    Ok(Report {
+        commit: machine::commit(),
+        date: ledger::time::format_timestamp(::tests::world::now_ms()),
+        command: arguments.line.clone(),
+        facts,
+        plan,
+        peers: peers.into_iter().flatten().collect(),
+        entry_bytes: load::entry_bytes(),
+        results,
+        state,
+        cpu,
+        alone,
+    })
+}
 
-    let size = cluster.checkpoint(1).await.map_or(0, |(size, _)| size);
-    let missing = arguments.entries.saturating_sub(size);
-    eprintln!(
-        "filling the ledger from {size} to {} entries …",
-        arguments.entries
-    );
-    let filled = load::fill(&cluster, town.accesses(missing), 8).await;
-    submitted_bytes += filled.bytes;
-    let (size, _) = cluster.published(1, size + filled.entries).await;
-    // Questions go to all nodes.
-    for number in cluster.nodes.keys() {
-        cluster.published(*number, size).await;
+/// Prints the figures and writes what was asked for.
+fn publish(report: &Report, arguments: &Arguments) -> Result<(), String> {
+    println!("{}", report.text());
+    if let Some(file) = &arguments.summary {
+        write(file, &format!("{:#}\n", report.json()))?;
     }
-    report.entries = size;
-    report.fill_per_s = filled.entries as f64 / filled.elapsed.as_secs_f64().max(0.001);
+    let beside =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let charts = arguments
+        .charts
+        .clone()
+        .unwrap_or_else(|| beside.join("figures"));
+    std::fs::create_dir_all(&charts).map_err(|error| format!("{}: {error}", charts.display()))?;
+    for (name, svg) in report.charts() {
+        write(&charts.join(name), &svg)?;
+    }
+    println!("charts: {}", charts.display());
+    if arguments.record {
+        record(report, &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
+    }
+    Ok(())
+}
 
-    eprintln!("proofs and household queries at {size} entries …");
-    let proofs = load::ask(&cluster, 8, 2_000, async |http, url, number| {
-        let index = number.wrapping_mul(2_654_435_761) % size;
-        let answer = http
-            .get(
-                &format!("{url}/v1/entries/{index}/proof?tree_size={size}"),
-                None,
-            )
-            .await;
-        answer.is_ok_and(|answer| answer.status == 200)
-    })
-    .await;
-    report.proof = Latency::of(proofs);
-    let token = world::token(world::GARANTE, Role::Authority);
-    let households = load::ask(&cluster, 4, 400, async |http, url, number| {
-        let search = json!({"household": town.household(number), "limit": 50});
-        let answer = http
-            .post(&format!("{url}/v1/accesses/search"), Some(&token), &search)
-            .await;
-        answer.is_ok_and(|answer| answer.status == 200)
-    })
-    .await;
-    report.household = Latency::of(households);
+/// Puts the run on record in this tree: figures, charts, and the table in the README.
+fn record(report: &Report, root: &Path) -> Result<(), String> {
+    let folder = root.join("scripts/figures");
+    write(
+        &folder.join("bench.json"),
+        &format!("{:#}\n", report.json()),
+    )?;
+    for (name, svg) in report.charts() {
+        write(&folder.join(name), &svg)?;
+    }
+    let readme = root.join("README.md");
+    let text = std::fs::read_to_string(&readme)
+        .map_err(|error| format!("{}: {error}", readme.display()))?;
+    let text = report::in_place(&text, &report.markdown())
+        .ok_or("README.md has lost the marks between which the figures stand")?;
+    write(&readme, &text)
+}
 
-    let disk: BTreeMap<u64, u64> = cluster
-        .nodes
-        .iter()
-        .map(|(number, node)| (*number, machine::bytes_on_disk(&node.data())))
-        .collect();
-    report.disk_per_byte =
-        disk.values().sum::<u64>() as f64 / disk.len() as f64 / submitted_bytes as f64;
-    report.memory_mib = cluster
-        .nodes
-        .values()
-        .filter_map(|node| machine::resident_mib(node.pid()?))
-        .collect();
-    cluster.finish().await;
-    report
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+impl Arguments {
+    fn plan(&self) -> Plan {
+        let seconds = Duration::from_secs_f64;
+        let window = |warm_up: f64, length: f64| Window {
+            warm_up: seconds(warm_up),
+            length: seconds(length),
+        };
+        let mut plan = if self.quick {
+            Plan {
+                sweep: window(0.5, 1.5),
+                rounds: 3,
+                round: window(0.5, 2.5),
+                paced: window(1.0, 4.0),
+                limit: seconds(0.5),
+                quiet: seconds(2.0),
+            }
+        } else {
+            Plan {
+                sweep: window(1.0, 4.0),
+                rounds: 5,
+                round: window(2.0, 10.0),
+                paced: window(2.0, 10.0),
+                limit: seconds(2.0),
+                quiet: seconds(10.0),
+            }
+        };
+        if let Some(length) = self.seconds {
+            plan.round.length = Duration::from_secs(length);
+            plan.paced.length = Duration::from_secs(length);
+        }
+        plan.rounds = self.rounds.unwrap_or(plan.rounds);
+        plan
+    }
 }
 
 fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
+    let all: Vec<String> = arguments.collect();
     let mut parsed = Arguments {
-        entries: 1_000_000,
-        seconds: 10,
+        line: [&["./scripts/bench".to_owned()], &all[..]]
+            .concat()
+            .join(" "),
+        quick: false,
+        etcd: true,
+        postgres: true,
+        entries: None,
+        seconds: None,
+        rounds: None,
         summary: None,
+        charts: None,
+        record: false,
     };
-    let mut arguments = arguments.peekable();
+    let mut arguments = all.into_iter();
     while let Some(argument) = arguments.next() {
         let mut value = |what: &str| {
             arguments
@@ -187,13 +251,87 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
                 .map_err(|_| format!("{text}: not a number"))
         };
         match argument.as_str() {
-            "--quick" => (parsed.entries, parsed.seconds) = (20_000, 3),
-            "--entries" => parsed.entries = number(value("a number")?)?,
-            "--seconds" => parsed.seconds = number(value("a number")?)?.max(1),
+            "--quick" => parsed.quick = true,
+            "--peers" => {
+                let list = value("a list")?;
+                (parsed.etcd, parsed.postgres) = (false, false);
+                for peer in list.split(',') {
+                    match peer {
+                        "none" => {}
+                        "etcd" => parsed.etcd = true,
+                        "postgres" => parsed.postgres = true,
+                        other => return Err(format!("{other}: no such peer")),
+                    }
+                }
+            }
+            "--entries" => parsed.entries = Some(number(value("a number")?)?),
+            "--seconds" => parsed.seconds = Some(number(value("a number")?)?.max(1)),
+            "--rounds" => {
+                let rounds = number(value("a number")?)?.clamp(1, 100);
+                parsed.rounds = Some(rounds as usize);
+            }
             "--summary" => parsed.summary = Some(value("a file")?.into()),
+            "--charts" => parsed.charts = Some(value("a folder")?.into()),
+            "--record" => parsed.record = true,
             "-h" | "--help" => return Ok(None),
             other => return Err(format!("{other}: no such flag")),
         }
     }
     Ok(Some(parsed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Option<Arguments>, String> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn flags_are_read_and_each_stands_in_the_help() {
+        let arguments = parsed("--quick --peers postgres --seconds 4 --rounds 2 --summary s.json")
+            .unwrap()
+            .unwrap();
+        assert!(arguments.quick && arguments.postgres && !arguments.etcd);
+        let plan = arguments.plan();
+        assert_eq!((plan.rounds, plan.round.length.as_secs()), (2, 4));
+        let none = parsed("--peers none").unwrap().unwrap();
+        assert!(!none.etcd && !none.postgres);
+        assert!(parsed("--help").unwrap().is_none());
+        for wrong in ["--peers mysql", "--seconds", "--seconds many", "--slow"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+        for flag in [
+            "--quick",
+            "--peers",
+            "--entries",
+            "--seconds",
+            "--rounds",
+            "--summary",
+            "--charts",
+            "--record",
+            "--fold",
+        ] {
+            assert!(HELP.contains(flag), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_quick_run_is_short_enough() {
+        let plan = parsed("--quick").unwrap().unwrap().plan();
+        let of = |window: Window| window.warm_up + window.length + plan.quiet;
+        let sweep: u32 = modes::Mode::ALL
+            .iter()
+            .map(|mode| mode.connections().len() as u32)
+            .sum();
+        // Each mode at its best, and two of them at 64 connections too; then three paced loads.
+        let series = modes::Mode::ALL.len() as u32 + 2;
+        let rounds = plan.rounds as u32;
+        let limits = 4 * plan.limit;
+        let all = sweep * of(plan.sweep)
+            + rounds * (series * of(plan.round) + 3 * of(plan.paced) + limits);
+        // The rest is for starting, signing, filling and asking.
+        assert!(all < Duration::from_secs(450), "{all:?}");
+    }
 }

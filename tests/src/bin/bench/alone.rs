@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Visto at a size: filled to so many entries, then proofs and household queries, bytes on disk and resident memory.
+
+use std::sync::atomic::Ordering;
+
+use ::tests::world;
+use serde_json::{Value, json};
+use wire::token::Role;
+
+use crate::{
+    load, machine,
+    servers::visto::Visto,
+    stats::{Latency, round},
+};
+
+/// What a ledger of a size costs.
+pub(crate) struct AtSize {
+    pub(crate) entries: u64,
+    fill_per_s: Option<f64>,
+    pub(crate) proof: Latency,
+    pub(crate) household: Latency,
+    pub(crate) disk_per_byte: f64,
+    pub(crate) memory_mib: Vec<f64>,
+}
+
+/// Fills the ledger up to `entries` if it is smaller, and asks it.
+pub(crate) async fn at_size(visto: &Visto, entries: u64) -> AtSize {
+    let size = visto
+        .cluster
+        .checkpoint(1)
+        .await
+        .map_or(0, |(size, _)| size);
+    let missing = entries.saturating_sub(size);
+    if missing > 0 {
+        eprintln!("filling the ledger from {size} to {entries} entries …");
+    }
+    let (cluster, town) = (&visto.cluster, visto.town);
+    let filled = load::fill(cluster, town.accesses(missing), 8).await;
+    let submitted = visto
+        .submitted_bytes
+        .fetch_add(filled.bytes, Ordering::Relaxed)
+        + filled.bytes;
+    let (size, _) = cluster.published(1, size + filled.entries).await;
+    // Questions go to all nodes.
+    for number in cluster.nodes.keys() {
+        cluster.published(*number, size).await;
+    }
+    eprintln!("proofs and household queries at {size} entries …");
+    let proofs = load::ask(cluster, 8, 2_000, async |http, url, number| {
+        let index = number.wrapping_mul(2_654_435_761) % size;
+        let answer = http
+            .get(
+                &format!("{url}/v1/entries/{index}/proof?tree_size={size}"),
+                None,
+            )
+            .await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
+    let token = world::token(world::GARANTE, Role::Authority);
+    let households = load::ask(cluster, 4, 400, async |http, url, number| {
+        let search = json!({"household": town.household(number), "limit": 50});
+        let answer = http
+            .post(&format!("{url}/v1/accesses/search"), Some(&token), &search)
+            .await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
+    let disk: u64 = cluster
+        .nodes
+        .values()
+        .map(|node| machine::bytes_on_disk(&node.data()))
+        .sum();
+    AtSize {
+        entries: size,
+        fill_per_s: (filled.entries > 0)
+            .then(|| filled.entries as f64 / filled.elapsed.as_secs_f64()),
+        proof: Latency::of(proofs),
+        household: Latency::of(households),
+        disk_per_byte: disk as f64 / cluster.nodes.len() as f64 / submitted as f64,
+        memory_mib: visto
+            .pids()
+            .into_iter()
+            .filter_map(machine::resident_mib)
+            .collect(),
+    }
+}
+
+impl AtSize {
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "ledger_entries": self.entries,
+            "fill_entries_per_s": self.fill_per_s.map(round),
+            "proof": self.proof.json(),
+            "household_query": self.household.json(),
+            "disk_bytes_per_submitted_byte": round(self.disk_per_byte),
+            "resident_mib": self.memory_mib.iter().map(|mib| round(*mib)).collect::<Vec<_>>(),
+        })
+    }
+}
+
+#[cfg(test)]
+impl AtSize {
+    /// Of no ledger.
+    pub(crate) fn none() -> AtSize {
+        AtSize {
+            entries: 0,
+            fill_per_s: None,
+            proof: Latency::default(),
+            household: Latency::default(),
+            disk_per_byte: 0.0,
+            memory_mib: Vec::new(),
+        }
+    }
+}
