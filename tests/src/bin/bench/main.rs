@@ -14,6 +14,7 @@
 
 mod alone;
 mod chart;
+mod charts;
 mod drive;
 mod limits;
 mod load;
@@ -24,6 +25,7 @@ mod report;
 mod run;
 mod servers;
 mod stats;
+mod tables;
 
 use std::{
     path::{Path, PathBuf},
@@ -64,15 +66,31 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match measure(&arguments)
-        .await
-        .and_then(|report| publish(&report, &arguments))
-    {
+    // Told to end, it drops what it was at, and so ends every server and removes its folder.
+    let measured = tokio::select! {
+        measured = measure(&arguments) => measured,
+        ended = told_to_end() => Err(ended),
+    };
+    match measured.and_then(|report| publish(&report, &arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("{message}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn told_to_end() -> String {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => "interrupted".into(),
+        _ = terminate.recv() => "told to end".into(),
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Mode {
 }
 
 /// Entries of a request in Visto's batches.
-pub(crate) const REQUEST_ENTRIES: u64 = 100;
+const REQUEST_ENTRIES: u64 = 100;
 
 impl Mode {
     pub(crate) const ALL: [Mode; 9] = [

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    drive::Paced,
     modes::Mode,
     run::{Results, Series},
     stats::{Spread, round},
@@ -11,6 +12,8 @@ use crate::{
 
 /// Voters that each verify every signature, on the same cores.
 const VOTERS: f64 = 3.0;
+/// A paced load that was served less than this share of was too much.
+const SERVED_MIN: f64 = 0.95;
 
 /// Which side of the target is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(crate) struct Ratio {
     pub(crate) target: f64,
     /// Why there is no value.
     pub(crate) reason: Option<String>,
+    /// What must be known beside the value.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Ratio {
@@ -68,6 +73,7 @@ impl Ratio {
             },
             "reached": self.reached(),
             "reason": self.reason,
+            "notes": self.notes,
             "meaning": self.meaning,
         })
     }
@@ -79,12 +85,11 @@ pub(crate) fn ratios(results: &Results) -> Vec<Ratio> {
     let etcd_best = rate(results, Mode::EtcdPut, None);
     let batch = rate(results, Mode::Batch, None);
     let single = rate(results, Mode::Single, Some(64));
-    let limit: Rounds = Ok(results
-        .limits
-        .verify_all_cores
-        .iter()
-        .map(|per_s| per_s / VOTERS)
-        .collect());
+    let verified = results.limits.verify_all_cores.iter();
+    let limit: Rounds = Ok(Side {
+        rounds: verified.map(|per_s| per_s / VOTERS).collect(),
+        notes: Vec::new(),
+    });
     let mut all = vec![
         of(
             "batch_vs_etcd_put",
@@ -124,8 +129,8 @@ pub(crate) fn ratios(results: &Results) -> Vec<Ratio> {
         of(
             "commit_p99_vs_etcd_p99",
             "Visto's p99 until an entry is durable on a majority ÷ etcd's p99, one a request, both at half of etcd's best puts/s",
-            &paced_p99(results, "visto_single"),
-            &paced_p99(results, "etcd_put"),
+            &paced_p99(results, Mode::Single),
+            &paced_p99(results, Mode::EtcdPut),
             (Bound::AtMost, 1.0),
         ),
         publish_delay(results),
@@ -142,8 +147,15 @@ pub(crate) fn ratios(results: &Results) -> Vec<Ratio> {
     all
 }
 
-/// A figure in each round, or why there is none.
-type Rounds = Result<Vec<f64>, String>;
+/// A figure in each round, with what must be known beside it.
+#[derive(Clone, Debug)]
+struct Side {
+    rounds: Vec<f64>,
+    notes: Vec<String>,
+}
+
+/// One side of a ratio, or why there is none.
+type Rounds = Result<Side, String>;
 
 /// Entries a second in each round: with the named number of connections, or the best.
 fn rate(results: &Results, mode: Mode, connections: Option<usize>) -> Rounds {
@@ -155,21 +167,50 @@ fn rate(results: &Results, mode: Mode, connections: Option<usize>) -> Rounds {
         Some(series) if series.rounds.is_empty() => {
             Err(format!("{}: no round was finished", mode.title()))
         }
-        Some(series) => Ok(series
-            .rounds
-            .iter()
-            .map(|round| round.entries_per_s)
-            .collect()),
+        Some(series) => {
+            let failed = series.failed();
+            let note = format!("{}: {failed} entries failed", mode.title());
+            Ok(Side {
+                rounds: series
+                    .rounds
+                    .iter()
+                    .map(|round| round.entries_per_s)
+                    .collect(),
+                notes: Vec::from_iter((failed > 0).then_some(note)),
+            })
+        }
     }
 }
 
-fn paced_p99(results: &Results, name: &str) -> Rounds {
-    let series = results.paced.iter().find(|series| series.name == name);
-    let rounds = series.map(|series| &series.rounds[..]).unwrap_or_default();
-    if rounds.is_empty() {
-        return Err(format!("{name} was not measured at a paced load"));
+fn paced_p99(results: &Results, mode: Mode) -> Rounds {
+    let series = results.paced.iter().find(|series| series.mode == mode);
+    let Some(series) = series.filter(|series| !series.rounds.is_empty()) else {
+        return Err(format!("{} was not measured at a paced load", mode.title()));
+    };
+    let median = |figure: fn(&Paced) -> f64| series.of(figure).map_or(0.0, |spread| spread.median);
+    let (asked, served) = (
+        median(|paced| paced.asked_per_s),
+        median(|paced| paced.served_per_s),
+    );
+    let mut notes = Vec::new();
+    if served < SERVED_MIN * asked {
+        notes.push(format!(
+            "{} served {served:.0} of {asked:.0} entries/s: what waits grows with the length of the run",
+            mode.title()
+        ));
     }
-    Ok(rounds.iter().map(|round| round.latency.p99_ms).collect())
+    let failed: u64 = series.rounds.iter().map(|paced| paced.failed).sum();
+    if failed > 0 {
+        notes.push(format!("{}: {failed} entries failed", mode.title()));
+    }
+    Ok(Side {
+        rounds: series
+            .rounds
+            .iter()
+            .map(|paced| paced.latency.p99_ms)
+            .collect(),
+        notes,
+    })
 }
 
 /// Ratio of the medians, with the ratios of each round as its spread.
@@ -189,21 +230,25 @@ fn of(
         bound,
         target,
         reason: None,
+        notes: Vec::new(),
     };
     match (above, below) {
         (Err(reason), _) | (_, Err(reason)) => ratio.reason = Some(reason.clone()),
-        (Ok(above_rounds), Ok(below_rounds)) => match (median_of(above), median_of(below)) {
-            (Some(above), Some(below)) if below > 0.0 => {
-                ratio.value = Some(above / below);
-                let rounds = above_rounds.iter().zip(below_rounds);
-                ratio.spread = Spread::of(
-                    rounds
-                        .filter(|(_, below)| **below > 0.0)
-                        .map(|(above, below)| above / below),
-                );
+        (Ok(upper), Ok(lower)) => {
+            ratio.notes = [&upper.notes[..], &lower.notes[..]].concat();
+            match (median_of(above), median_of(below)) {
+                (Some(above), Some(below)) if below > 0.0 => {
+                    ratio.value = Some(above / below);
+                    let rounds = upper.rounds.iter().zip(&lower.rounds);
+                    ratio.spread = Spread::of(
+                        rounds
+                            .filter(|(_, below)| **below > 0.0)
+                            .map(|(above, below)| above / below),
+                    );
+                }
+                _ => ratio.reason = Some("nothing was written by the other side".into()),
             }
-            _ => ratio.reason = Some("nothing was written by the other side".into()),
-        },
+        }
     }
     ratio
 }
@@ -223,6 +268,7 @@ fn publish_delay(results: &Results) -> Ratio {
         reason: spread
             .is_none()
             .then(|| "no paced load was measured".to_owned()),
+        notes: Vec::new(),
     };
     if unseen > 0 {
         ratio.value = None;
@@ -232,8 +278,8 @@ fn publish_delay(results: &Results) -> Ratio {
 }
 
 fn median_of(rounds: &Rounds) -> Option<f64> {
-    let rounds = rounds.as_ref().ok()?;
-    Spread::of(rounds.iter().copied()).map(|spread| spread.median)
+    let side = rounds.as_ref().ok()?;
+    Spread::of(side.rounds.iter().copied()).map(|spread| spread.median)
 }
 
 /// Small ratios keep three places.
@@ -251,7 +297,6 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        drive::Paced,
         run::PacedSeries,
         stats::{Latency, Measured},
     };
@@ -271,9 +316,9 @@ pub(crate) mod tests {
         }
     }
 
-    fn paced(name: &'static str, p99_ms: &[u64]) -> PacedSeries {
+    fn paced(mode: Mode, p99_ms: &[u64]) -> PacedSeries {
         PacedSeries {
-            name,
+            mode,
             rounds: p99_ms
                 .iter()
                 .map(|ms| Paced {
@@ -300,8 +345,8 @@ pub(crate) mod tests {
                 series(Mode::Batch, 4, true, &[4_500.0, 4_000.0, 3_000.0]),
             ],
             paced: vec![
-                paced("etcd_put", &[10, 20, 30]),
-                paced("visto_single", &[40, 10, 20]),
+                paced(Mode::EtcdPut, &[10, 20, 30]),
+                paced(Mode::Single, &[40, 10, 20]),
             ],
             publish: vec![(Latency::of(vec![Duration::from_millis(100)]), 0)],
             ..Results::default()
@@ -350,7 +395,7 @@ pub(crate) mod tests {
                 Mode::EtcdPut | Mode::EtcdTxn | Mode::ChainedRows
             )
         });
-        results.paced.retain(|series| series.name != "etcd_put");
+        results.paced.retain(|series| series.mode != Mode::EtcdPut);
         for name in [
             "batch_vs_etcd_put",
             "batch_vs_etcd_txn",
@@ -372,6 +417,27 @@ pub(crate) mod tests {
                 .iter()
                 .all(|ratio| ratio.value.is_none() && ratio.reason.is_some())
         );
+    }
+
+    #[test]
+    fn what_failed_or_was_not_served_is_said_beside_the_value() {
+        let mut results = known();
+        assert!(ratios(&results).iter().all(|ratio| ratio.notes.is_empty()));
+        results.paced[1].rounds[0].served_per_s = 10.0;
+        assert!(
+            get(&results, "commit_p99_vs_etcd_p99").notes.is_empty(),
+            "one slow round of three"
+        );
+        results.paced[1].rounds[1].served_per_s = 94.0;
+        let commit = get(&results, "commit_p99_vs_etcd_p99");
+        assert!(
+            commit.notes[0].contains("served 94 of 100"),
+            "{:?}",
+            commit.notes
+        );
+        results.series[6].rounds[2].failed = 7;
+        let batch = get(&results, "batch_vs_etcd_txn");
+        assert!(batch.value.is_some() && batch.notes[0].contains("7 entries failed"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     drive::{self, Paced, Window},
     limits,
     machine::{self, Cpu},
-    modes::{Mode, REQUEST_ENTRIES, System},
+    modes::{Mode, System},
     servers::{
         etcd::Etcd,
         postgres::Postgres,
@@ -61,9 +61,9 @@ pub(crate) struct Series {
 }
 
 /// A paced load in all rounds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PacedSeries {
-    pub(crate) name: &'static str,
+    pub(crate) mode: Mode,
     pub(crate) rounds: Vec<Paced>,
 }
 
@@ -102,6 +102,12 @@ impl Series {
 
     pub(crate) fn failed(&self) -> u64 {
         self.rounds.iter().map(|round| round.failed).sum()
+    }
+}
+
+impl PacedSeries {
+    pub(crate) fn of(&self, figure: impl Fn(&Paced) -> f64) -> Option<Spread> {
+        Spread::of(self.rounds.iter().map(figure))
     }
 }
 
@@ -302,10 +308,11 @@ impl Servers {
             let sessions = etcd.sessions(PACED_SESSIONS, 1).await?;
             machine::quiet(&pids, plan.quiet).await;
             let paced = drive::paced(sessions, per_s, 1, window).await;
-            results.keep("etcd_put", paced);
+            results.keep(Mode::EtcdPut, paced);
         }
         let seconds = (window.warm_up + window.length).as_secs_f64();
-        for (name, per_request) in [("visto_single", 1), ("visto_batch", REQUEST_ENTRIES)] {
+        for mode in [Mode::Single, Mode::Batch] {
+            let per_request = mode.per_request();
             let requests_per_s = per_s / per_request as f64;
             let requests = (requests_per_s * seconds).ceil() as u64 + 1;
             let prepared = self.visto.prepare(requests, per_request, per_request > 1);
@@ -316,14 +323,14 @@ impl Servers {
             machine::quiet(&pids, plan.quiet).await;
             let watch = self.visto.watch();
             let paced = drive::paced(sessions, requests_per_s, per_request, window).await;
-            results.keep(name, paced);
+            results.keep(mode, paced);
             let newest = acks.lock().unwrap().iter().map(|(_, index)| *index).max();
             if let Some(newest) = newest {
                 self.visto.cluster.published(1, newest + 1).await;
             }
             *self.written.entry(System::Visto).or_default() += acks.lock().unwrap().len() as u64;
             let (delays, unseen) = watch.delays(&acks).await;
-            if name == "visto_single" {
+            if mode == Mode::Single {
                 results.publish.push((Latency::of(delays), unseen));
             }
         }
@@ -332,15 +339,15 @@ impl Servers {
 }
 
 impl Results {
-    fn keep(&mut self, name: &'static str, paced: Paced) {
-        if !self.paced.iter().any(|series| series.name == name) {
+    fn keep(&mut self, mode: Mode, paced: Paced) {
+        if !self.paced.iter().any(|series| series.mode == mode) {
             self.paced.push(PacedSeries {
-                name,
+                mode,
                 rounds: Vec::new(),
             });
         }
         for series in &mut self.paced {
-            if series.name == name {
+            if series.mode == mode {
                 series.rounds.push(paced);
             }
         }
