@@ -37,7 +37,8 @@ need_command() {
 # A C++ compiler and libclang: RocksDB's bindings are generated at build time. node and npm: so is the page of citizens' exports.
 need_build_packages() {
   need_command cc gcc g++ g++ make make git git curl curl node nodejs npm npm
-  if ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null; then
+  # Not libclang*: libclang-cpp.so is another library, and often there without this one.
+  if ! compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null && ! compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null; then
     install_packages libclang-dev
   fi
   [ -e /etc/ssl/certs/ca-certificates.crt ] || install_packages ca-certificates
