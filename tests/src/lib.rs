@@ -13,6 +13,7 @@
 )]
 
 pub mod cluster;
+pub mod figures;
 pub mod gate;
 pub mod history;
 pub mod http;

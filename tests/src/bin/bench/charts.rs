@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Which charts a run leaves, and what stands in each.
 
+use ::tests::figures::bars::{Bar, Kind, bar_chart};
+
 use crate::{
-    chart::{self, Bar, Kind},
     drive::Paced,
     modes::{Mode, System},
     ratios::{Bound, ratios},
@@ -62,7 +63,7 @@ impl Report {
             });
         }
         let note = "Entries a second; × connections. Median and span of the rounds. Only Visto signs, verifies and proves.";
-        chart::bars(title, note, &bars, None)
+        bar_chart(title, note, &bars, None)
     }
 
     fn latency_chart(&self, title: &str) -> String {
@@ -96,7 +97,7 @@ impl Report {
             });
         }
         let note = "Until durable on a majority, at half of etcd's best, sent when due whether or not earlier ones were answered.";
-        chart::bars(title, note, &bars, None)
+        bar_chart(title, note, &bars, None)
     }
 
     fn ratio_chart(&self, title: &str) -> String {
@@ -131,7 +132,7 @@ impl Report {
             })
             .collect();
         let note = "How much of each target is reached: at the line, all of it.";
-        chart::bars(title, note, &bars, Some((1.0, "target")))
+        bar_chart(title, note, &bars, Some((1.0, "target")))
     }
 }
 

@@ -13,7 +13,6 @@
 )]
 
 mod alone;
-mod chart;
 mod charts;
 mod drive;
 mod limits;
@@ -33,6 +32,7 @@ use std::{
     time::Duration,
 };
 
+use ::tests::figures;
 use drive::Window;
 use report::Report;
 use run::{Plan, Servers};
@@ -193,12 +193,7 @@ fn record(report: &Report, root: &Path) -> Result<(), String> {
     for (name, svg) in report.charts() {
         write(&folder.join(name), &svg)?;
     }
-    let readme = root.join("README.md");
-    let text = std::fs::read_to_string(&readme)
-        .map_err(|error| format!("{}: {error}", readme.display()))?;
-    let text = report::in_place(&text, &report.markdown())
-        .ok_or("README.md has lost the marks between which the figures stand")?;
-    write(&readme, &text)
+    figures::in_readme(root, "figures", &report.markdown())
 }
 
 fn write(file: &Path, text: &str) -> Result<(), String> {
@@ -330,6 +325,7 @@ mod tests {
             "--charts",
             "--record",
             "--fold",
+            "--simulate",
         ] {
             assert!(HELP.contains(flag), "{flag}");
         }

@@ -16,9 +16,6 @@ use crate::{
     stats::{Latency, Measured, Spread, round},
 };
 
-/// Between these the README's figures stand; the run that is on record puts them there.
-const MARKS: (&str, &str) = ("<!-- figures: begin -->\n", "<!-- figures: end -->\n");
-
 /// A whole run.
 pub(crate) struct Report {
     pub(crate) commit: Option<String>,
@@ -157,13 +154,6 @@ impl Report {
     }
 }
 
-/// Replaces what stands between the marks; none if there are no marks.
-pub(crate) fn in_place(text: &str, figures: &str) -> Option<String> {
-    let (before, rest) = text.split_once(MARKS.0)?;
-    let (_, after) = rest.split_once(MARKS.1)?;
-    Some([before, MARKS.0, figures, MARKS.1, after].concat())
-}
-
 fn series_json(series: &Series) -> Value {
     json!({
         "load": series.mode.name(),
@@ -206,7 +196,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{chart::tests::well_formed, charts::CHARTS, ratios::tests::known};
+    use ::tests::figures::svg::well_formed;
+
+    use crate::{charts::CHARTS, ratios::tests::known};
 
     fn report(results: Results) -> Report {
         let window = Window {
@@ -307,18 +299,5 @@ mod tests {
         }
         let svg = &report(known()).charts()[1].1;
         assert!(svg.contains("signed as a batch") && svg.contains("4 000"));
-    }
-
-    #[test]
-    fn the_readme_is_changed_between_its_marks_alone() {
-        let readme = format!("before\n{}old\n{}after\n", MARKS.0, MARKS.1);
-        let renewed = in_place(&readme, "new\n").unwrap();
-        assert_eq!(
-            renewed,
-            format!("before\n{}new\n{}after\n", MARKS.0, MARKS.1)
-        );
-        assert_eq!(in_place("no marks", "new"), None);
-        let own = include_str!("../../../../README.md");
-        assert!(in_place(own, "").is_some());
     }
 }

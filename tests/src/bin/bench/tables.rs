@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+pub(crate) use ::tests::figures::thousands;
 use serde_json::Value;
 
 use crate::{
@@ -302,30 +303,6 @@ fn shares(cpu: &Cpu) -> String {
     parts.join(", ")
 }
 
-/// A whole number with thin gaps, as people read it.
-pub(crate) fn thousands(value: f64) -> String {
-    let digits = format!("{:.0}", value.abs());
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn line(out: &mut String, text: &str) {
     let _ = writeln!(out, "{text}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        let texts: Vec<String> = [0.4, 999.5, 1_234_567.0].map(thousands).to_vec();
-        assert_eq!(texts, ["0", "1 000", "1 234 567"]);
-    }
 }
