@@ -6,6 +6,8 @@
 //! each checkpoint its root and whether a majority of the nodes in force cosigned it. The first contradiction ends the audit, with
 //! [`Evidence`]: what was said, and what it should have been.
 //!
+//! An audit begins at genesis, or at a published state root with what [`Beginning`] is fed.
+//!
 //! Of an erased entry the judgement cannot be made again. Its leaf stands, and what it changed under the root is taken as it is told
 //! ([`Change`]) and proven right by the next state root. It is counted as *not recomputable*, and so is what depended on what is gone.
 
@@ -15,34 +17,38 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::fmt;
 
 use crate::{
     admission::{self, Applied, Effects, LedgerInfo, Stamp},
     body::{Body, Content, EntryType, system::Erasure},
     bytes::Meta,
-    checkpoint::Checkpoint,
-    entry::{self, Remembered, Stop, Verifier},
+    entry::{self, Remembered, Stop, VerifiedEntry, Verifier},
     erasure::{RETENTION_MS, is_cut, is_erasable},
     finding::{Finding, Findings},
     fold::{Change, MemoryFold},
     hash::Hash,
-    id::{InstitutionId, KeyId},
+    id::InstitutionId,
     merkle::Frontier,
-    note::{KeyName, Note, SignatureType, VerifierKey},
     number::{EntryIndex, TreeSize},
-    policy::{Policy, PolicySet},
+    policy::PolicySet,
     refusal::{Refusal, Refused},
     state::{MemoryState, StateError, kind, registry},
 };
 
+mod begin;
+mod beyond;
 mod line;
 mod progress;
+mod published;
 mod report;
+mod start;
 
+pub use begin::Beginning;
+pub use beyond::{Beyond, Ranges, Unproven};
 pub use line::{Fed, Line};
 pub use progress::Damaged;
 pub use report::{Evidence, Place, Report};
+pub use start::{GOVERNANCE, Head, LOCAL, StartLine};
 
 /// An audit under way: the ledger as recomputed so far.
 #[derive(Clone, Debug)]
@@ -62,6 +68,8 @@ pub struct Audit {
     unordered: BTreeMap<u64, Missing>,
     /// Signatures over batches that hold, and keys met.
     remembered: Remembered,
+    /// Where it began, if not at genesis.
+    beyond: Option<Beyond>,
     report: Report,
 }
 
@@ -128,8 +136,19 @@ impl Audit {
             last_accepted_ms: 0,
             unordered: BTreeMap::new(),
             remembered: Remembered::default(),
+            beyond: None,
             report: Report::default(),
         }
+    }
+
+    /// The state root at which it began, if it did not begin at genesis.
+    pub fn beyond(&self) -> Option<&Beyond> {
+        self.beyond.as_ref()
+    }
+
+    /// The root of all values under the state root, as folded last.
+    pub fn state_root(&self) -> Hash {
+        self.fold.root()
     }
 
     /// Entries replayed: the next one to feed.
@@ -218,6 +237,9 @@ impl Audit {
                 described(&change),
             ));
         }
+        if let Some(beyond) = &mut self.beyond {
+            beyond.took(fed.meta.accepted_at_ms, &change.writes);
+        }
         self.last_accepted_ms = fed.meta.accepted_at_ms;
         self.tree.append(change.leaf_hash, |_, _, _| {});
         *self.report.types.entry(fed.meta.entry_type).or_default() += 1;
@@ -281,12 +303,46 @@ impl Audit {
         let Some(entry) = whole else {
             return self.bridge(fed);
         };
+        let on = match &self.beyond {
+            Some(beyond) => beyond
+                .rests_on(&self.state, entry.body(), fed)
+                .map_err(|error| unsound(fed.index, &error))?,
+            None => Vec::new(),
+        };
+        let change = self.judge(fed, entry, *body_salt, &ledger).map_err(|lie| {
+            let told = beyond::named(&on);
+            let computed = match told.as_str() {
+                "" => lie.computed,
+                _ => format!("{}, by what the start tells of: {told}", lie.computed),
+            };
+            Evidence { computed, ..lie }
+        })?;
+        self.report.rest(fed.index, &on);
+        Ok(change)
+    }
+
+    /// Judges a verified entry; its writes are performed.
+    fn judge(
+        &mut self,
+        fed: &Fed,
+        entry: VerifiedEntry,
+        body_salt: [u8; 32],
+        ledger: &LedgerInfo,
+    ) -> Result<Change, Evidence> {
+        let lie = |what, said: String, computed: String| Evidence {
+            at: Place::Entry(fed.index),
+            what,
+            said,
+            computed,
+        };
+        let refused =
+            |refused: Refused| lie("an entry", "accepted".into(), format!("refused: {refused}"));
         let stamp = Stamp {
             index: fed.index,
             accepted_at_ms: fed.meta.accepted_at_ms,
-            body_salt: *body_salt,
+            body_salt,
         };
-        let effects = match admission::apply(&self.state, entry, stamp, &ledger) {
+        let effects = match admission::apply(&self.state, entry, stamp, ledger) {
             Ok(Applied::Accepted(effects)) => *effects,
             Ok(Applied::Known { index }) => {
                 let why = format!("the same as entry {index}");
@@ -465,83 +521,6 @@ impl Audit {
         }
         self.report.state_roots += 1;
         Ok(())
-    }
-
-    fn take_checkpoint(&mut self, note: &Note) -> Result<(), Evidence> {
-        let checkpoint = Checkpoint::parse(note.text());
-        let size = checkpoint
-            .as_ref()
-            .map_or(self.size(), |checkpoint| checkpoint.size);
-        let lie = |what, said: String, computed: String| Evidence {
-            at: Place::Checkpoint(size),
-            what,
-            said,
-            computed,
-        };
-        let no_note =
-            |error: &dyn fmt::Display| lie("a checkpoint", error.to_string(), "one".into());
-        let checkpoint = checkpoint.map_err(|error| no_note(&error))?;
-        if size != self.size() {
-            // Where it should stand, only a whole replay can tell.
-            return Err(lie(
-                "its place",
-                format!("after {} entries", self.size()),
-                format!("after {size}"),
-            ));
-        }
-        if checkpoint.root != self.tree.root() {
-            let (said, computed) = (checkpoint.root, self.tree.root());
-            return Err(lie(
-                "the root of the tree",
-                said.to_string(),
-                computed.to_string(),
-            ));
-        }
-        let quorum = self
-            .quorum(size)
-            .map_err(|error| lie("the registry", "sound".into(), error))?;
-        quorum
-            .verify(note)
-            .map_err(|error| lie("its signatures", "enough".into(), error.to_string()))?;
-        if self.policies.at_size(size).is_some() {
-            let verified = self.policies.verify(note);
-            verified.map_err(|error| {
-                lie(
-                    "its signatures",
-                    "enough for the policy file".into(),
-                    error.to_string(),
-                )
-            })?;
-        }
-        self.report.checkpoints += 1;
-        self.report.published = size.0;
-        Ok(())
-    }
-
-    /// The log key and a majority of the nodes in force at this size, out of the replayed registry.
-    fn quorum(&self, size: TreeSize) -> Result<Policy, String> {
-        let text = |error: &dyn fmt::Display| error.to_string();
-        let Some(ledger) = &self.ledger else {
-            return Err("empty".into());
-        };
-        let key = |name: String, id: &KeyId, signature_type| -> Result<VerifierKey, String> {
-            let name = KeyName::parse(&name).map_err(|error| text(&error))?;
-            let record = registry::key(&self.state, id).map_err(|error| text(&error))?;
-            let record = record.ok_or_else(|| format!("without key {id}"))?;
-            Ok(VerifierKey::new(name, signature_type, record.public_key))
-        };
-        let log = registry::log_key_at(&self.state, size).map_err(|error| text(&error))?;
-        let log = log.ok_or("without a log key")?;
-        let origin = format!("{}/{}", ledger.name, ledger.shard);
-        let log = key(origin, &log, SignatureType::Ed25519)?;
-        let mut nodes = Vec::new();
-        for node in registry::nodes_at(&self.state, size).map_err(|error| text(&error))? {
-            let current = registry::current_key(&self.state, &node.cosign_key, EntryIndex(size.0));
-            let current = current.map_err(|error| text(&error))?;
-            let name = format!("{}/node/{}", ledger.name, node.node);
-            nodes.push((node.node, key(name, &current, SignatureType::Cosignature)?));
-        }
-        Policy::majority(&log, &nodes).map_err(|error| text(&error))
     }
 }
 

@@ -223,7 +223,7 @@ impl Order {
         out.done()
     }
 
-    fn decode(index: EntryIndex, value: &[u8]) -> Option<Order> {
+    pub(crate) fn decode(index: EntryIndex, value: &[u8]) -> Option<Order> {
         Reader::all(value, |from| {
             let (institution, authority, accepted_at_ms) = (
                 InstitutionId::parse(&from.text()?)?,

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod app;
+pub mod audit_start;
 pub mod auth;
 pub mod body;
 pub mod config;

@@ -78,6 +78,14 @@ impl Folded {
             .map_err(|error| self.0.fatal.latch(error))
     }
 
+    /// The value alone, for whoever gets all values and recomputes the root.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn value(&self, key: &StateKey) -> Result<Option<Vec<u8>>, Error> {
+        DbFold(&self.0.view).value(&key.hash())
+    }
+
     fn proven(&self, key: &Hash) -> Result<(Option<Vec<u8>>, MapProof), Error> {
         let reader = DbFold(&self.0.view);
         let value = reader.value(key)?;

@@ -128,6 +128,14 @@ pub(crate) fn decode_row_index(key: &[u8]) -> Option<u64> {
     key.get(ROW_PREFIX_BYTES..).and_then(decode_number)
 }
 
+/// Whose row it is.
+pub(crate) fn decode_row_of(key: &[u8]) -> Option<Hash> {
+    if key.len() != ROW_BYTES {
+        return None;
+    }
+    key.get(1..ROW_PREFIX_BYTES).and_then(Hash::from_slice)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +153,7 @@ mod tests {
         fn numbers_come_back(kind: u8, of: [u8; 32], n: u64) {
             prop_assert_eq!(decode_number(&number(n)), Some(n));
             prop_assert_eq!(decode_row_index(&row(kind, &Hash(of), n)), Some(n));
+            prop_assert_eq!(decode_row_of(&row(kind, &Hash(of), n)), Some(Hash(of)));
             prop_assert!(row(kind, &Hash(of), n).starts_with(&row_prefix(kind, &Hash(of))));
         }
     }

@@ -29,6 +29,7 @@ pub(crate) mod log;
 mod log_tail;
 mod log_writer;
 pub(crate) mod machine;
+mod scan;
 pub(crate) mod snapshot;
 pub(crate) mod state_dir;
 pub(crate) mod verify;

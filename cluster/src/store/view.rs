@@ -196,6 +196,16 @@ impl View {
             .iterator_cf_opt(db.cf(family)?, options, mode))
     }
 
+    pub(crate) fn raw_iterate<'a>(
+        &'a self,
+        family: &str,
+        options: ReadOptions,
+    ) -> Result<rocksdb::DBRawIteratorWithThreadMode<'a, rocksdb::DB>, Error> {
+        let family = self.db().cf(family)?;
+        let pinned = self.0.pinned.borrow_dependent();
+        Ok(pinned.raw_iterator_cf_opt(family, options))
+    }
+
     pub(crate) fn applied(&self) -> &Applied {
         &self.0.applied
     }

@@ -68,6 +68,62 @@ impl Fed {
         }
     }
 
+    /// Reads the members of a line.
+    pub(super) fn read(m: &mut Members<'_, '_>) -> Result<Fed, Refused> {
+        let index = m.required("index", count)?;
+        let meta = m.required("meta", |value| {
+            bytes::meta_decode(&fixed::<META_BYTES>(value)?).ok_or_else(|| Refusal::Members.into())
+        })?;
+        let change = m.optional("change", change)?;
+        let (meta_salt, body_commit, body) = if let Some(salt) = m.optional("bodySalt", fixed)? {
+            let envelope = m.required("envelope", Ok)?;
+            let disclosures = m.required("disclosures", |value| list(value, text))?;
+            let entry = SubmittedEntry::of_members(envelope, disclosures)?;
+            let commit = bytes::body_commit(&salt, entry.pae(), &entry.sigs().encode());
+            (bytes::meta_salt(&salt), commit, Some((salt, entry)))
+        } else {
+            let meta_salt = m.required("metaSalt", digest)?;
+            (meta_salt, m.required("bodyCommit", digest)?, None)
+        };
+        Ok(Fed {
+            index: EntryIndex(index),
+            meta,
+            meta_salt,
+            body_commit,
+            body,
+            change,
+        })
+    }
+
+    /// The line, without a line break, with these members more.
+    pub(super) fn to_json(&self, more: Vec<(Cow<'_, str>, Value<'_>)>) -> String {
+        let index = i64::try_from(self.index.0).unwrap_or(i64::MAX);
+        let mut members: Vec<(Cow<'_, str>, Value<'_>)> = Vec::from([
+            ("index".into(), Value::Int(index)),
+            ("meta".into(), binary(&meta_encode(&self.meta))),
+        ]);
+        match &self.body {
+            Some((salt, _)) => members.push(("bodySalt".into(), binary(salt))),
+            None => members.extend([
+                ("metaSalt".into(), binary(self.meta_salt.as_bytes())),
+                ("bodyCommit".into(), binary(self.body_commit.as_bytes())),
+            ]),
+        }
+        if let Some(change) = &self.change {
+            members.push(("change".into(), binary(&change.encode())));
+        }
+        members.extend(more);
+        let mut text = json::format(&Value::Object(members));
+        if let Some((_, entry)) = &self.body {
+            // Its own members and those of the wire line are one object.
+            text.pop();
+            let wire = entry.to_wire();
+            text.push(',');
+            text.push_str(wire.strip_prefix('{').unwrap_or(&wire));
+        }
+        text
+    }
+
     /// The hash of its leaf, from the two commitments.
     pub fn leaf_hash(&self) -> Hash {
         let meta_commit = bytes::meta_commit(&self.meta_salt, &self.meta);
@@ -96,29 +152,8 @@ impl Line {
         if let Some(note) = note {
             return m.close(Line::Checkpoint(note));
         }
-        let index = m.required("index", count)?;
-        let meta = m.required("meta", |value| {
-            bytes::meta_decode(&fixed::<META_BYTES>(value)?).ok_or_else(|| Refusal::Members.into())
-        })?;
-        let change = m.optional("change", change)?;
-        let (meta_salt, body_commit, body) = if let Some(salt) = m.optional("bodySalt", fixed)? {
-            let envelope = m.required("envelope", Ok)?;
-            let disclosures = m.required("disclosures", |value| list(value, text))?;
-            let entry = SubmittedEntry::of_members(envelope, disclosures)?;
-            let commit = bytes::body_commit(&salt, entry.pae(), &entry.sigs().encode());
-            (bytes::meta_salt(&salt), commit, Some((salt, entry)))
-        } else {
-            let meta_salt = m.required("metaSalt", digest)?;
-            (meta_salt, m.required("bodyCommit", digest)?, None)
-        };
-        m.close(Line::Entry(Box::new(Fed {
-            index: EntryIndex(index),
-            meta,
-            meta_salt,
-            body_commit,
-            body,
-            change,
-        })))
+        let fed = Fed::read(&mut m)?;
+        m.close(Line::Entry(Box::new(fed)))
     }
 
     /// The line, without a line break.
@@ -130,39 +165,16 @@ impl Line {
             }
             Line::Entry(fed) => fed,
         };
-        let index = i64::try_from(fed.index.0).unwrap_or(i64::MAX);
-        let mut members: Vec<(Cow<'_, str>, Value<'_>)> = Vec::from([
-            ("index".into(), Value::Int(index)),
-            ("meta".into(), binary(&meta_encode(&fed.meta))),
-        ]);
-        match &fed.body {
-            Some((salt, _)) => members.push(("bodySalt".into(), binary(salt))),
-            None => members.extend([
-                ("metaSalt".into(), binary(fed.meta_salt.as_bytes())),
-                ("bodyCommit".into(), binary(fed.body_commit.as_bytes())),
-            ]),
-        }
-        if let Some(change) = &fed.change {
-            members.push(("change".into(), binary(&change.encode())));
-        }
-        let mut text = json::format(&Value::Object(members));
-        if let Some((_, entry)) = &fed.body {
-            // Its own members and those of the wire line are one object.
-            text.pop();
-            let wire = entry.to_wire();
-            text.push(',');
-            text.push_str(wire.strip_prefix('{').unwrap_or(&wire));
-        }
-        text
+        fed.to_json(Vec::new())
     }
 }
 
-fn change(value: &Value<'_>) -> Result<Change, Refused> {
+pub(super) fn change(value: &Value<'_>) -> Result<Change, Refused> {
     let text = value.as_text().ok_or(Refusal::Members)?;
     let data = base64::url_decode(text).ok_or(Refusal::Base64Url)?;
     Change::decode(&data).map_err(|_| Refusal::Members.into())
 }
 
-fn binary(data: &[u8]) -> Value<'static> {
+pub(super) fn binary(data: &[u8]) -> Value<'static> {
     Value::text(base64::url_encode(data))
 }

@@ -4,11 +4,11 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::fmt;
 
-use super::{Audit, Missing, Report};
+use super::{Audit, Beyond, Missing, Report, Unproven};
 use crate::{
     admission::LedgerInfo,
     body::EntryType,
-    bytes::{AUDIT_HEAD, state::Writer, stored::Reader},
+    bytes::{AUDIT_HEAD, AUDIT_HEAD_V2, state::Writer, stored::Reader},
     entry::Remembered,
     finding::Finding,
     fold::{Change, MemoryFold},
@@ -17,7 +17,7 @@ use crate::{
     merkle::Frontier,
     number::TreeSize,
     policy::PolicySet,
-    state::{MemoryState, StateKey},
+    state::{MemoryState, StateKey, registry::LastStateRoot},
 };
 
 /// The bytes are not those of an audit of this ledger that was put down.
@@ -69,6 +69,7 @@ impl Audit {
             out.u64(missing.accepted_at_ms).u8(u8::from(missing.whole));
             out.u8(u8::from(missing.named)).text(institution);
         }
+        put_beyond(self, &mut out);
         let mut data = out.done();
         let digest = Hash::of(&[&data]);
         data.extend_from_slice(digest.as_bytes());
@@ -84,8 +85,18 @@ impl Audit {
         if Hash::of(&[told]) != Hash(*digest) {
             return Err(Damaged);
         }
-        let rest = told.strip_prefix(AUDIT_HEAD).ok_or(Damaged)?;
-        Reader::all(rest, |from| decode(from, policies)).ok_or(Damaged)
+        let (rest, began) = match told.strip_prefix(AUDIT_HEAD) {
+            Some(rest) => (rest, true),
+            None => (told.strip_prefix(AUDIT_HEAD_V2).ok_or(Damaged)?, false),
+        };
+        Reader::all(rest, |from| {
+            let mut audit = decode(from, policies)?;
+            if began {
+                take_beyond(&mut audit, from)?;
+            }
+            Some(audit)
+        })
+        .ok_or(Damaged)
     }
 }
 
@@ -139,8 +150,58 @@ fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
         last_accepted_ms,
         unordered,
         remembered: Remembered::default(),
+        beyond: None,
         report,
     })
+}
+
+/// Where it began, and what is not recomputed.
+fn put_beyond(audit: &Audit, out: &mut Writer) {
+    let report = &audit.report;
+    match &audit.beyond {
+        None => {
+            out.u8(0);
+        }
+        Some(beyond) => {
+            // No entry was accepted at the end of time.
+            let first_ms = beyond.first_ms.unwrap_or(u64::MAX);
+            out.u8(1).u64(beyond.size.0).u64(first_ms);
+            out.bytes(&beyond.state_root.encode());
+        }
+    }
+    out.u64(report.not_recomputed_count);
+    out.u16(report.not_recomputed.len() as u16);
+    for (table, ranges) in &report.not_recomputed {
+        out.u8(*table as u8).u64(ranges.len() as u64);
+        for (start, end) in ranges {
+            out.u64(*start).u64(*end);
+        }
+    }
+}
+
+fn take_beyond(audit: &mut Audit, from: &mut Reader<'_>) -> Option<()> {
+    audit.beyond = match from.u8()? {
+        0 => None,
+        1 => {
+            let (size, first_ms) = (TreeSize(from.u64()?), from.u64()?);
+            let root = LastStateRoot::decode(from.field(usize::MAX)?)?;
+            let first_ms = Some(first_ms).filter(|first| *first != u64::MAX);
+            Some(Beyond::new(size, root, first_ms, &audit.state))
+        }
+        _ => return None,
+    };
+    audit.report.not_recomputed_count = from.u64()?;
+    for _ in 0..from.u16()? {
+        let code = from.u8()?;
+        let mut tables = Unproven::ALL.into_iter();
+        let table = tables.find(|table| *table as u8 == code)?;
+        let mut ranges = Vec::new();
+        for _ in 0..from.u64()? {
+            ranges.push((from.u64()?, from.u64()?));
+        }
+        audit.report.not_recomputed.insert(table, ranges);
+    }
+    Some(())
 }
 
 fn put_report(report: &Report, out: &mut Writer) {

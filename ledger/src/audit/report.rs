@@ -4,6 +4,7 @@
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::fmt;
 
+use super::beyond::{Ranges, Unproven, extend};
 use crate::{
     body::EntryType,
     finding::Finding,
@@ -33,6 +34,20 @@ pub struct Report {
     pub checkpoints: u64,
     /// Size of the largest checkpoint: what lies behind it is not published yet.
     pub published: u64,
+    /// Entries whose judgement rests on what a state root does not prove, by each table that it rests on.
+    pub not_recomputed: BTreeMap<Unproven, Ranges>,
+    /// How many they are.
+    pub not_recomputed_count: u64,
+}
+
+impl Report {
+    /// Names an entry under each table that its judgement rests on.
+    pub(super) fn rest(&mut self, index: EntryIndex, on: &[Unproven]) {
+        for table in on {
+            extend(self.not_recomputed.entry(*table).or_default(), index.0);
+        }
+        self.not_recomputed_count += u64::from(!on.is_empty());
+    }
 }
 
 /// A contradiction: where, what was said, and what was computed.
@@ -55,6 +70,8 @@ pub enum Place {
     Entry(EntryIndex),
     /// At the checkpoint of a size.
     Checkpoint(TreeSize),
+    /// In the start before the entry of that index.
+    Start(TreeSize),
 }
 
 impl fmt::Display for Evidence {
@@ -62,6 +79,7 @@ impl fmt::Display for Evidence {
         match self.at {
             Place::Entry(index) => write!(f, "entry {index}: ")?,
             Place::Checkpoint(size) => write!(f, "checkpoint of size {size}: ")?,
+            Place::Start(size) => write!(f, "start at size {size}: ")?,
         }
         write!(
             f,

@@ -205,7 +205,7 @@ impl LastStateRoot {
             .done()
     }
 
-    fn decode(value: &[u8]) -> Option<LastStateRoot> {
+    pub(crate) fn decode(value: &[u8]) -> Option<LastStateRoot> {
         Reader::all(value, |from| {
             Some(LastStateRoot {
                 index: EntryIndex(from.u64()?),

@@ -36,7 +36,7 @@ impl SealedEntry {
         out.done()
     }
 
-    fn decode(value: &[u8]) -> Option<SealedEntry> {
+    pub(crate) fn decode(value: &[u8]) -> Option<SealedEntry> {
         let mut from = Reader::new(value);
         Some(SealedEntry {
             leaf: from.hash()?,

@@ -23,7 +23,7 @@ use crate::{book::Book, story::tell};
 /// A checkpoint after every so many entries.
 const EVERY: u64 = 7;
 
-fn feed(book: &Book) -> Vec<Line> {
+pub(crate) fn feed(book: &Book) -> Vec<Line> {
     let mut lines = Vec::new();
     for (index, accepted) in (0..).zip(&book.town.accepted) {
         let change = Change::of(&accepted.effects);

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::{
     admission::RowKind,
+    audit::{Fed, GOVERNANCE, Head as StartHead, LOCAL, StartLine},
     body::{
         Body, Content, Disclosed, EntryType,
         system::{Link, StateRoot},
@@ -22,12 +23,12 @@ use ledger::{
     hash::Hash,
     household::{Composition, Spell, membership},
     id::NodeNumber,
-    merkle::{self, MemoryNodes, prove_inclusion},
+    merkle::{self, Frontier, MemoryNodes, prove_inclusion},
     note::{KeyName, Note, SignatureLine, SignatureType, VerifierKey},
     number::{EntryIndex, TreeSize},
     oprf::{Blinding, Evaluated, LinkProof, OprfSecretKey},
     policy::{Policy, PolicySet},
-    state::{StateKey, registry},
+    state::{State, StateKey, registry},
     state_map::{self, MapProof},
 };
 
@@ -203,6 +204,59 @@ impl Book {
             previous: root.said.1,
         };
         self.say(Content::StateRoot(said), Vec::new(), "inps", &["inps.node"])
+    }
+
+    /// What a node tells an auditor who begins here, at the last state root, under the checkpoint of a size.
+    pub(crate) fn start(&self, published: TreeSize) -> Vec<StartLine> {
+        let rooted = self.root.unwrap();
+        let folded = TreeSize(self.folded as u64);
+        let change = |index: u64| Change::of(&self.town.entry(index).effects);
+        let mut lines = vec![StartLine::Head(StartHead {
+            size: self.size(),
+            folded,
+            peaks: Frontier::read(folded, &self.tree).unwrap().peaks().to_vec(),
+            checkpoint: self.checkpoint_at(published, 3),
+        })];
+        let since = folded.0..self.size().0;
+        lines.extend(
+            since
+                .clone()
+                .map(|at| StartLine::Change(Box::new(change(at)))),
+        );
+        for index in 0..self.size().0 {
+            let stored = self.stored(index);
+            if GOVERNANCE.contains(&stored.meta.entry_type) || index == rooted.at {
+                let path = prove_inclusion(EntryIndex(index), folded, &self.tree);
+                let fed = Fed::of(EntryIndex(index), &stored, None);
+                lines.push(StartLine::Record(Box::new(fed), path.unwrap_or_default()));
+            }
+        }
+        let lists = self.lists.keys().map(|(kind, of)| list_key(*kind, of));
+        let state = self.town.state.iter().map(|(key, _)| key.clone());
+        let gone = since.flat_map(|at| change(at).writes).map(|(key, _)| key);
+        let names: BTreeSet<StateKey> = lists.chain(state).chain(gone).collect();
+        for key in names {
+            let value = if key.under_root() {
+                self.fold.value(&key).map(<[u8]>::to_vec)
+            } else if LOCAL.contains(&key.kind) {
+                self.town.state.get(&key).unwrap()
+            } else {
+                None
+            };
+            lines.extend(value.map(|value| StartLine::Value(key, value)));
+        }
+        lines.push(StartLine::End(lines.len() as u64));
+        lines
+    }
+
+    /// An entry as a start tells it.
+    pub(crate) fn told_record(&self, index: u64, start: &[StartLine]) -> StartLine {
+        let Some(StartLine::Head(head)) = start.first() else {
+            panic!("no head");
+        };
+        let path = prove_inclusion(EntryIndex(index), head.folded, &self.tree);
+        let fed = Fed::of(EntryIndex(index), &self.stored(index), None);
+        StartLine::Record(Box::new(fed), path.unwrap_or_default())
     }
 
     /// The policy file of this ledger.

@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod begin;
 mod binary;
 #[allow(dead_code)]
 mod book;

@@ -1,13 +1,24 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! An authority's auditor replays a running ledger, goes on later, replays offline what it kept, and stops at a lie; and the scope of one
-//! person's accesses.
+//! An authority's auditor replays a running ledger from genesis or from a state root, goes on later, replays offline what it kept, and stops at
+//! a lie; and the scope of one person's accesses.
 
 use std::{collections::BTreeSet, fs};
 
-use serde_json::Value;
-use tests::{cluster::Cluster, wait, world};
+use ledger::key::KeyUse;
+use serde_json::{Value, json};
+use tests::{
+    cluster::{Cluster, Setup},
+    node::peer_address,
+    wait,
+    world::{self, VOGHERA},
+};
 
-use crate::cli::{reader, visto, words};
+use crate::{
+    cli::{reader, visto, words},
+    erasure::{done, order},
+    governance::Governance,
+    membership::voters,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_ledger_is_replayed() {
@@ -97,6 +108,143 @@ async fn a_running_ledger_is_replayed() {
     let (code, _, told) = visto(others).await;
     assert_eq!(code, 4, "{told}");
     cluster.finish().await;
+}
+
+/// Begun at a state root, put down and gone on with over entries, an erasure and a new node, it comes to what a replay from genesis comes to.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_begins_at_a_state_root() {
+    let mut cluster = Cluster::start_with(Setup {
+        spare: 1,
+        ..Setup::default()
+    })
+    .await;
+    let mut governance = Governance::after_genesis(&cluster).await;
+    let people = ["anna", "bruno", "carla"].map(world::person);
+    let mut accesses = Vec::new();
+    for person in &people {
+        accesses.push(cluster.accept(1, &world::access(person).line()).await.0);
+    }
+    erase(&cluster, accesses[0]).await;
+
+    let authority = reader(&cluster, world::GARANTE, "authority");
+    let policy = cluster.policy_file();
+    let (state, kept) = (
+        cluster.folder().join("audit").display().to_string(),
+        cluster.folder().join("kept").display().to_string(),
+    );
+    let url = cluster.urls().remove(0);
+    let audit = async |from: &str, more: &[&str]| {
+        let mut args = words(&format!(
+            "-o json audit --policy {} --from {from}",
+            policy.display()
+        ));
+        args.extend(more.iter().map(|&arg| arg.to_owned()));
+        args.extend(authority.clone());
+        let (code, told, complaint) = visto(args).await;
+        let told: Value = serde_json::from_str(&told)
+            .unwrap_or_else(|error| panic!("{error}: {code} {told}{complaint}"));
+        (code, told)
+    };
+    let at_root = ["--begin-at", "state-root"];
+    let going_on = ["--state", &state, "--keep", &kept];
+    let (code, begun) = audit(&url, &[&at_root[..], &going_on].concat()).await;
+    assert_eq!(code, 0, "{begun}");
+    let at = begun["began"]["at"].as_u64().unwrap();
+    assert!(at > accesses[2], "{begun}");
+    assert!(begun["began"]["ofSize"].as_u64() <= Some(at), "{begun}");
+    assert!(begun["types"]["access"].is_null(), "{begun}");
+
+    // A new node, and an access that is erased.
+    for (label, key_use) in [("node 4", KeyUse::Node), ("cosign 4", KeyUse::Cosign)] {
+        let mut registration = world::registration(world::operator_of(4), label, key_use);
+        registration["event"] = json!("registered");
+        governance.decide(&cluster, 1, "key", registration).await;
+    }
+    cluster.add_folder(4).await;
+    let mut joins = world::node_content(4, &peer_address(cluster.place(), 4));
+    joins["event"] = json!("added");
+    governance.decide(&cluster, 2, "node", joins).await;
+    cluster.node(4).start();
+    cluster.ready_node(4).await;
+    voters(&cluster, &[1, 2, 3, 4]).await;
+    for person in &people {
+        accesses.push(cluster.accept(2, &world::access(person).line()).await.0);
+    }
+    erase(&cluster, accesses[4]).await;
+
+    // On from where it was, whatever is said of where to begin.
+    let gone_on = wait::until("a state root after the start", async || {
+        let (code, told) = audit(&url, &going_on).await;
+        assert_eq!(code, 0, "{told}");
+        (told["stateRoots"].as_u64() > Some(1)).then_some(told)
+    })
+    .await;
+    assert_eq!(gone_on["began"], begun["began"]);
+    assert_eq!(
+        (&gone_on["types"]["access"], &gone_on["erased"]),
+        (&3.into(), &1.into())
+    );
+    assert_eq!(gone_on["types"]["node"], 1, "{gone_on}");
+    // The two accesses that are whole: whether their exchange was told before, no root says.
+    let rests = gone_on["notRecomputed"].as_array().unwrap();
+    let table = |name: &str| rests.iter().find(|table| table["table"] == name);
+    assert_eq!(table("exchanges").unwrap()["count"], 2, "{gone_on}");
+    assert!(table("exchanges").unwrap()["until"].is_string());
+    assert!(table("consents").is_none(), "{gone_on}");
+
+    // Both ways offline, over the same entries.
+    let (code, genesis) = audit(&url, &["--keep", &kept]).await;
+    assert_eq!(code, 0, "{genesis}");
+    let (code, whole) = audit(&kept, &[]).await;
+    let (code_root, from_root) = audit(&kept, &at_root).await;
+    assert_eq!((code, code_root), (0, 0), "{whole}{from_root}");
+    for member in ["size", "folded", "published"] {
+        assert_eq!(whole[member], from_root[member], "{member}");
+    }
+    assert_eq!(whole["notRecomputedEntries"], 0);
+    assert!(whole["began"].is_null());
+
+    // A ref under the root is another.
+    let file = cluster.folder().join("kept/start.ndjson");
+    let text = fs::read_to_string(&file).unwrap();
+    let value = text.lines().find(|line| line.starts_with("{\"key\":\""));
+    let value = value.unwrap();
+    let mut lied = value.to_owned();
+    let was = if &lied[20..21] == "A" { "B" } else { "A" };
+    lied.replace_range(20..21, was);
+    fs::write(&file, text.replacen(value, &lied, 1)).unwrap();
+    let (code, caught) = audit(&kept, &at_root).await;
+    assert_eq!(
+        (code, &caught["lie"]["at"]),
+        (1, &"start".into()),
+        "{caught}"
+    );
+
+    // What was kept from a root on is not replayed from genesis.
+    fs::remove_file(
+        cluster
+            .folder()
+            .join("kept/entries-00000000000000000000.ndjson"),
+    )
+    .unwrap();
+    let mut args = words(&format!(
+        "audit --policy {} --from {kept}",
+        policy.display()
+    ));
+    args.extend(authority.clone());
+    let (code, _, complaint) = visto(args).await;
+    assert_eq!(code, 3, "{complaint}");
+    assert!(complaint.contains("--begin-at state-root"), "{complaint}");
+    cluster.finish().await;
+}
+
+/// Its institution has an entry erased.
+async fn erase(cluster: &Cluster, index: u64) {
+    let content = json!({"entries": [index], "ground": "not-necessary"});
+    let (at, _) = cluster
+        .accept(1, &order(VOGHERA, content, None).line())
+        .await;
+    done(cluster, 1, at).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

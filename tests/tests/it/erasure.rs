@@ -52,7 +52,7 @@ fn marked(subjects: &[&str]) -> Marked {
     }
 }
 
-fn order(institution: &str, content: Value, subject: Option<&str>) -> Signed {
+pub(crate) fn order(institution: &str, content: Value, subject: Option<&str>) -> Signed {
     let mut draft = Draft::new(institution, "erasure");
     draft.content = content;
     if let Some(subject) = subject {
@@ -92,7 +92,7 @@ async fn erasure(cluster: &Cluster, node: u64, index: u64) -> Option<Value> {
     items.iter().find(|item| item["index"] == index).cloned()
 }
 
-async fn done(cluster: &Cluster, node: u64, index: u64) -> Value {
+pub(crate) async fn done(cluster: &Cluster, node: u64, index: u64) -> Value {
     wait::until(&format!("erasure {index} to be done"), async || {
         let erasure = erasure(cluster, node, index).await?;
         (erasure["open"] == false).then_some(erasure)

@@ -42,6 +42,7 @@ const TABLE: &[(&str, &str, &[&str])] = &[
     ("post", "/v1/consents/receipt", READERS),
     ("post", "/v1/households/composition", READERS),
     ("get", "/v1/audit/entries", &["authority"]),
+    ("get", "/v1/audit/start", &["authority"]),
     ("post", "/v1/operators/subjects", &["dpo", "authority"]),
     ("post", "/v1/pseudonyms/evaluations", &["institution"]),
     ("get", "/v1/institutions", EVERYBODY),

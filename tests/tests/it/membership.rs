@@ -68,7 +68,7 @@ async fn a_node_joins_and_another_leaves_under_load() {
 }
 
 /// Waits until some node sees exactly these voters.
-async fn voters(cluster: &Cluster, expected: &[u64]) {
+pub(crate) async fn voters(cluster: &Cluster, expected: &[u64]) {
     wait::until(&format!("the voters {expected:?}"), async || {
         for number in expected {
             let Some(status) = cluster.admin(*number).await else {

@@ -1,12 +1,40 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //! What an authority asks for: the whole ledger, to be replayed, and whom one person touched.
 
+use std::{io::Write, time::Duration};
+
 use wire::scope::{ScopeEnd, ScopeQuery, Touched};
 
 use super::{Client, again, authorised, send};
 use crate::error::Error;
 
+/// How long the start of an audit may take from the first byte asked to the last one read: it is all of the state.
+const START_TIMEOUT: Duration = Duration::from_secs(3_600);
+
 impl Client {
+    /// What an audit that begins at the newest state root is fed first, written as it comes: lines as [`ledger::audit::StartLine`] reads
+    /// them. What was written before an error is no start.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::Setup`] where `out` does not take it.
+    pub async fn audit_start(&self, token: &str, out: &mut impl Write) -> Result<(), Error> {
+        let mut response = self
+            .persist(false, async |url| {
+                let request = self.http.get(format!("{url}/v1/audit/start"));
+                send(authorised(request, Some(token)).timeout(START_TIMEOUT)).await
+            })
+            .await?;
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| again(&error).into_error(false))?
+        {
+            out.write_all(&chunk)
+                .map_err(|error| Error::Setup(format!("the start cannot be written: {error}")))?;
+        }
+        Ok(())
+    }
+
     /// A page of what an auditor replays, from an index on: lines of entries and checkpoints, none at the end.
     ///
     /// # Errors

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! `visto audit`: replay a whole ledger, from a node or from what an earlier audit kept, and stop at the first lie.
+//! `visto audit`: replay a ledger, from a node or from what an earlier audit kept, and stop at the first lie.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, DirBuilder, File, Permissions},
     io::{BufRead, BufReader, IsTerminal, Write},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -12,18 +11,22 @@ use std::{
 use client::http::Client;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ledger::{
-    audit::{Audit, Evidence, Line, Place},
+    audit::{Audit, Evidence, Line},
     checkpoint::Checkpoint,
     note::Note,
     policy::PolicySet,
 };
-use serde::Serialize;
 
 use super::{
     Connection,
     exit::{Exit, Failure},
     output::{self, Output},
 };
+
+mod begin;
+mod ended;
+
+use ended::{describe, human};
 
 /// Entries after which progress is written down.
 const SAVE_EVERY: u64 = 50_000;
@@ -32,7 +35,7 @@ const EMPTY_PAGES_MAX: u32 = 8;
 /// Where progress is written down, within the state folder.
 const PROGRESS: &str = "audit.progress";
 
-/// Replay a whole ledger and recompute everything that it says of itself; stop at the first lie.
+/// Replay a ledger and recompute everything that it says of itself; stop at the first lie.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -40,6 +43,9 @@ pub(crate) struct Arguments {
     /// A node to be fed by (its authority's token is needed), or a folder that --keep filled.
     #[arg(long, value_name = "URL|DIR")]
     from: String,
+    /// Where a new audit begins. At the newest state root the state is what the root proves; what admission reads beyond it is named, and how the entries before were judged is not told.
+    #[arg(long, value_name = "PLACE", default_value = "genesis", value_enum)]
+    begin_at: BeginAt,
     /// Folder for the audit's progress: it goes on from there, and leaves it there. It then holds what the ledger's state holds.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -48,44 +54,13 @@ pub(crate) struct Arguments {
     keep: Option<PathBuf>,
 }
 
-/// How an audit ended.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Ended {
-    ok: bool,
-    /// Entries replayed.
-    size: u64,
-    /// Size of the largest checkpoint among them.
-    published: u64,
-    signatures: u64,
-    state_roots: u64,
-    checkpoints: u64,
-    types: BTreeMap<&'static str, u64>,
-    findings: BTreeMap<&'static str, u64>,
-    /// Entries of which something was erased: not recomputable.
-    erased: u64,
-    /// Entries that were judged by what is erased now.
-    unjudged: u64,
-    /// Which they are.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    unjudged_at: Vec<u64>,
-    /// Erased entries that orders name, of which it cannot be told whether the signers might ask that.
-    untold: u64,
-    /// Why nothing can be told of the whole ledger: what was fed ends too early.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unfinished: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lie: Option<Lie>,
-}
-
-/// The first lie.
-#[derive(Serialize)]
-struct Lie {
-    at: &'static str,
-    number: u64,
-    what: &'static str,
-    said: String,
-    computed: String,
+/// Where an audit begins.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum BeginAt {
+    /// Entry 0: everything is recomputed.
+    Genesis,
+    /// The newest published state root.
+    StateRoot,
 }
 
 pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
@@ -94,12 +69,29 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
         .map_err(|error| Failure::cannot_check(format!("policy: {error}")))?;
     let folder = Path::new(&arguments.from);
     let mut replay = Replay::begin(arguments.state, arguments.keep, policies)?;
+    let at_root = arguments.begin_at == BeginAt::StateRoot && replay.audit.size().0 == 0;
     let lie = if folder.is_dir() {
-        replay.replay_folder(folder)?
+        let lie = if at_root {
+            replay.begin_from_folder(folder)?
+        } else {
+            None
+        };
+        match lie {
+            None => replay.replay_folder(folder)?,
+            lie => lie,
+        }
     } else {
         connection.urls = vec![arguments.from];
         let client = connection.client()?;
-        replay.replay_node(&client, &connection).await?
+        let lie = if at_root {
+            replay.begin_from_node(&client, &connection).await?
+        } else {
+            None
+        };
+        match lie {
+            None => replay.replay_node(&client, &connection).await?,
+            lie => lie,
+        }
     };
     let lie = match lie {
         Some(lie) => Some(lie),
@@ -232,14 +224,15 @@ impl Replay {
         let mut files = Vec::new();
         for file in listed {
             let file = file.map_err(|error| at(folder, &error))?.path();
-            if file
+            let lines = file
                 .extension()
-                .is_some_and(|extension| extension == "ndjson")
-            {
+                .is_some_and(|extension| extension == "ndjson");
+            if lines && !file.ends_with(begin::START) {
                 files.push(file);
             }
         }
         files.sort();
+        self.begins_there(folder, &files)?;
         for file in files {
             let lines = BufReader::new(File::open(&file).map_err(|error| at(&file, &error))?);
             for line in lines.lines() {
@@ -320,113 +313,6 @@ async fn newest(client: &Client, policies: &PolicySet) -> Result<Note, Failure> 
 
 fn size_of(note: &Note) -> u64 {
     Checkpoint::parse(note.text()).map_or(0, |of| of.size.0)
-}
-
-/// Why what was replayed is not the ledger as published: it ends before it, or where nobody published it.
-fn unfinished(audit: &Audit, newest: u64) -> Option<String> {
-    let (size, published) = (audit.size().0, audit.report().published);
-    if size == 0 {
-        Some("nothing was fed".to_owned())
-    } else if size < newest {
-        Some(format!(
-            "{size} entries were fed, and {newest} are published"
-        ))
-    } else if published != size {
-        Some(format!(
-            "{size} entries were fed, and the last checkpoint among them is of {published}"
-        ))
-    } else {
-        None
-    }
-}
-
-fn describe(audit: &Audit, lie: Option<Evidence>, newest: u64) -> Ended {
-    let report = audit.report();
-    let unfinished = unfinished(audit, newest);
-    Ended {
-        ok: lie.is_none() && unfinished.is_none(),
-        size: audit.size().0,
-        published: report.published,
-        signatures: report.signatures,
-        state_roots: report.state_roots,
-        checkpoints: report.checkpoints,
-        types: report
-            .types
-            .iter()
-            .map(|(of, count)| (of.as_str(), *count))
-            .collect(),
-        findings: report
-            .findings
-            .iter()
-            .map(|(finding, count)| (finding.name(), *count))
-            .collect(),
-        erased: report.erased,
-        unjudged: report.unjudged,
-        unjudged_at: report.unjudged_at.clone(),
-        untold: report.untold,
-        unfinished,
-        lie: lie.map(|lie| {
-            let (at, number) = match lie.at {
-                Place::Entry(index) => ("entry", index.0),
-                Place::Checkpoint(size) => ("checkpoint", size.0),
-            };
-            Lie {
-                at,
-                number,
-                what: lie.what,
-                said: lie.said,
-                computed: lie.computed,
-            }
-        }),
-    }
-}
-
-fn human(ended: &Ended) -> String {
-    let mut lines = Vec::new();
-    match (&ended.lie, &ended.unfinished) {
-        (Some(lie), _) => lines.extend([
-            format!("LIE at {} {}: {}", lie.at, lie.number, lie.what),
-            format!("said       {}", lie.said),
-            format!("computed   {}", lie.computed),
-        ]),
-        (None, Some(why)) => lines.push(format!("UNFINISHED: {why}")),
-        (None, None) => lines.push(format!(
-            "TRUE so far: {} entries, {} of them published, say nothing that does not follow",
-            ended.size, ended.published
-        )),
-    }
-    lines.push(format!(
-        "recomputed {} signatures, {} state roots, {} checkpoints with their cosignatures",
-        ended.signatures, ended.state_roots, ended.checkpoints
-    ));
-    let counts = |of: &BTreeMap<&str, u64>| -> String {
-        let counts: Vec<String> = of
-            .iter()
-            .map(|(name, count)| format!("{count} {name}"))
-            .collect();
-        counts.join(", ")
-    };
-    lines.push(format!("entries    {}", counts(&ended.types)));
-    if !ended.findings.is_empty() {
-        lines.push(format!("findings   {}", counts(&ended.findings)));
-    }
-    if ended.erased > 0 {
-        lines.push(format!(
-            "NOT RECOMPUTABLE: {} entries of which something was erased, bridged by what they changed; {} that were judged by them",
-            ended.erased, ended.unjudged
-        ));
-        let at: Vec<String> = ended.unjudged_at.iter().map(u64::to_string).collect();
-        if !at.is_empty() {
-            lines.push(format!("unjudged   {}", at.join(", ")));
-        }
-    }
-    if ended.untold > 0 {
-        lines.push(format!(
-            "NOT TOLD: of {} erased entries whether those who ordered it might ask that; the bodies that would tell are gone",
-            ended.untold
-        ));
-    }
-    lines.join("\n")
 }
 
 #[cfg(test)]

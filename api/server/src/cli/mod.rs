@@ -90,7 +90,7 @@ enum Command {
     Erasure(erasure::Command),
     /// Check an export, or an entry and its receipt, against a policy, offline.
     Verify(verify::Arguments),
-    /// Replay a whole ledger and recompute everything that it says of itself; stop at the first lie.
+    /// Replay a ledger and recompute everything that it says of itself; stop at the first lie.
     Audit(audit::Arguments),
     /// List every subject that one person touched (Art. 33 and 34 GDPR).
     Scope(scope::Arguments),

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! `GET /v1/audit/entries`: what an auditor replays, a page at a time. For the supervisory authority alone: it is everything.
+//! `GET /v1/audit/entries`: what an auditor replays, a page at a time; `GET /v1/audit/start`: what it begins with at a state root. For the
+//! supervisory authority alone: it is everything.
 
 use std::sync::Arc;
 
 use axum::{
     Extension,
+    body::Body,
     extract::State,
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use cluster::View;
+use cluster::{Folded, View};
 use ledger::{
     audit::{Fed, Line},
     body::EntryType,
@@ -18,11 +20,14 @@ use ledger::{
     hash::Hash,
     note::Note,
     number::{EntryIndex, TreeSize},
+    state::registry,
 };
+use tokio_util::io::ReaderStream;
 
 use crate::{
     access,
     app::{App, blocking, now_ms},
+    audit_start,
     extract::Query,
     observe::Notes,
     problem::{Fault, RequestFault},
@@ -33,6 +38,8 @@ use crate::{
 const PAGE_ENTRIES: u64 = 2_000;
 /// Bytes after which a page ends, at its next entry.
 const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// How often a node that is folding is looked at.
+const LOOKS: u32 = 8;
 /// Changes and checkpoints that are read at a time.
 const CHUNK: u64 = 256;
 
@@ -89,6 +96,70 @@ pub async fn entries(
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     let page = blocking(move || page(&view, from, end, &recorded)).await?;
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], page).into_response())
+}
+
+/// Begins an audit at the newest state root.
+///
+/// What an auditor is fed before entries, if it does not begin at genesis: where it begins, the registry's entries, all that stands under the
+/// newest state root, and what admission reads beyond it, which no root proves. The entries after follow at `/v1/audit/entries`. A read entry
+/// is committed before the first byte leaves.
+#[utoipa::path(
+    get,
+    path = "/v1/audit/start",
+    tag = "audit",
+    operation_id = "beginAudit",
+    security(("reader" = [])),
+    responses((status = 200, description = "Lines of the start", body = String, content_type = "application/x-ndjson"))
+)]
+pub async fn start(
+    State(app): State<Arc<App>>,
+    Extension(notes): Extension<Notes>,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    let view = app.node.view()?;
+    let reader = app.reader(&headers, &view, &notes)?;
+    access::demand_authority(&reader)?;
+    // Held until the last byte left, as an export's.
+    let place = app.exports.take(reader.institution()).await?;
+    let size = view.size();
+    drop(view);
+    let release = Release {
+        route: "/v1/audit/start",
+        question: Hash::of(&[b"audit"]),
+        count: size.0,
+        tree_size: size,
+        subjects: Vec::new(),
+    };
+    app.recorder.record(&app.node, &reader, &release).await?;
+    let folded = last_folded(&app).await?;
+    let began = folded.view().size();
+    let made = blocking(move || audit_start::make(&folded)).await?;
+    // Whoever asks for the entries after it must find them published.
+    app.node
+        .published_at_least(began, app.timeouts.submit)
+        .await?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-ndjson".to_owned()),
+        (header::CONTENT_LENGTH, made.length.to_string()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    let file = ReaderStream::new(tokio::fs::File::from_std(made.file));
+    let stream = futures::StreamExt::map(file, move |chunk| {
+        let _place = &place;
+        chunk
+    });
+    Ok((headers, Body::from_stream(stream)).into_response())
+}
+
+/// A fold that holds all that was acknowledged before, in a view that knows no later state root: the next one follows from it.
+async fn last_folded(app: &App) -> Result<Folded, Fault> {
+    for _ in 0..LOOKS {
+        let folded = app.node.fold(app.timeouts.submit).await?;
+        if registry::state_root(folded.view())? == Some(folded.state_root()) {
+            return Ok(folded);
+        }
+    }
+    Err(Fault::Overloaded)
 }
 
 fn page(view: &View, from: u64, end: TreeSize, recorded: &Recorded) -> Result<String, Fault> {

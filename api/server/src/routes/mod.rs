@@ -62,6 +62,7 @@ pub fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(admin::cluster))
         .routes(routes!(admin::root))
         .routes(routes!(audit::entries))
+        .routes(routes!(audit::start))
         .routes(routes!(scope::subjects))
         .routes(routes!(pseudonyms::used))
         .routes(routes!(health::status))

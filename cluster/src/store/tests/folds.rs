@@ -3,9 +3,11 @@
 
 use std::ops::ControlFlow;
 
+use ledger::admission::RowKind;
 use ledger::body::{Body, Content, system::StateRoot};
 use ledger::fold::{Change, MemoryFold};
 use ledger::key::SigningKey;
+use ledger::state::{StateKey, kind};
 use ledger::state_map::{self, MapNode, MapPath};
 use rocksdb::WriteBatch;
 use tokio_util::sync::CancellationToken;
@@ -189,6 +191,47 @@ async fn stated(dir: &Path) {
     fill(&mut log, &mut machine, more.collect()).await;
     assert_eq!(machine.folds().borrow().stated_version(), 1);
     machine.flush().unwrap();
+}
+
+/// The tables that are handed on come whole, in parts of any size.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_and_values_are_read_in_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    ordered(dir.path()).await;
+    let (_log, machine) = open_in(dir.path()).unwrap();
+    let view = machine.view().unwrap();
+    let mut expected: std::collections::BTreeSet<Hash> = Default::default();
+    let (mut consents, mut seen) = (0, 0);
+    for index in 0..view.size().0 {
+        let change = view.change(EntryIndex(index)).unwrap().unwrap();
+        expected.extend(change.lists.iter().map(|(_, of)| *of));
+        consents += change.writes.len() * usize::from(index > 0);
+    }
+    let lists = |limit: usize| {
+        let (mut all, mut after) = (Vec::new(), None);
+        while let some = view.lists(RowKind::Subject, after.as_ref(), limit).unwrap()
+            && let Some(last) = some.last()
+        {
+            after = Some(*last);
+            all.extend(some);
+        }
+        all
+    };
+    assert!(expected.len() > 3);
+    for limit in [1, 3, 1_000] {
+        assert_eq!(lists(limit), Vec::from_iter(expected.clone()), "{limit}");
+    }
+    assert_eq!(view.lists(RowKind::Household, None, 9).unwrap(), []);
+    let mut from = StateKey {
+        kind: kind::CONSENT,
+        name: Vec::new(),
+    };
+    while let [(key, _)] = &view.values(&from, 1).unwrap()[..] {
+        assert!(*key >= from && key.kind == kind::CONSENT);
+        (from, seen) = (key.clone(), seen + 1);
+        from.name.push(0);
+    }
+    assert_eq!(seen, consents);
 }
 
 #[tokio::test(flavor = "multi_thread")]
