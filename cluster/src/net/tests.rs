@@ -128,6 +128,36 @@ async fn without_a_majority_nothing_is_accepted_and_nothing_published() {
     close(nodes).await;
 }
 
+/// The state is not fsynced, so a power cut may take all nodes back. Whoever led then must not confirm reads from what it has applied so far.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_power_cut_of_all_nodes_no_read_misses_what_was_acknowledged() {
+    let town = Town::new(3, testbed::tuning());
+    close(town.open_all().await).await;
+    for node in 1..=3 {
+        town.copy_state(node, "early");
+    }
+    let nodes = town.open_all().await;
+    let accepted = submit(&nodes[&1], 1..41).await;
+    let size = accepted.last().unwrap().index.size();
+    close(nodes).await;
+    for node in 1..=3 {
+        town.restore_state(node, "early");
+    }
+    // Each is asked while it starts, before any other has told it more.
+    let read_at_once = async |node: u64| {
+        let opened = town.open(node).await;
+        let seen = opened.linearizable(PATIENCE).await.unwrap().size();
+        ((node, opened), seen)
+    };
+    let (nodes, seen): (BTreeMap<u64, Node>, Vec<TreeSize>) =
+        futures::future::join_all((1..=3).map(read_at_once))
+            .await
+            .into_iter()
+            .unzip();
+    assert!(seen.iter().all(|seen| *seen >= size), "{seen:?} of {size}");
+    close(nodes).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_far_behind_is_rebuilt_from_a_snapshot() {
     let tuning = Tuning {
@@ -341,6 +371,22 @@ impl Town {
     pub(crate) fn restore_data(&self, node: u64, name: &str) {
         self.remove_data(node);
         copy(&self.dir.path().join(name), &self.data(node));
+    }
+
+    /// Puts a stopped node's state aside, without its Raft log.
+    fn copy_state(&self, node: u64, name: &str) {
+        copy(&self.data(node).join("state-0"), &self.state(node, name));
+    }
+
+    /// Takes the state back to that moment; the Raft log stays as it is.
+    fn restore_state(&self, node: u64, name: &str) {
+        let state = self.data(node).join("state-0");
+        std::fs::remove_dir_all(&state).unwrap();
+        copy(&self.state(node, name), &state);
+    }
+
+    fn state(&self, node: u64, name: &str) -> PathBuf {
+        self.dir.path().join(format!("{name}-{node}"))
     }
 
     pub(crate) fn remove_data(&self, node: u64) {

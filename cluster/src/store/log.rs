@@ -42,6 +42,8 @@ pub(crate) struct Identity {
 pub(crate) struct Log(Arc<Shared>);
 
 pub(super) struct Shared {
+    /// Whose log it is.
+    node: u64,
     pub(super) db: Db,
     pub(super) bounds: Mutex<Bounds>,
     tail: Mutex<Tail>,
@@ -125,6 +127,7 @@ impl Log {
         high_water.raise(bounds.vote, bounds.end())?;
         high_water.raise(bounds.vote, bounds.end())?;
         let shared = Arc::new_cyclic(|weak| Shared {
+            node: identity.node,
             db,
             bounds: Mutex::new(bounds),
             tail: Mutex::new(Tail::new(tail_bytes)),
@@ -398,8 +401,17 @@ impl RaftLogStorage<TypeConfig> for Log {
         Ok(())
     }
 
+    /// The vote with which openraft starts. A leader that starts again does not lead: it stands for election like any other. openraft would let
+    /// it go on in its term with what is applied as what is committed, and confirm reads from that; but the state may have lost its end, and
+    /// acknowledged entries with it, until the log has brought it forward. The first entry of a new term stands behind all of them.
     async fn read_vote(&mut self) -> Result<Option<RaftVote>, StorageError> {
-        Ok(self.0.bounds.lock().vote)
+        let mut vote = self.0.bounds.lock().vote;
+        if let Some(vote) = &mut vote
+            && vote.leader_id().voted_for() == Some(self.0.node)
+        {
+            vote.committed = false;
+        }
+        Ok(vote)
     }
 
     async fn append<I>(

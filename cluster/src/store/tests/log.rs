@@ -185,3 +185,16 @@ async fn a_vote_older_than_the_one_promised_is_refused() {
         ErrorKind::Corrupt
     );
 }
+
+#[tokio::test]
+async fn a_leader_that_starts_again_does_not_lead() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _machine) = open_in(dir.path()).unwrap();
+    for (vote, read) in [
+        (Vote::new_committed(3, 1), Vote::new(3, 1)),
+        (Vote::new_committed(4, 2), Vote::new_committed(4, 2)),
+    ] {
+        log.save_vote(&vote).await.unwrap();
+        assert_eq!(log.read_vote().await.unwrap(), Some(read));
+    }
+}
