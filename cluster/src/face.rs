@@ -96,15 +96,15 @@ impl Default for Tuning {
     fn default() -> Tuning {
         const MIB: usize = 1024 * 1024;
         Tuning {
-            raft_snapshot_after: 50_000,
-            raft_keep: 50_000,
+            raft_snapshot_after: 20_000,
+            raft_keep: 10_000,
             heartbeat: Duration::from_millis(200),
             election_timeout: Duration::from_millis(1000),
-            batch_entries_max: 64,
-            batch_bytes_max: 256 * 1024,
+            batch_entries_max: 256,
+            batch_bytes_max: 512 * 1024,
             queue_entries_max: 20_000,
             cache_bytes: 128 * MIB,
-            write_buffer_bytes: 32 * MIB,
+            write_buffer_bytes: 64 * MIB,
             tail_bytes: 32 * MIB,
             scrub_bytes: 1 << 30,
             publish_interval: Duration::from_millis(5),

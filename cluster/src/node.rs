@@ -158,7 +158,11 @@ impl Node {
     ) -> Vec<Outcome> {
         let bytes = entries
             .iter()
-            .map(|entry| Bytes::from(entry.submitted().encode()))
+            .map(|entry| {
+                let bytes = Bytes::from(entry.submitted().encode());
+                self.0.here.verifier.sent(bytes.clone(), entry.clone());
+                bytes
+            })
             .collect();
         let time = end.saturating_duration_since(Instant::now());
         let mut outcomes = self

@@ -23,6 +23,7 @@ use crate::{
     problem::{Fault, RequestFault, TokenFault},
     pseudonyms::Pseudonyms,
     release::Recorder,
+    routes::submit::Payers,
 };
 
 /// What every request shares.
@@ -39,6 +40,8 @@ pub struct App {
     pub clients: Buckets<IpAddr>,
     /// Rate by institution.
     pub institutions: Buckets<InstitutionId>,
+    /// Whom the keys that sign belong to.
+    pub payers: Payers,
     /// Evaluates pseudonyms, with the keys that it was given.
     pub pseudonyms: Pseudonyms,
     /// Searches under way.
@@ -67,6 +70,7 @@ impl App {
             bodies: Budget::new(limits.body_memory_mib, timeouts.body),
             clients: Buckets::new(limits.requests_per_second, limits.requests_burst),
             institutions: Buckets::new(limits.entries_per_second, limits.entries_burst),
+            payers: Payers::default(),
             pseudonyms: Pseudonyms::new(Vec::new(), &limits),
             searches: Arc::new(Semaphore::new(searches_max())),
             exports: Places::new(timeouts.submit),

@@ -412,8 +412,8 @@ impl Values {
                 drain: self.millis("timeouts.drain-ms", timeouts.drain)?,
             },
             raft: Raft {
-                snapshot_after: self.above_zero("raft.snapshot-after", Some(50_000))?,
-                keep: self.above_zero("raft.keep", Some(50_000))?,
+                snapshot_after: self.above_zero("raft.snapshot-after", Some(20_000))?,
+                keep: self.above_zero("raft.keep", Some(10_000))?,
             },
             log_json: self.optional("log.json", "true or false")?.unwrap_or(true),
             log_level: self

@@ -22,6 +22,7 @@ use crate::face::{Accepted, Failure, Outcome, Published, Until};
 use crate::propose::Proposer;
 use crate::raft_types::Raft;
 use crate::store::fold::Done;
+use crate::store::known::Known;
 use crate::store::machine::Machine;
 use crate::store::verify::{OrReturned, VerifyPool};
 use crate::store::view::View;
@@ -145,8 +146,10 @@ impl Here {
             let view = machine.view()?;
             let next = view.size().next_index();
             let done = machine.folds().borrow().done;
+            let known_of_it = Known::default();
+            let state = known_of_it.over(&view);
             let check = |entry: VerifiedEntry| match admission::precheck(
-                &view, &entry, next, now_ms, &ledger,
+                &state, &entry, next, now_ms, &ledger,
             )? {
                 Ok(None) => Ok(folded_here(entry, &done)),
                 Ok(Some(index)) => Ok(Err(known(&view, index)?)),

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What a committed raft_entry does to the state. Judging is the ledger's; this file gives it the state, and writes what it says.
 
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ledger::admission::{self, LedgerInfo, Stamp};
 use ledger::body::Content;
 use ledger::body::system::StateRoot;
-use ledger::entry::VerifiedEntry;
 use ledger::fold::Change;
 use ledger::merkle::{self, Frontier};
 use ledger::number::{EntryIndex, TreeSize};
 use ledger::refusal::{Refusal, Refused};
-use ledger::state::{State, StateKey};
+use ledger::state::StateKey;
 use openraft::{EntryPayload, StoredMembership};
 use rocksdb::WriteBatch;
 
@@ -21,6 +19,7 @@ use super::applied::Applied;
 use super::db::{Db, encode};
 use super::fold::{Done, Folds, Order, Stated};
 use super::keys::{self, state_cf, state_meta};
+use super::known::Known;
 use super::state_dir::read_applied;
 use super::verify::VerifyPool;
 use super::view::{DbNodes, DbState, read_entry};
@@ -130,14 +129,33 @@ impl Apply {
     }
 
     /// One write holds the effects and the raft_log_id that they belong to. A crash leaves all of it or nothing.
-    fn commit(&mut self, mut write: Write) -> Result<(), Error> {
+    fn commit(&mut self, write: Write) -> Result<(), Error> {
         self.applied.root = *self.frontier.root().as_bytes();
-        write.batch.put_cf(
+        let Write {
+            mut batch,
+            known,
+            mut rows,
+            ..
+        } = write;
+        // In the order of the store: RocksDB finds the place of a key from that of the one before.
+        rows.sort_unstable();
+        let cf = self.db.cf(state_cf::ROWS)?;
+        for row in rows {
+            batch.put_cf(cf, row, b"");
+        }
+        let cf = self.db.cf(state_cf::STATE)?;
+        for (key, value) in known.into_writes() {
+            match value {
+                Some(value) => batch.put_cf(cf, key.encode(), value),
+                None => batch.delete_cf(cf, key.encode()),
+            }
+        }
+        batch.put_cf(
             self.db.cf(state_cf::META)?,
             state_meta::APPLIED,
             encode(&self.applied)?,
         );
-        self.db.write(write.batch, false)
+        self.db.write(batch, false)
     }
 
     fn batch(
@@ -148,10 +166,12 @@ impl Apply {
         verifier: &VerifyPool,
     ) -> Result<BatchResult, Error> {
         verifier.finish(batch)?;
+        let db = self.db.clone();
+        let state = DbState::new(&db);
         let mut results = Vec::with_capacity(batch.items.len());
         for item in &batch.items {
             let first = self.applied.tree_size == 0;
-            let verified = verifier.take(item, &write.over(&self.db), first)?;
+            let verified = verifier.take(item, &write.known.over(&state), first)?;
             let accepted_at_ms = self.applied.accepted_at_ms.max(batch.stamp_ms);
             let stamp = Stamp {
                 index: EntryIndex(self.applied.tree_size),
@@ -159,7 +179,10 @@ impl Apply {
                 body_salt: item.body_salt,
             };
             results.push(match verified {
-                Ok(entry) => self.entry(entry, stamp, write, ledger)?,
+                Ok(entry) => {
+                    let judged = admission::apply(&write.known.over(&state), entry, stamp, ledger)?;
+                    self.entry(judged, write)?
+                }
                 Err(refused) => refusal(&refused),
             });
         }
@@ -168,12 +191,9 @@ impl Apply {
 
     fn entry(
         &mut self,
-        entry: VerifiedEntry,
-        stamp: Stamp,
+        judged: admission::Applied,
         write: &mut Write,
-        ledger: &LedgerInfo,
     ) -> Result<ItemResult, Error> {
-        let judged = admission::apply(&write.over(&self.db), entry, stamp, ledger)?;
         let effects = match judged {
             admission::Applied::Accepted(effects) => effects,
             admission::Applied::Known { index } => return self.known(index, write),
@@ -186,37 +206,29 @@ impl Apply {
             }
         }
         let index = effects.entry.index().0;
+        let accepted_at_ms = effects.entry.meta().accepted_at_ms;
         let change = Change::of(&effects).encode();
         let result = ItemResult::Accepted {
             index,
             leaf_hash: *effects.entry.leaf_hash().as_bytes(),
-            accepted_at_ms: effects.entry.meta().accepted_at_ms,
+            accepted_at_ms,
             findings: effects.entry.meta().findings.0,
             again: false,
         };
         let db = &self.db;
-        let (nodes, rows, state) = (
-            db.cf(state_cf::NODES)?,
-            db.cf(state_cf::ROWS)?,
-            db.cf(state_cf::STATE)?,
-        );
+        let nodes = db.cf(state_cf::NODES)?;
         self.frontier
             .append(effects.entry.leaf_hash(), |level, index, hash| {
                 write
                     .batch
                     .put_cf(nodes, keys::node(level, index), hash.as_bytes());
             });
-        for row in &effects.rows {
-            write
-                .batch
-                .put_cf(rows, keys::row(row.kind as u8, &row.of, index), b"");
-        }
+        let rows = effects.rows.iter();
+        write
+            .rows
+            .extend(rows.map(|row| keys::row(row.kind as u8, &row.of, index)));
         for (key, value) in effects.writes {
-            match &value {
-                Some(value) => write.batch.put_cf(state, key.encode(), value),
-                None => write.batch.delete_cf(state, key.encode()),
-            }
-            write.state.insert(key, value);
+            write.known.put(key, value);
         }
         write.batch.put_cf(
             db.cf(state_cf::BODIES)?,
@@ -228,7 +240,7 @@ impl Apply {
             .put_cf(db.cf(state_cf::CHANGES)?, keys::number(index), change);
         write.accepted.insert(index, result.clone());
         self.applied.tree_size = index + 1;
-        self.applied.accepted_at_ms = stamp.accepted_at_ms;
+        self.applied.accepted_at_ms = accepted_at_ms;
         Ok(result)
     }
 
@@ -356,40 +368,7 @@ fn refusal(refused: &Refused) -> ItemResult {
 #[derive(Default)]
 struct Write {
     batch: WriteBatch,
-    state: HashMap<StateKey, Option<Vec<u8>>>,
+    known: Known,
+    rows: Vec<[u8; keys::ROW_BYTES]>,
     accepted: HashMap<u64, ItemResult>,
-}
-
-impl Write {
-    fn over<'a>(&'a self, db: &'a Db) -> Overlay<'a> {
-        Overlay {
-            writes: &self.state,
-            state: DbState::new(db),
-            read: RefCell::new(HashMap::new()),
-        }
-    }
-}
-
-/// The state as it will be when the write is done.
-struct Overlay<'a> {
-    writes: &'a HashMap<StateKey, Option<Vec<u8>>>,
-    state: DbState<'a>,
-    /// The judgement of one entry reads some keys (its signer's, its institution's) more than once.
-    read: RefCell<HashMap<StateKey, Option<Vec<u8>>>>,
-}
-
-impl State for Overlay<'_> {
-    type Error = Error;
-
-    fn get(&self, key: &StateKey) -> Result<Option<Vec<u8>>, Error> {
-        if let Some(value) = self.writes.get(key) {
-            return Ok(value.clone());
-        }
-        if let Some(value) = self.read.borrow().get(key) {
-            return Ok(value.clone());
-        }
-        let value = self.state.get(key)?;
-        self.read.borrow_mut().insert(key.clone(), value.clone());
-        Ok(value)
-    }
 }

@@ -69,8 +69,10 @@ impl Db {
         let families = raft_cf::ALL.iter().map(|&name| {
             let mut family = family_options(&cache, memory.write_buffer_bytes);
             if name == raft_cf::LOG {
-                // Blob files are dropped whole after a purge: a raft_entry is written to its WAL and once to a blob, then never moved.
+                // Blob files are dropped whole after a purge: a raft_entry is written to its WAL and once to a blob, then never moved. It is
+                // there for minutes, so the space that packing would save is not worth the time on the way of every write.
                 blobs(&mut family);
+                family.set_blob_compression_type(DBCompressionType::None);
             }
             ColumnFamilyDescriptor::new(name, family)
         });
@@ -306,6 +308,11 @@ fn state_families(memory: Memory) -> Vec<ColumnFamilyDescriptor> {
         let mut family = family_options(&cache, memory.write_buffer_bytes);
         match name {
             state_cf::BODIES => blobs(&mut family),
+            // Most of what admission asks for is not there: ids and exchanges that nobody used before.
+            state_cf::STATE => {
+                family.set_memtable_prefix_bloom_ratio(0.1);
+                family.set_memtable_whole_key_filtering(true);
+            }
             state_cf::ROWS => family
                 .set_prefix_extractor(SliceTransform::create_fixed_prefix(keys::ROW_PREFIX_BYTES)),
             _ => {}

@@ -5,14 +5,17 @@
 //! Apply takes what is ready and verifies what is not. A key id never changes its key, so what was verified early stays verified; only
 //! *key unknown* may turn into something else by the time the entry is applied, and is looked at again then.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use ledger::entry::{KeySource, Stop, SubmittedEntry, VerifiedEntry, Verifier, genesis_keys};
 use ledger::refusal::{Refusal, Refused};
 use ledger::state::State;
 use ledger::state::registry::RegisteredKeys;
 use openraft::EntryPayload;
+use parking_lot::Mutex;
 use rayon::prelude::*;
 
 use super::db::Db;
@@ -36,6 +39,33 @@ pub(crate) struct VerifyPool(Arc<Shared>);
 struct Shared {
     ledger: String,
     state: ArcSwapOption<Db>,
+    door: Mutex<Door>,
+}
+
+/// The newest entries that this process verified at its door and handed to the leader: they come back through the log in a moment, and are not
+/// verified a second time then. Known by their bytes, all of them.
+#[derive(Default)]
+struct Door {
+    verified: HashMap<Bytes, VerifiedEntry>,
+    order: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+/// Bytes of entries that the door remembers. Those that never come back, refused by the leader, are forgotten as others follow.
+const DOOR_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+impl Door {
+    fn remember(&mut self, bytes: Bytes, entry: VerifiedEntry) {
+        self.verified.insert(bytes.clone(), entry);
+        self.bytes += bytes.len();
+        self.order.push_back(bytes);
+        while self.bytes > DOOR_BYTES_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.bytes -= oldest.len();
+            self.verified.remove(&oldest);
+        }
+    }
 }
 
 impl VerifyPool {
@@ -43,6 +73,7 @@ impl VerifyPool {
         VerifyPool(Arc::new(Shared {
             ledger: ledger.into(),
             state: ArcSwapOption::empty(),
+            door: Mutex::default(),
         }))
     }
 
@@ -64,6 +95,11 @@ impl VerifyPool {
         }
     }
 
+    /// Remembers an entry that was verified here and goes to the leader, by the bytes that it is sent in.
+    pub(crate) fn sent(&self, bytes: Bytes, entry: VerifiedEntry) {
+        self.0.door.lock().remember(bytes, entry);
+    }
+
     /// Verifies what is not verified yet, on all cores.
     ///
     /// # Errors
@@ -72,18 +108,36 @@ impl VerifyPool {
         let Some(state) = self.0.state.load_full() else {
             return Ok(());
         };
-        batch.items.par_chunks(CHUNK).try_for_each(|items| {
-            let state = DbState::new(&state);
-            let keys = RegisteredKeys(&state);
-            let mut verifier = Verifier::new(&self.0.ledger, &keys);
-            items.iter().try_for_each(|item| {
-                // The lock is held while the item is verified: whoever comes second waits, and does not do it again.
-                let mut slot = item.verified.lock();
-                if slot.is_none() {
-                    *slot = Some(verify_item(item, &mut verifier)?);
-                }
-                Ok(())
-            })
+        // Mostly all is done when apply asks, or one chunk is left: then nobody else is woken for it.
+        let open: Vec<&[BatchItem]> = batch
+            .items
+            .chunks(CHUNK)
+            .filter(|items| !items.iter().all(is_verified))
+            .collect();
+        match open.as_slice() {
+            [] => Ok(()),
+            [items] => self.finish_chunk(items, &state),
+            chunks => chunks
+                .par_iter()
+                .try_for_each(|items| self.finish_chunk(items, &state)),
+        }
+    }
+
+    fn finish_chunk(&self, items: &[BatchItem], state: &Db) -> Result<(), Error> {
+        let state = DbState::new(state);
+        let keys = RegisteredKeys(&state);
+        let mut verifier = Verifier::new(&self.0.ledger, &keys);
+        items.iter().try_for_each(|item| {
+            // The lock is held while the item is verified: whoever comes second waits, and does not do it again.
+            let mut slot = item.verified.lock();
+            if slot.is_none() {
+                let known = self.0.door.lock().verified.remove(&item.entry);
+                *slot = Some(match known {
+                    Some(entry) => Ok(entry),
+                    None => verify_item(item, &mut verifier)?,
+                });
+            }
+            Ok(())
         })
     }
 
@@ -95,28 +149,28 @@ impl VerifyPool {
         let Some(state) = self.0.state.load_full() else {
             return Err(Error::new(ErrorKind::Io, "the state is not open"));
         };
-        let chunks: Vec<Vec<SubmittedEntry>> = {
-            let mut entries = entries.into_iter().peekable();
-            std::iter::from_fn(|| {
-                entries
-                    .peek()
-                    .is_some()
-                    .then(|| entries.by_ref().take(CHUNK).collect())
-            })
-            .collect()
+        let verify = |chunk: Vec<SubmittedEntry>| -> Result<Vec<OrReturned>, Error> {
+            let state = DbState::new(&state);
+            let keys = RegisteredKeys(&state);
+            let mut verifier = Verifier::new(&self.0.ledger, &keys);
+            chunk
+                .into_iter()
+                .map(|entry| verifier.verify_or_return(entry))
+                .collect()
         };
-        let verified: Result<Vec<Vec<OrReturned>>, Error> = chunks
-            .into_par_iter()
-            .map(|chunk| {
-                let state = DbState::new(&state);
-                let keys = RegisteredKeys(&state);
-                let mut verifier = Verifier::new(&self.0.ledger, &keys);
-                chunk
-                    .into_iter()
-                    .map(|entry| verifier.verify_or_return(entry))
-                    .collect()
-            })
-            .collect();
+        if entries.len() <= CHUNK {
+            return verify(entries);
+        }
+        let mut entries = entries.into_iter().peekable();
+        let chunks: Vec<Vec<SubmittedEntry>> = std::iter::from_fn(|| {
+            entries
+                .peek()
+                .is_some()
+                .then(|| entries.by_ref().take(CHUNK).collect())
+        })
+        .collect();
+        let verified: Result<Vec<Vec<OrReturned>>, Error> =
+            chunks.into_par_iter().map(verify).collect();
         Ok(verified?.into_iter().flatten().collect())
     }
 
@@ -150,6 +204,11 @@ impl VerifyPool {
             Stop::Failed(never) => match never {},
         })
     }
+}
+
+/// Whether an item's result is there; one that is being verified is not.
+fn is_verified(item: &BatchItem) -> bool {
+    item.verified.try_lock().is_some_and(|slot| slot.is_some())
 }
 
 fn verify_item<K: KeySource<Error = Error>>(

@@ -9,10 +9,8 @@ use ledger::bytes::{self, sides::Unsettled};
 use ledger::entry::StoredEntry;
 use ledger::erasure::{self, Order};
 use ledger::hash::Hash;
-use ledger::merkle::{self, NodeReader, ProveError};
-use ledger::note::Note;
+use ledger::merkle::{self, NodeReader};
 use ledger::number::{EntryIndex, TreeSize};
-use ledger::receipt::Receipt;
 use ledger::state::{State, StateError, StateKey};
 use ledger::tile::{Bundle, Tile, encode_bundle};
 use rocksdb::{Direction as DbDirection, IteratorMode, ReadOptions};
@@ -462,46 +460,6 @@ impl View {
         encoded
             .map(Some)
             .map_err(|_| Error::corrupt("a leaf is longer than a bundle allows"))
-    }
-
-    /// The receipt of an entry, under the first published checkpoint that holds it. None while there is none, and once the body is erased.
-    ///
-    /// # Errors
-    /// What it is made of cannot be read, or does not fit together.
-    pub fn receipt(&self, index: EntryIndex) -> Result<Option<Receipt>, Error> {
-        let Some(entry) = self.entry(index)? else {
-            return Ok(None);
-        };
-        let Some(body) = entry.body else {
-            return Ok(None);
-        };
-        let Some(published) = self.first_published_after(index)? else {
-            return Ok(None);
-        };
-        if published.size > self.size() {
-            return Ok(None);
-        }
-        let path =
-            merkle::prove_inclusion(index, published.size, self).map_err(|error| match error {
-                ProveError::Read(error) => error,
-                ProveError::OutOfRange => Error::corrupt(format!(
-                    "entry {index} lies outside the checkpoint of size {}",
-                    published.size
-                )),
-            })?;
-        let note = Note::parse(published.note.as_bytes()).map_err(|_| {
-            Error::corrupt(format!(
-                "the published checkpoint of size {} is no note",
-                published.size
-            ))
-        })?;
-        Ok(Some(Receipt {
-            index,
-            meta: entry.meta,
-            body_salt: body.body_salt,
-            path,
-            note,
-        }))
     }
 
     /// Root of the tree at an earlier size; none beyond this view.

@@ -195,12 +195,12 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "raft.snapshot-after",
-        Some("50000"),
+        Some("20000"),
         "Raft entries between snapshots of the database",
     ),
     key(
         "raft.keep",
-        Some("50000"),
+        Some("10000"),
         "Raft entries kept behind a snapshot, for nodes that were away",
     ),
     key("log.json", Some("true"), "Logs as JSON lines"),

@@ -4,7 +4,11 @@
 //! An entry proves itself by its signatures; no token is asked. It is parsed and verified here, so that a refusal costs no Raft round, and
 //! judged again by every node: verification at the door is an optimisation.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Extension, Json,
@@ -18,9 +22,11 @@ use cluster::{Outcome, Until};
 use ledger::{
     entry::{SubmittedEntry, VerifiedEntry},
     id::{InstitutionId, KeyId},
+    number::EntryIndex,
     state::registry,
     time,
 };
+use parking_lot::RwLock;
 use wire::{
     BATCH_ENTRIES_MAX,
     entry::{Accepted, EntryState, LineOutcome},
@@ -185,19 +191,44 @@ async fn submit_lines(
     } else {
         app.node.submit(entries, until, deadline).await
     };
-    let mut submitted = submitted.into_iter();
-    let mut lines = Vec::with_capacity(outcomes.len());
-    for outcome in outcomes {
-        lines.push(match outcome {
-            Some(line) => line,
-            None => match submitted.next() {
-                Some(outcome) => answer(app, outcome).await,
-                None => Err(Fault::OutcomeUnknown),
-            },
-        });
-    }
+    let mut answered = answers(app, submitted).await.into_iter();
+    let lines: Vec<Line> = outcomes
+        .into_iter()
+        .map(|outcome| {
+            outcome
+                .or_else(|| answered.next())
+                .unwrap_or(Err(Fault::OutcomeUnknown))
+        })
+        .collect();
     settle(app, notes, &payers, &lines);
     Ok(lines)
+}
+
+/// Whose keys signed lately: each was looked up once. A key never changes its institution.
+#[derive(Default)]
+pub struct Payers(RwLock<HashMap<KeyId, InstitutionId>>);
+
+/// Keys that are remembered; when there are more, all are forgotten and looked up again.
+const PAYERS_MAX: usize = 100_000;
+
+impl Payers {
+    /// None if one of them is not remembered.
+    fn of(&self, signers: &[Option<KeyId>]) -> Option<Vec<Option<InstitutionId>>> {
+        let known = self.0.read();
+        let payer = |signer: &Option<KeyId>| match signer {
+            None => Some(None),
+            Some(id) => known.get(id).cloned().map(Some),
+        };
+        signers.iter().map(payer).collect()
+    }
+
+    fn remember(&self, found: HashMap<KeyId, InstitutionId>) {
+        let mut known = self.0.write();
+        if known.len() + found.len() > PAYERS_MAX {
+            known.clear();
+        }
+        known.extend(found);
+    }
 }
 
 /// Who pays for each line: the institution whose key signed first. Not the one that the body names: whoever signs could empty another's
@@ -210,27 +241,29 @@ async fn payers(
         .iter()
         .map(|entry| entry.as_ref().ok()?.signers().next())
         .collect();
+    if let Some(payers) = app.payers.of(&signers) {
+        return Ok(payers);
+    }
     let view = app.node.view()?;
-    blocking(move || {
-        let mut known: BTreeMap<KeyId, Option<InstitutionId>> = BTreeMap::new();
-        let mut payers = Vec::with_capacity(signers.len());
-        for signer in signers {
-            payers.push(match signer {
-                None => None,
-                Some(id) => match known.get(&id) {
-                    Some(payer) => payer.clone(),
-                    None => {
-                        let terms = registry::key_terms(&view, &id)?;
-                        let payer = terms.map(|terms| terms.institution);
-                        known.insert(id, payer.clone());
-                        payer
-                    }
-                },
-            });
+    let asked = signers.clone();
+    let found = blocking(move || {
+        let mut found = HashMap::new();
+        for id in asked.into_iter().flatten() {
+            if !found.contains_key(&id)
+                && let Some(terms) = registry::key_terms(&view, &id)?
+            {
+                found.insert(id, terms.institution);
+            }
         }
-        Ok(payers)
+        Ok(found)
     })
-    .await
+    .await?;
+    let payers = signers
+        .iter()
+        .map(|signer| signer.as_ref().and_then(|id| found.get(id).cloned()))
+        .collect();
+    app.payers.remember(found);
+    Ok(payers)
 }
 
 /// Charges who pays, the whole batch or nothing.
@@ -281,18 +314,26 @@ fn lines_beyond_the_first(count: usize) -> u32 {
     u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX)
 }
 
+/// So much is parsed in the time that it takes to wake another thread for it.
+const PARSED_HERE_BYTES_MAX: usize = 8 * 1024;
+
 /// Parses and verifies; the node catches up before it calls a key unknown.
 async fn verify_lines(
     app: &App,
     lines: Vec<Bytes>,
 ) -> Result<Vec<Result<VerifiedEntry, Fault>>, Fault> {
-    let parsed = blocking(move || {
-        Ok(lines
+    let small = lines.iter().map(Bytes::len).sum::<usize>() <= PARSED_HERE_BYTES_MAX;
+    let parse = move || -> Vec<_> {
+        lines
             .iter()
             .map(|line| SubmittedEntry::from_wire(line))
-            .collect::<Vec<_>>())
-    })
-    .await?;
+            .collect()
+    };
+    let parsed = if small {
+        parse()
+    } else {
+        blocking(move || Ok(parse())).await?
+    };
     let mut outcomes: Vec<Result<VerifiedEntry, Fault>> = Vec::with_capacity(parsed.len());
     let (mut places, mut entries) = (Vec::new(), Vec::new());
     for (place, entry) in parsed.into_iter().enumerate() {
@@ -313,55 +354,77 @@ async fn verify_lines(
     Ok(outcomes)
 }
 
-async fn answer(app: &App, outcome: Outcome) -> Line {
-    let accepted = match outcome {
-        Outcome::Accepted(accepted) => accepted,
-        Outcome::Refused(refused) => return Err(refused.into()),
-        Outcome::Failed(failure) => return Err(failure.into()),
-        Outcome::Unknown => return Err(Fault::OutcomeUnknown),
-    };
-    let receipt = match accepted.state {
-        Until::Committed => None,
-        // It is written, whatever becomes of the receipt: a failure here must not be told as one of the entry.
-        Until::Published => receipt(app, accepted.index).await.unwrap_or_default(),
-    };
+async fn answers(app: &App, outcomes: Vec<Outcome>) -> Vec<Line> {
+    let published: Vec<EntryIndex> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Accepted(accepted) if accepted.state == Until::Published => {
+                Some(accepted.index)
+            }
+            _ => None,
+        })
+        .collect();
+    // They are written, whatever becomes of the receipts: a failure here must not be told as one of the entries.
+    let mut receipts = receipts(app, published).await.unwrap_or_default();
+    outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            Outcome::Accepted(accepted) => {
+                let receipt = receipts.remove(&accepted.index);
+                Ok(answer(accepted, receipt))
+            }
+            Outcome::Refused(refused) => Err(refused.into()),
+            Outcome::Failed(failure) => Err(failure.into()),
+            Outcome::Unknown => Err(Fault::OutcomeUnknown),
+        })
+        .collect()
+}
+
+fn answer(accepted: cluster::Accepted, receipt: Option<String>) -> (StatusCode, Accepted) {
     let published = accepted.state == Until::Published && receipt.is_some();
     let status = match (accepted.again, published) {
         (true, _) => StatusCode::OK,
         (false, true) => StatusCode::CREATED,
         (false, false) => StatusCode::ACCEPTED,
     };
-    Ok((
-        status,
-        Accepted {
-            index: accepted.index.0,
-            leaf_hash: hash_text(&accepted.leaf_hash),
-            accepted_at: time::format_timestamp(accepted.accepted_at_ms),
-            findings: finding_names(accepted.findings),
-            state: if published {
-                EntryState::Published
-            } else {
-                EntryState::Committed
-            },
-            again: accepted.again,
-            receipt,
+    let told = Accepted {
+        index: accepted.index.0,
+        leaf_hash: hash_text(&accepted.leaf_hash),
+        accepted_at: time::format_timestamp(accepted.accepted_at_ms),
+        findings: finding_names(accepted.findings),
+        state: if published {
+            EntryState::Published
+        } else {
+            EntryState::Committed
         },
-    ))
+        again: accepted.again,
+        receipt,
+    };
+    (status, told)
 }
 
-/// The receipt of a published entry. Where another node published, its note may be a moment away from this one.
-async fn receipt(app: &App, index: ledger::number::EntryIndex) -> Result<Option<String>, Fault> {
+/// The receipts of published entries. Where another node published, its note may be a moment away from this one.
+async fn receipts(
+    app: &App,
+    mut indexes: Vec<EntryIndex>,
+) -> Result<HashMap<EntryIndex, String>, Fault> {
     const PATIENCE: Duration = Duration::from_secs(1);
-    if app
-        .node
-        .published_at_least(index.size(), PATIENCE)
-        .await
-        .is_err()
-    {
-        return Ok(None);
-    }
+    indexes.sort_unstable();
+    let Some(last) = indexes.last() else {
+        return Ok(HashMap::new());
+    };
+    // Late or not, whatever is published here by then has its receipt.
+    let _ = app.node.published_at_least(last.size(), PATIENCE).await;
     let view = app.node.view()?;
-    blocking(move || Ok(view.receipt(index)?.map(|receipt| receipt.to_string()))).await
+    blocking(move || {
+        let receipts = view.receipts(&indexes)?;
+        Ok(indexes
+            .into_iter()
+            .zip(receipts)
+            .filter_map(|(index, receipt)| Some((index, receipt?.to_string())))
+            .collect())
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! A state of which nothing is read twice, with what is to be written on top.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use ledger::state::{State, StateKey, Writes};
+
+/// What is known of a state by whoever read it or is about to write it.
+#[derive(Default)]
+pub(crate) struct Known(RefCell<HashMap<StateKey, KnownValue>>);
+
+/// A value, or that there is none, and whether it is still to be written.
+struct KnownValue {
+    value: Option<Vec<u8>>,
+    changed: bool,
+}
+
+impl Known {
+    /// What is to be written: it hides what stands in the state.
+    pub(crate) fn put(&self, key: StateKey, value: Option<Vec<u8>>) {
+        let changed = true;
+        self.0
+            .borrow_mut()
+            .insert(key, KnownValue { value, changed });
+    }
+
+    /// A state with this known of it; what is read of it is known from then on, so it must not change meanwhile.
+    pub(crate) fn over<'a, S>(&'a self, state: &'a S) -> ReadOnce<'a, S> {
+        ReadOnce { known: self, state }
+    }
+
+    /// What is to be written, each key once, in the order of the store.
+    pub(crate) fn into_writes(self) -> Writes {
+        let changed = self.0.into_inner().into_iter();
+        let mut writes: Writes = changed
+            .filter(|(_, entry)| entry.changed)
+            .map(|(key, entry)| (key, entry.value))
+            .collect();
+        writes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        writes
+    }
+}
+
+/// A state of which nothing is read twice: entries that come together mostly ask for the same signers, institutions and rules.
+pub(crate) struct ReadOnce<'a, S> {
+    known: &'a Known,
+    state: &'a S,
+}
+
+impl<S: State> State for ReadOnce<'_, S> {
+    type Error = S::Error;
+
+    fn get(&self, key: &StateKey) -> Result<Option<Vec<u8>>, S::Error> {
+        if let Some(entry) = self.known.0.borrow().get(key) {
+            return Ok(entry.value.clone());
+        }
+        let value = self.state.get(key)?;
+        let entry = KnownValue {
+            value: value.clone(),
+            changed: false,
+        };
+        self.known.0.borrow_mut().insert(key.clone(), entry);
+        Ok(value)
+    }
+}
