@@ -139,6 +139,7 @@ fn failures(operation_id: &str) -> &'static [u16] {
         "searchAccesses" | "searchConsents" | "showConsentStatus" | "showComposition"
         | "showConsentReceipt" | "findUsage" | "makeExport" | "reconcileTracing"
         | "listTouched" => &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503],
+        "beginAudit" => &[401, 403, 404, 429, 500, 503],
         "listExchanges" | "listErasures" | "feedAuditor" => &[400, 401, 403, 404, 429, 500, 503],
         "evaluatePseudonyms" => &[400, 401, 403, 408, 413, 415, 429, 500, 503],
         "showEntry" => &[400, 401, 403, 404, 429, 500, 503],

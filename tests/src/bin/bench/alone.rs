@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Visto at a size: filled to so many entries, then proofs and household queries, bytes on disk and resident memory.
+//! Visto at a size: filled to so many entries, then proofs, household queries and the scope of one person's accesses, bytes on disk and resident memory.
 
 use std::sync::atomic::Ordering;
 
@@ -19,6 +19,8 @@ pub(crate) struct AtSize {
     fill_per_s: Option<f64>,
     pub(crate) proof: Latency,
     pub(crate) household: Latency,
+    /// Every subject that one person touched, who caused nearly all of the entries.
+    pub(crate) scope: Latency,
     pub(crate) disk_per_byte: f64,
     pub(crate) memory_mib: Vec<f64>,
 }
@@ -66,6 +68,14 @@ pub(crate) async fn at_size(visto: &Visto, entries: u64) -> AtSize {
         answer.is_ok_and(|answer| answer.status == 200)
     })
     .await;
+    // Once: what it reads is counted against the rate of who asks.
+    let operator = json!({"institution": world::VOGHERA, "operator": world::CLERK});
+    let scope = load::ask(cluster, 1, 1, async |http, url, _| {
+        let url = format!("{url}/v1/operators/subjects");
+        let answer = http.post(&url, Some(&token), &operator).await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
     let disk: u64 = cluster
         .nodes
         .values()
@@ -77,6 +87,7 @@ pub(crate) async fn at_size(visto: &Visto, entries: u64) -> AtSize {
             .then(|| filled.entries as f64 / filled.elapsed.as_secs_f64()),
         proof: Latency::of(proofs),
         household: Latency::of(households),
+        scope: Latency::of(scope),
         disk_per_byte: disk as f64 / cluster.nodes.len() as f64 / submitted as f64,
         memory_mib: visto
             .pids()
@@ -93,6 +104,7 @@ impl AtSize {
             "fill_entries_per_s": self.fill_per_s.map(round),
             "proof": self.proof.json(),
             "household_query": self.household.json(),
+            "scope_of_one_person": self.scope.json(),
             "disk_bytes_per_submitted_byte": round(self.disk_per_byte),
             "resident_mib": self.memory_mib.iter().map(|mib| round(*mib)).collect::<Vec<_>>(),
         })
@@ -108,6 +120,7 @@ impl AtSize {
             fill_per_s: None,
             proof: Latency::default(),
             household: Latency::default(),
+            scope: Latency::default(),
             disk_per_byte: 0.0,
             memory_mib: Vec::new(),
         }

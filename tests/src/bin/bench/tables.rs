@@ -89,12 +89,13 @@ impl Report {
         line(
             out,
             &format!(
-                "\nVisto at {} entries: proof p50 {:.1} ms, p99 {:.1} ms; household query p50 {:.1} ms, p99 {:.1} ms; {:.2} bytes on disk a node per byte sent; {} MiB resident",
+                "\nVisto at {} entries: proof p50 {:.1} ms, p99 {:.1} ms; household query p50 {:.1} ms, p99 {:.1} ms; scope of one person's accesses, nearly all of them, {:.0} ms; {:.2} bytes on disk a node per byte sent; {} MiB resident",
                 self.alone.entries,
                 self.alone.proof.p50_ms,
                 self.alone.proof.p99_ms,
                 self.alone.household.p50_ms,
                 self.alone.household.p99_ms,
+                self.alone.scope.p50_ms,
                 self.alone.disk_per_byte,
                 self.alone
                     .memory_mib
