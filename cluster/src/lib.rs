@@ -20,6 +20,7 @@ mod node;
 mod peer;
 mod propose;
 mod publish;
+mod stage;
 
 #[cfg(test)]
 pub(crate) mod testbed;
@@ -32,4 +33,5 @@ pub use face::{
 pub use fold::Folded;
 pub use node::Node;
 pub use peer::tls::{PeerTls, TlsError};
+pub use store::size::StoreBytes;
 pub use store::view::{Direction, View};

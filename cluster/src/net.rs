@@ -39,6 +39,7 @@ use crate::{
     },
     publish::{
         cosigner::Cosigner,
+        delay,
         keeper::{Keeper, Memory},
         publisher::Publisher,
         quorum::Names,
@@ -236,7 +237,7 @@ impl Net {
         let membership = Membership {
             own: node,
             raft,
-            machine,
+            machine: machine.clone(),
             tasks: tasks.clone(),
             peers: peers.clone(),
             roster,
@@ -251,6 +252,7 @@ impl Net {
             stop.clone(),
         ));
         tasks.spawn(keeper.clone().follow(stop.clone()));
+        tasks.spawn(delay::watch(machine, keeper.newest(), stop.clone()));
         tasks.spawn(publisher.run(stop.clone()));
         tasks.spawn(membership.run(stop.clone()));
         tasks.spawn(worker.run(stop.clone()));

@@ -24,8 +24,10 @@ use crate::error::{Error, ErrorKind};
 use crate::face::{Config, Failure, Outcome, Published, Role, Status, Until};
 use crate::fold::leader::Pace;
 use crate::net::Net;
+use crate::store;
 use crate::store::fatal::Fatal;
 use crate::store::log::Log;
+use crate::store::size::StoreBytes;
 use crate::store::verify::OrReturned;
 use crate::store::view::View;
 
@@ -387,6 +389,14 @@ impl Node {
             clock_offset_ms: Some(self.0.net.clock_offset_ms()),
             healthy: !stopped && metrics.current_leader.is_some(),
         }
+    }
+
+    /// What its files take on disk. Reads no file.
+    ///
+    /// # Errors
+    /// RocksDB does not answer.
+    pub fn store_bytes(&self) -> Result<Vec<StoreBytes>, Error> {
+        store::size::of(&self.0.log, &self.0.here.machine)
     }
 
     /// Resolves when the node must stop. The process then exits, naming the cause; starting it again is how it recovers, if it can.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use ledger::entry::VerifiedEntry;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::face::{Accepted, Failure, Outcome, Tuning, Until};
 use crate::raft_types::{Batch, BatchItem, ItemResult, Raft};
+use crate::stage::Stage;
 
 /// Batches under way at once, when all but the last are full.
 const IN_FLIGHT_MAX: usize = 4;
@@ -30,6 +32,7 @@ struct Submission {
     stamp_ms: Option<u64>,
     bytes: Bytes,
     answer: oneshot::Sender<Outcome>,
+    queued: Instant,
     _waiting: Waiting,
 }
 
@@ -112,6 +115,7 @@ impl Proposer {
             stamp_ms,
             bytes,
             answer,
+            queued: Instant::now(),
             _waiting: waiting,
         };
         self.queue
@@ -166,6 +170,9 @@ impl Task {
         let mut answers = Vec::with_capacity(submissions.len());
         let mut items = Vec::with_capacity(submissions.len());
         let mut stamp_ms = (self.now_ms)();
+        if let Some(first) = submissions.first() {
+            Stage::Queue.took(first.queued.elapsed());
+        }
         for submission in submissions {
             let Some(salt) = submission.salt.or_else(draw_salt) else {
                 let _ = submission.answer.send(Outcome::Failed(Failure::NoQuorum));

@@ -5,13 +5,15 @@
 //! are opaque here and keep the ledger's own binary form, so that what was signed stands once in each Raft log.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::stage::Stage;
 use crate::store::snapshot::SnapshotDir;
 use crate::store::verify::Verified;
 
@@ -49,6 +51,12 @@ pub(crate) struct BatchData {
     /// Set when this process hands the batch to its own Raft log: until then a failed proposal was certainly not written.
     #[serde(skip)]
     appended: AtomicBool,
+    /// When this process proposed it; none in what came from a peer or from disk.
+    #[serde(skip)]
+    proposed: Option<Instant>,
+    /// When this process saw it committed.
+    #[serde(skip)]
+    committed: OnceLock<Instant>,
 }
 
 /// What a leader says to all nodes besides; such a batch carries no submission.
@@ -104,6 +112,8 @@ impl Batch {
             items,
             word,
             appended: AtomicBool::new(false),
+            proposed: Some(Instant::now()),
+            committed: OnceLock::new(),
         }))
     }
 
@@ -113,6 +123,25 @@ impl Batch {
 
     pub(crate) fn is_appended(&self) -> bool {
         self.0.appended.load(Ordering::Acquire)
+    }
+
+    /// Whether another process proposed it, as far as is known.
+    pub(crate) fn is_from_peer(&self) -> bool {
+        self.0.proposed.is_none() && !self.items.is_empty()
+    }
+
+    /// Called when Raft hands it over to be applied.
+    pub(crate) fn mark_committed(&self) {
+        let first = self.0.committed.set(Instant::now()).is_ok();
+        if let (true, Some(proposed), false) = (first, self.0.proposed, self.items.is_empty()) {
+            Stage::Replicate.took(proposed.elapsed());
+        }
+    }
+
+    /// When this process saw it committed, if it carries submissions.
+    pub(crate) fn committed(&self) -> Option<Instant> {
+        let committed = self.0.committed.get().copied();
+        committed.filter(|_| !self.items.is_empty())
     }
 }
 

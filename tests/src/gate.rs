@@ -304,11 +304,19 @@ subjects = [{{ in = "path", name = "ref" }}]
     /// # Panics
     /// If it does not answer, or has no such number.
     pub async fn metric(&self, cluster: &Cluster, name: &str) -> u64 {
-        let url = format!("{}/metrics", self.admin);
-        let text = cluster.http.get(&url, None).await.expect("metrics").text;
+        let text = self.metrics(cluster).await;
         text.lines()
             .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
             .unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+
+    /// All its metrics.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn metrics(&self, cluster: &Cluster) -> String {
+        let url = format!("{}/metrics", self.admin);
+        cluster.http.get(&url, None).await.expect("metrics").text
     }
 
     /// What waits in its outbox on disk.

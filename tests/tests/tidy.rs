@@ -362,6 +362,44 @@ fn scripts_run_and_parse() {
 }
 
 #[test]
+fn every_metric_is_told_of_where_operators_look() {
+    let table = "api/server/src/monitoring.rs";
+    let told = text(Path::new(table));
+    let (_, told) = told.split_once("const METRICS").expect("the table");
+    let literal = |text: &str| {
+        Some(
+            text.trim_start()
+                .strip_prefix('"')?
+                .split('"')
+                .next()?
+                .to_owned(),
+        )
+    };
+    let told: BTreeSet<String> = told
+        .split("Kind::")
+        .filter_map(|row| literal(row.split_once(',')?.1))
+        .collect();
+    // A gate describes its own beside each number.
+    let nodes = |file: &PathBuf| {
+        (file.starts_with("cluster/src") || file.starts_with("api/server/src"))
+            && !file.starts_with("api/server/src/cli")
+            && !is_test(file)
+    };
+    let mut used = BTreeSet::new();
+    for file in rust_files().filter(nodes) {
+        let text = text(&file);
+        let macros = ["counter!(", "gauge!(", "histogram!("];
+        let names = macros.iter().flat_map(|name| text.split(name).skip(1));
+        used.extend(names.filter_map(literal));
+    }
+    assert!(used.len() > 20, "{used:?}");
+    assert_eq!(
+        told, used,
+        "the metrics in {table}, and those that the code records"
+    );
+}
+
+#[test]
 fn the_readme_names_files_that_exist() {
     // The map is prose and would rot; what stands in backticks and looks like a path of this tree must be one.
     let readme = text(Path::new("README.md"));

@@ -19,6 +19,7 @@ pub mod form;
 pub mod limits;
 pub mod listener;
 pub mod logging;
+pub mod monitoring;
 pub mod observe;
 pub mod openapi;
 pub mod oprf_key;

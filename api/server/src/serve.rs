@@ -6,7 +6,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 use cluster::{Clock, ErrorKind, Node, NodeKeys, PeerTls, Tuning};
@@ -18,11 +18,11 @@ use ledger::{
     oprf::OprfSecretKey,
     refusal::Refused,
 };
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    app::App, config::ServeConfig, due, listener, oprf_key, pseudonyms::Pseudonyms, routes, tls,
+    app::App, config::ServeConfig, due, listener, monitoring, oprf_key, pseudonyms::Pseudonyms,
+    routes, tls,
 };
 
 /// Why a node did not start, or stopped.
@@ -109,6 +109,7 @@ pub async fn serve(
     };
     let (genesis, info) = genesis(&config.genesis)?;
     let pseudonyms = Pseudonyms::new(oprf_keys(&config)?, &config.limits);
+    let recorder = monitoring::recorder();
     let node = Node::open(cluster::Config {
         data: config.data.clone(),
         node: NodeNumber(config.node),
@@ -146,7 +147,7 @@ pub async fn serve(
         info,
         config.limits,
         config.timeouts,
-        recorder(),
+        recorder.clone(),
     );
     app.pseudonyms = pseudonyms;
     let app = Arc::new(app);
@@ -158,6 +159,7 @@ pub async fn serve(
     }
     let clock = Clock::system();
     let releasing = tokio::spawn(due::run(node.clone(), clock, stopped.clone()));
+    let upkeep = recorder.map(|it| tokio::spawn(monitoring::upkeep(it, stopped.clone())));
     let serving = tokio::spawn(listener::run(listener, router, acceptor, timers, stopped));
     let fatal = tokio::select! {
         () = shutdown => None,
@@ -169,6 +171,9 @@ pub async fn serve(
         tracing::error!(%error, "the listener ended badly");
     }
     releasing.abort();
+    if let Some(upkeep) = upkeep {
+        upkeep.abort();
+    }
     node.shutdown().await;
     match fatal {
         None => Ok(()),
@@ -239,21 +244,4 @@ fn genesis(file: &Path) -> Result<(SubmittedEntry, LedgerInfo), Error> {
         )),
         _ => Err(refused(ledger::refusal::Refusal::Genesis.into())),
     }
-}
-
-/// The process has one recorder of metrics, also where tests run several nodes in it.
-fn recorder() -> Option<PrometheusHandle> {
-    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-    const SECONDS: &[f64] = &[
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-    ];
-    RECORDER
-        .get_or_init(|| {
-            PrometheusBuilder::new()
-                .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
-                .and_then(PrometheusBuilder::install_recorder)
-                .inspect_err(|error| tracing::warn!(%error, "metrics are not recorded"))
-                .ok()
-        })
-        .clone()
 }

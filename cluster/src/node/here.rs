@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::face::{Accepted, Failure, Outcome, Published, Until};
 use crate::propose::Proposer;
 use crate::raft_types::Raft;
+use crate::stage::Stage;
 use crate::store::fold::Done;
 use crate::store::known::Known;
 use crate::store::machine::Machine;
@@ -49,7 +50,9 @@ impl Here {
         entries: Vec<SubmittedEntry>,
     ) -> Result<Vec<OrReturned>, Error> {
         let verifier = self.verifier.clone();
+        let since = Instant::now();
         let verified = tokio::task::spawn_blocking(move || verifier.verify(entries)).await;
+        Stage::Verify.took(since.elapsed());
         verified.unwrap_or_else(|error| {
             Err(Error::with_source(
                 ErrorKind::ShuttingDown,

@@ -83,7 +83,6 @@ impl Keeper {
         let last =
             read.unwrap_or_else(|error| Err(Error::io("read published checkpoints", error)))?;
         if let Some(last) = last {
-            metrics::gauge!("visto_published_size").set(last.size.0 as f64);
             self.newest.send_replace(Some(Arc::new(last)));
         }
         Ok(())

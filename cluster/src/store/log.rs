@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use openraft::storage::{LogFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend, StorageIOError};
@@ -136,6 +137,10 @@ impl Log {
             verifier,
         });
         Ok(Log(shared))
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.0.db
     }
 
     /// The newest checkpoint this node cosigned, as `T`.
@@ -359,9 +364,17 @@ impl RaftLogReader<TypeConfig> for Log {
             Bound::Excluded(&end) => end,
             Bound::Unbounded => u64::MAX,
         };
-        self.0
+        let entries = self
+            .0
             .read(start, end, usize::MAX)
-            .map_err(|error| self.0.fail_read(error))
+            .map_err(|error| self.0.fail_read(error))?;
+        // openraft reads in this way what it is about to apply, and in the other way what it sends.
+        for entry in &entries {
+            if let EntryPayload::Normal(batch) = &entry.payload {
+                batch.mark_committed();
+            }
+        }
+        Ok(entries)
     }
 
     async fn limited_get_log_entries(
@@ -423,6 +436,7 @@ impl RaftLogStorage<TypeConfig> for Log {
         I: IntoIterator<Item = RaftEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let since = Instant::now();
         let entries: Vec<RaftEntry> = entries.into_iter().collect();
         let Some((first, last)) = entries
             .first()
@@ -458,6 +472,7 @@ impl RaftLogStorage<TypeConfig> for Log {
         self.0.writer.send(Command::Append {
             entries: stored,
             last,
+            since,
             callback,
         });
         Ok(())

@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use openraft::storage::LogFlushed;
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ use super::keys::{self, raft_cf, raft_meta};
 use super::log::Shared;
 use crate::error::{Error, ErrorKind};
 use crate::raft_types::{RaftLogId, RaftVote, TypeConfig};
+use crate::stage::Stage;
 
 /// The most commands that share one fsync.
 const GROUP_MAX: usize = 256;
@@ -31,6 +33,7 @@ pub(super) enum Command {
     Append {
         entries: Vec<(u64, Vec<u8>)>,
         last: RaftLogId,
+        since: Instant,
         callback: LogFlushed<TypeConfig>,
     },
     /// Removes `since` and all after it; `end` is where the log ends then.
@@ -183,7 +186,12 @@ impl Thread {
 fn answer(group: Vec<Command>, result: &Result<(), Error>) {
     for command in group {
         match command {
-            Command::Append { callback, .. } => {
+            Command::Append {
+                since, callback, ..
+            } => {
+                if result.is_ok() {
+                    Stage::Append.took(since.elapsed());
+                }
                 callback.log_io_completed(result.clone().map_err(io::Error::other))
             }
             Command::Vote { done, .. }

@@ -2,13 +2,14 @@
 //! Applies committed raft_entries to the state: openraft's `RaftStateMachine` over the state folder.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use ledger::admission::LedgerInfo;
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{
-    AnyError, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, SnapshotMeta,
-    StorageIOError,
+    AnyError, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder,
+    SnapshotMeta, StorageIOError,
 };
 use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
@@ -29,6 +30,7 @@ use crate::error::{Error, ErrorKind};
 use crate::raft_types::{
     BatchResult, RaftEntry, RaftLogId, RaftMembership, RaftSnapshotMeta, StorageError, TypeConfig,
 };
+use crate::stage::Stage;
 
 mod folding;
 
@@ -131,10 +133,14 @@ impl Machine {
 
 impl Shared {
     fn apply(&self, entries: Vec<RaftEntry>) -> Result<Vec<BatchResult>, Error> {
+        let committed: Vec<Instant> = entries.iter().filter_map(committed).collect();
         let mut core = self.core.lock();
         let results = core.apply.run(entries, &self.ledger, &self.verifier)?;
         self.show_ordered(core.apply.ordered());
         self.applied.send_replace(core.apply.applied().clone());
+        for since in committed {
+            Stage::Apply.took(since.elapsed());
+        }
         Ok(results)
     }
 
@@ -205,6 +211,14 @@ impl Shared {
         self.snapshots.lock().adopt_received(snapshot, &manifest)?;
         self.applied.send_replace(applied);
         Ok(())
+    }
+}
+
+/// Since when a raft_entry that carries submissions has waited to be applied.
+fn committed(entry: &RaftEntry) -> Option<Instant> {
+    match &entry.payload {
+        EntryPayload::Normal(batch) => batch.committed(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
     }
 }
 

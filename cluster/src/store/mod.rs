@@ -32,6 +32,7 @@ mod log_writer;
 pub(crate) mod machine;
 mod receipts;
 mod scan;
+pub(crate) mod size;
 pub(crate) mod snapshot;
 pub(crate) mod state_dir;
 pub(crate) mod verify;

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use super::db::Db;
 use super::view::DbState;
 use crate::error::{Error, ErrorKind};
 use crate::raft_types::{Batch, BatchItem, RaftEntry};
+use crate::stage::Stage;
 
 /// Items verified in one go. They share looked-up keys and batch signatures; smaller would check a batch signature more often than needed.
 const CHUNK: usize = 32;
@@ -86,10 +88,13 @@ impl VerifyPool {
     pub(crate) fn start(&self, entries: &[RaftEntry]) {
         for entry in entries {
             if let EntryPayload::Normal(batch) = &entry.payload {
-                let (pool, batch) = (self.clone(), batch.clone());
+                let (pool, batch, since) = (self.clone(), batch.clone(), Instant::now());
                 rayon::spawn(move || {
                     // A failure here is met again in apply, which reports it.
                     let _ = pool.finish(&batch);
+                    if batch.is_from_peer() {
+                        Stage::Verify.took(since.elapsed());
+                    }
                 });
             }
         }

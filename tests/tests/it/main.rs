@@ -17,6 +17,7 @@ mod governance;
 mod kills;
 mod matrix;
 mod membership;
+mod monitoring;
 mod openapi;
 mod partition;
 mod problems;

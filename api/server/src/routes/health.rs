@@ -17,7 +17,7 @@ use wire::{
 
 use ledger::state::registry;
 
-use crate::{app::App, extract::Query, problem::Fault, pseudonyms::Unserved};
+use crate::{app::App, extract::Query, monitoring, problem::Fault, pseudonyms::Unserved};
 
 /// Shows whether the service works.
 ///
@@ -168,13 +168,12 @@ fn pseudonyms(app: &App) -> Check {
 )]
 pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Fault> {
     let recorded = app.metrics.as_ref().ok_or(Fault::NotFound)?;
-    recorded.run_upkeep();
     Ok((
         [(
             header::CONTENT_TYPE,
             "text/plain; version=0.0.4; charset=utf-8",
         )],
-        recorded.render(),
+        monitoring::page(recorded, &app.node),
     )
         .into_response())
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Machine, Shared};
 use crate::error::Error;
+use crate::stage::Stage;
 use crate::store::db::Db;
 use crate::store::fold::{self, Between, Done, Folds, Order, Sizes};
 
@@ -60,7 +61,7 @@ impl Shared {
         let Some((root, keys)) = folded else {
             return Ok(());
         };
-        metrics::histogram!("visto_fold_seconds").record(start.elapsed().as_secs_f64());
+        Stage::Fold.took(start.elapsed());
         metrics::histogram!("visto_fold_keys").record(keys as f64);
         self.finish_fold(&db, order, root)
     }

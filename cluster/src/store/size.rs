@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! How many bytes the files of a node's store take, by column family.
+
+use super::db::Db;
+use super::keys::{raft_cf, state_cf};
+use super::{log::Log, machine::Machine};
+use crate::error::Error;
+
+/// What the files of one column family take on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreBytes {
+    /// `raft` (log and vote) or `state`.
+    pub database: &'static str,
+    /// The column family.
+    pub family: &'static str,
+    /// Bytes of its table and blob files. What is only in memory and the write-ahead log yet is not in them.
+    pub bytes: u64,
+}
+
+/// All column families of both databases. Reads no file.
+///
+/// # Errors
+/// RocksDB does not answer.
+pub(crate) fn of(log: &Log, machine: &Machine) -> Result<Vec<StoreBytes>, Error> {
+    let state = machine.state();
+    let raft = raft_cf::ALL.iter().map(|name| ("raft", log.db(), *name));
+    let state = state_cf::ALL.iter().map(|name| ("state", &*state, *name));
+    raft.chain(state)
+        .map(|(database, db, family)| {
+            Ok(StoreBytes {
+                database,
+                family,
+                bytes: bytes(db, family)?,
+            })
+        })
+        .collect()
+}
+
+fn bytes(db: &Db, family: &str) -> Result<u64, Error> {
+    let cf = db.cf(family)?;
+    let mut sum = 0;
+    for property in [
+        "rocksdb.total-sst-files-size",
+        "rocksdb.total-blob-file-size",
+    ] {
+        let value = db
+            .raw()
+            .property_int_value_cf(cf, property)
+            .map_err(|error| Error::io(format!("ask for {property} of {family}"), error))?;
+        sum += value.unwrap_or_default();
+    }
+    Ok(sum)
+}
