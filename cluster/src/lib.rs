@@ -14,6 +14,8 @@ mod raft_types;
 mod store;
 
 pub mod certs;
+#[doc(hidden)]
+pub mod hot;
 mod membership;
 mod net;
 mod node;

@@ -67,6 +67,7 @@ fn nothing_points_up() {
     // Each room, and all that it may name of the others.
     let may_name: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("ledger", &[][..]),
+        ("ledger-bench", &["ledger"]),
         ("cluster", &["ledger"]),
         ("wire", &["ledger"]),
         ("client", &["wire", "ledger"]),
@@ -356,7 +357,13 @@ fn scripts_run_and_parse() {
             String::from_utf8_lossy(&parse.stderr)
         );
     }
-    for entry in ["scripts/demo", "scripts/test", "scripts/bench", ".ci/run"] {
+    for entry in [
+        "scripts/demo",
+        "scripts/test",
+        "scripts/bench",
+        "scripts/instructions",
+        ".ci/run",
+    ] {
         assert!(root().join(entry).is_file(), "{entry} is gone");
     }
 }
