@@ -34,15 +34,18 @@ async fn every_stage_of_an_entry_is_counted() {
         })
         .await;
     }
-    // Batches are proposed by whoever leads: each waited once, and each was committed.
-    let leader = cluster.leader().await;
-    let page = Page::of(&cluster, leader).await;
-    let batches = page.value("visto_batch_entries_count", &[]);
-    assert!(batches >= 1.0);
-    assert_eq!(page.stage("queue"), batches);
-    assert_eq!(page.stage("replicate"), batches);
-    assert_eq!(page.value("visto_raft_leads", &[]), 1.0);
-    assert_eq!(page.value("visto_raft_leader", &[]), leader as f64);
+    // Batches are proposed by whoever leads: each waited once, and was committed unless it is under way.
+    let page = wait::until("the leader's batches to be counted alike", async || {
+        let leader = cluster.leader().await;
+        let page = Page::of(&cluster, leader).await;
+        let batches = page.value("visto_batch_entries_count", &[]);
+        let alike = page.stage("queue") == batches
+            && (1.0..=batches).contains(&page.stage("replicate"))
+            && page.value("visto_raft_leads", &[]) == 1.0
+            && page.value("visto_raft_leader", &[]) == leader as f64;
+        alike.then_some(page)
+    })
+    .await;
     // Six accesses and the genesis at least; what is published was applied.
     let (applied, published) = ("visto_applied_size", "visto_published_size");
     assert!(page.value(published, &[]) >= 7.0);
