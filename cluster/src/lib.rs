@@ -12,6 +12,7 @@ mod face;
 mod fold;
 mod raft_types;
 mod store;
+mod workers;
 
 pub mod certs;
 #[doc(hidden)]

@@ -5,7 +5,7 @@
 //! are opaque here and keep the ledger's own binary form, so that what was signed stands once in each Raft log.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -57,6 +57,9 @@ pub(crate) struct BatchData {
     /// When this process saw it committed.
     #[serde(skip)]
     committed: OnceLock<Instant>,
+    /// Runs of items that somebody in this process took to verify them.
+    #[serde(skip)]
+    claimed: AtomicUsize,
 }
 
 /// What a leader says to all nodes besides; such a batch carries no submission.
@@ -114,11 +117,21 @@ impl Batch {
             appended: AtomicBool::new(false),
             proposed: Some(Instant::now()),
             committed: OnceLock::new(),
+            claimed: AtomicUsize::new(0),
         }))
     }
 
     pub(crate) fn mark_appended(&self) {
         self.0.appended.store(true, Ordering::Release);
+    }
+
+    /// The next run of items that nobody took yet; beyond the last when there is none.
+    pub(crate) fn claim(&self) -> usize {
+        self.0.claimed.fetch_add(1, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.0.claimed.load(Ordering::Acquire) > 0
     }
 
     pub(crate) fn is_appended(&self) -> bool {

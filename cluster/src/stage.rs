@@ -11,7 +11,8 @@ use metrics::Histogram;
 /// A stage, in the order in which an entry passes them; folding is beside that way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Bytes, signatures and disclosures: once for each request at the door, waiting for a core included, and once for each batch that a leader sent.
+    /// Bytes, signatures and disclosures: once for each request at the door, waiting for a core included, and once for each core that
+    /// took a share of a batch from the leader.
     Verify,
     /// The wait in the leader's proposer: once for each batch, of the submission that waited longest.
     Queue,

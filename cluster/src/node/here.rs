@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::face::{Accepted, Failure, Outcome, Published, Until};
 use crate::propose::Proposer;
 use crate::raft_types::Raft;
@@ -49,17 +49,10 @@ impl Here {
         &self,
         entries: Vec<SubmittedEntry>,
     ) -> Result<Vec<OrReturned>, Error> {
-        let verifier = self.verifier.clone();
         let since = Instant::now();
-        let verified = tokio::task::spawn_blocking(move || verifier.verify(entries)).await;
+        let verified = self.verifier.verify(entries).await;
         Stage::Verify.took(since.elapsed());
-        verified.unwrap_or_else(|error| {
-            Err(Error::with_source(
-                ErrorKind::ShuttingDown,
-                "verifying was cut short",
-                error,
-            ))
-        })
+        verified
     }
 
     /// Bytes that a peer handed on: verified like any others.

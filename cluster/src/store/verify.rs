@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Verifies submissions on all cores, off the threads that write and apply.
+//! Verifies submissions on all cores, beside the threads that write and apply.
 //!
 //! Every node verifies every signature, whoever proposed: work starts when a raft_entry arrives and runs while it is fsynced and replicated.
 //! Apply takes what is ready and verifies what is not. A key id never changes its key, so what was verified early stays verified; only
@@ -17,16 +17,20 @@ use ledger::state::State;
 use ledger::state::registry::RegisteredKeys;
 use openraft::EntryPayload;
 use parking_lot::Mutex;
-use rayon::prelude::*;
+use tokio::sync::oneshot;
 
 use super::db::Db;
 use super::view::DbState;
 use crate::error::{Error, ErrorKind};
 use crate::raft_types::{Batch, BatchItem, RaftEntry};
 use crate::stage::Stage;
+use crate::workers;
 
 /// Items verified in one go. They share looked-up keys and batch signatures; smaller would check a batch signature more often than needed.
 const CHUNK: usize = 32;
+
+/// So few are verified in the time that it takes to wake another thread for it.
+const VERIFIED_HERE_MAX: usize = 2;
 
 /// What is known of a submission before it is judged.
 pub(crate) type Verified = Result<VerifiedEntry, Refused>;
@@ -88,15 +92,25 @@ impl VerifyPool {
     pub(crate) fn start(&self, entries: &[RaftEntry]) {
         for entry in entries {
             if let EntryPayload::Normal(batch) = &entry.payload {
-                let (pool, batch, since) = (self.clone(), batch.clone(), Instant::now());
-                rayon::spawn(move || {
-                    // A failure here is met again in apply, which reports it.
-                    let _ = pool.finish(&batch);
-                    if batch.is_from_peer() {
-                        Stage::Verify.took(since.elapsed());
-                    }
-                });
+                self.start_batch(batch);
             }
+        }
+    }
+
+    fn start_batch(&self, batch: &Batch) {
+        let open = batch
+            .items
+            .chunks(CHUNK)
+            .filter(|items| !are_verified(items));
+        for _ in open.take(workers::count()) {
+            let (pool, batch, since) = (self.clone(), batch.clone(), Instant::now());
+            workers::run(move || {
+                // A failure here is met again in apply, which reports it.
+                let _ = pool.take_chunks(&batch);
+                if batch.is_from_peer() {
+                    Stage::Verify.took(since.elapsed());
+                }
+            });
         }
     }
 
@@ -105,7 +119,7 @@ impl VerifyPool {
         self.0.door.lock().remember(bytes, entry);
     }
 
-    /// Verifies what is not verified yet, on all cores.
+    /// Verifies what is not verified yet, with whoever is at it already.
     ///
     /// # Errors
     /// The state cannot be read.
@@ -113,19 +127,27 @@ impl VerifyPool {
         let Some(state) = self.0.state.load_full() else {
             return Ok(());
         };
-        // Mostly all is done when apply asks, or one chunk is left: then nobody else is woken for it.
-        let open: Vec<&[BatchItem]> = batch
-            .items
-            .chunks(CHUNK)
-            .filter(|items| !items.iter().all(is_verified))
-            .collect();
-        match open.as_slice() {
-            [] => Ok(()),
-            [items] => self.finish_chunk(items, &state),
-            chunks => chunks
-                .par_iter()
-                .try_for_each(|items| self.finish_chunk(items, &state)),
+        if are_verified(&batch.items) {
+            return Ok(());
         }
+        // Read back from the log, so nobody began.
+        if !batch.is_claimed() {
+            self.start_batch(batch);
+        }
+        self.take_chunks(batch)?;
+        // What others took and have not come to yet, too.
+        self.finish_chunk(&batch.items, &state)
+    }
+
+    /// Verifies chunks that nobody else took, until there are no more.
+    fn take_chunks(&self, batch: &Batch) -> Result<(), Error> {
+        let Some(state) = self.0.state.load_full() else {
+            return Ok(());
+        };
+        while let Some(items) = batch.items.chunks(CHUNK).nth(batch.claim()) {
+            self.finish_chunk(items, &state)?;
+        }
+        Ok(())
     }
 
     fn finish_chunk(&self, items: &[BatchItem], state: &Db) -> Result<(), Error> {
@@ -150,33 +172,44 @@ impl VerifyPool {
     ///
     /// # Errors
     /// The state cannot be read.
-    pub(crate) fn verify(&self, entries: Vec<SubmittedEntry>) -> Result<Vec<OrReturned>, Error> {
+    pub(crate) async fn verify(
+        &self,
+        entries: Vec<SubmittedEntry>,
+    ) -> Result<Vec<OrReturned>, Error> {
+        if entries.len() <= VERIFIED_HERE_MAX {
+            return self.verify_chunk(entries);
+        }
+        let mut entries = entries.into_iter().peekable();
+        let mut answers = Vec::new();
+        while entries.peek().is_some() {
+            let chunk = entries.by_ref().take(CHUNK).collect();
+            let (pool, (answer, answered)) = (self.clone(), oneshot::channel());
+            workers::run(move || {
+                // Who asked may be gone.
+                let _ = answer.send(pool.verify_chunk(chunk));
+            });
+            answers.push(answered);
+        }
+        let mut verified = Vec::new();
+        for answer in answers {
+            verified.extend(answer.await.map_err(|error| {
+                Error::with_source(ErrorKind::ShuttingDown, "verifying was cut short", error)
+            })??);
+        }
+        Ok(verified)
+    }
+
+    fn verify_chunk(&self, entries: Vec<SubmittedEntry>) -> Result<Vec<OrReturned>, Error> {
         let Some(state) = self.0.state.load_full() else {
             return Err(Error::new(ErrorKind::Io, "the state is not open"));
         };
-        let verify = |chunk: Vec<SubmittedEntry>| -> Result<Vec<OrReturned>, Error> {
-            let state = DbState::new(&state);
-            let keys = RegisteredKeys(&state);
-            let mut verifier = Verifier::new(&self.0.ledger, &keys);
-            chunk
-                .into_iter()
-                .map(|entry| verifier.verify_or_return(entry))
-                .collect()
-        };
-        if entries.len() <= CHUNK {
-            return verify(entries);
-        }
-        let mut entries = entries.into_iter().peekable();
-        let chunks: Vec<Vec<SubmittedEntry>> = std::iter::from_fn(|| {
-            entries
-                .peek()
-                .is_some()
-                .then(|| entries.by_ref().take(CHUNK).collect())
-        })
-        .collect();
-        let verified: Result<Vec<Vec<OrReturned>>, Error> =
-            chunks.into_par_iter().map(verify).collect();
-        Ok(verified?.into_iter().flatten().collect())
+        let state = DbState::new(&state);
+        let keys = RegisteredKeys(&state);
+        let mut verifier = Verifier::new(&self.0.ledger, &keys);
+        entries
+            .into_iter()
+            .map(|entry| verifier.verify_or_return(entry))
+            .collect()
     }
 
     /// Takes an item's result, looking again where the key was unknown to the state in which it was verified.
@@ -211,9 +244,11 @@ impl VerifyPool {
     }
 }
 
-/// Whether an item's result is there; one that is being verified is not.
-fn is_verified(item: &BatchItem) -> bool {
-    item.verified.try_lock().is_some_and(|slot| slot.is_some())
+/// Whether all results are there; one that is being made is not.
+fn are_verified(items: &[BatchItem]) -> bool {
+    let is_verified =
+        |item: &BatchItem| item.verified.try_lock().is_some_and(|slot| slot.is_some());
+    items.iter().all(is_verified)
 }
 
 fn verify_item<K: KeySource<Error = Error>>(
