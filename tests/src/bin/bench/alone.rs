@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Visto at a size: filled to so many entries, then proofs, household queries and the scope of one person's accesses, bytes on disk and resident memory.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use ::tests::world;
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ pub(crate) struct AtSize {
     /// Every subject that one person touched, who caused nearly all of the entries.
     pub(crate) scope: Latency,
     pub(crate) disk_per_byte: f64,
+    /// Bytes of the first node's tables and blobs by column family, such as `state/bodies`.
+    pub(crate) store: BTreeMap<String, u64>,
     pub(crate) memory_mib: Vec<f64>,
 }
 
@@ -81,8 +83,10 @@ pub(crate) async fn at_size(visto: &Visto, entries: u64) -> AtSize {
         .values()
         .map(|node| machine::bytes_on_disk(&node.data()))
         .sum();
+    let page = cluster.http.get(&cluster.url(1, "/metrics"), None).await;
     AtSize {
         entries: size,
+        store: page.map_or_else(|_| BTreeMap::new(), |page| families(&page.text)),
         fill_per_s: (filled.entries > 0)
             .then(|| filled.entries as f64 / filled.elapsed.as_secs_f64()),
         proof: Latency::of(proofs),
@@ -97,7 +101,30 @@ pub(crate) async fn at_size(visto: &Visto, entries: u64) -> AtSize {
     }
 }
 
+/// What a page of metrics says of the column families.
+fn families(page: &str) -> BTreeMap<String, u64> {
+    let family = |line: &str| {
+        let (labels, bytes) = line.strip_prefix("visto_store_bytes{")?.split_once("} ")?;
+        let names: Vec<&str> = labels.split('"').skip(1).step_by(2).collect();
+        Some((names.join("/"), bytes.parse().ok()?))
+    };
+    page.lines().filter_map(family).collect()
+}
+
 impl AtSize {
+    /// The column families, largest first, in bytes an entry.
+    pub(crate) fn store_text(&self) -> String {
+        let mut families: Vec<(&String, &u64)> = self.store.iter().collect();
+        families.sort_by(|(_, a), (_, b)| b.cmp(a));
+        let an_entry = |bytes: u64| bytes as f64 / self.entries.max(1) as f64;
+        families
+            .into_iter()
+            .filter(|(_, bytes)| an_entry(**bytes) >= 0.5)
+            .map(|(name, bytes)| format!("{name} {:.0}", an_entry(*bytes)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
     pub(crate) fn json(&self) -> Value {
         json!({
             "ledger_entries": self.entries,
@@ -106,6 +133,7 @@ impl AtSize {
             "household_query": self.household.json(),
             "scope_of_one_person": self.scope.json(),
             "disk_bytes_per_submitted_byte": round(self.disk_per_byte),
+            "store_bytes": self.store,
             "resident_mib": self.memory_mib.iter().map(|mib| round(*mib)).collect::<Vec<_>>(),
         })
     }
@@ -122,7 +150,24 @@ impl AtSize {
             household: Latency::default(),
             scope: Latency::default(),
             disk_per_byte: 0.0,
+            store: BTreeMap::new(),
             memory_mib: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::families;
+
+    #[test]
+    fn families_are_read_from_the_page() {
+        let page = "# TYPE visto_store_bytes gauge\nvisto_store_bytes{database=\"raft\",family=\"log\"} 7\n\
+                    visto_store_bytes{database=\"state\",family=\"bodies\"} 1200\nvisto_healthy 1\n";
+        let read: Vec<(String, u64)> = families(page).into_iter().collect();
+        assert_eq!(
+            read,
+            [("raft/log".into(), 7), ("state/bodies".into(), 1200)]
+        );
     }
 }

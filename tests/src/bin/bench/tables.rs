@@ -105,6 +105,13 @@ impl Report {
                     .join(", "),
             ),
         );
+        line(
+            out,
+            &format!(
+                "Tables and blobs of a node by family, bytes an entry: {}",
+                self.alone.store_text()
+            ),
+        );
         for (mode, cpu) in &self.cpu {
             line(out, &format!("CPU, {}: {}", mode.title(), shares(cpu)));
         }
