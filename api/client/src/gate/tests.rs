@@ -755,6 +755,7 @@ async fn without_room_for_our_side_the_service_is_not_asked() {
     let small = Bounds {
         bytes_max: 60_000,
         segment_bytes: 30_000,
+        ..Bounds::default()
     };
     let gate = gate(folder.path(), small);
     let upstream = Upstream::default();

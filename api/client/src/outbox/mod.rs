@@ -6,7 +6,8 @@
 //! and is on disk (`receipts/`), or after the ledger refused it for good and it stands in the list of the refused (`refused/`), which nothing
 //! empties but a person. The outbox is bounded: [`Outbox::reserve`] takes the room before the call is served, and says when there is none.
 //!
-//! Three journals ([`crate::journal`]) in one folder: `entries/`, `receipts/`, `refused/`. A record of `entries/` is
+//! Journals ([`crate::journal`]) in one folder: `entries/`, `refused/`, and in `receipts/` one for each day; days older than
+//! [`Bounds::receipt_days`] are removed. A record of `entries/` is
 //!
 //! ```text
 //! u8(1) ‖ u64(number) ‖ u64(stored at, ms) ‖ u64(due by, ms) ‖ u8(of whom: 0 own, 1 another's emergency) ‖ wire line
@@ -28,9 +29,12 @@ use tokio::sync::Notify;
 
 use crate::journal::{self, Journal, JournalError, Place};
 
+mod receipts;
 pub mod sender;
 #[cfg(test)]
 mod tests;
+
+use receipts::Receipts;
 
 /// How much an outbox may hold.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,8 @@ pub struct Bounds {
     pub bytes_max: u64,
     /// A segment that has grown past this is followed by a new one; what is settled goes a segment at a time.
     pub segment_bytes: u64,
+    /// How many days a receipt is kept after the day on which the ledger accepted the newest entry.
+    pub receipt_days: u64,
 }
 
 impl Default for Bounds {
@@ -46,6 +52,7 @@ impl Default for Bounds {
         Bounds {
             bytes_max: 256 << 20,
             segment_bytes: 8 << 20,
+            receipt_days: RECEIPT_DAYS,
         }
     }
 }
@@ -74,7 +81,7 @@ pub enum NoRoom {
 #[derive(Debug)]
 pub struct Outbox {
     entries: Journal,
-    receipts: Journal,
+    receipts: Receipts,
     refused: Journal,
     bytes_max: u64,
     state: Mutex<State>,
@@ -139,6 +146,9 @@ pub struct KeptReceipt {
     pub id: String,
     /// Place in the ledger.
     pub index: u64,
+    /// When the ledger accepted it, milliseconds since the epoch; 0 in receipts of builds that did not say.
+    #[serde(default)]
+    pub accepted_at_ms: u64,
     /// The receipt (tlog-proof).
     pub receipt: String,
 }
@@ -169,7 +179,8 @@ impl Outbox {
         let entries = Journal::open(&folder.join("entries"), segment_bytes, |place, it| {
             state.replay(place, it);
         })?;
-        let receipts = Journal::open(&folder.join("receipts"), bounds.segment_bytes, |_, _| {})?;
+        let receipts = folder.join("receipts");
+        let receipts = Receipts::open(receipts, bounds.segment_bytes, bounds.receipt_days)?;
         let mut refused_count = 0;
         let refused = Journal::open(&folder.join("refused"), bounds.segment_bytes, |_, _| {
             refused_count += 1;
@@ -299,9 +310,8 @@ impl Outbox {
         if kept.is_empty() {
             return Ok(());
         }
-        let records = kept.iter().filter_map(|(_, it)| json(it)).collect();
-        self.receipts.append(records).await?;
-        let numbers: Vec<u64> = kept.iter().map(|(number, _)| *number).collect();
+        let (numbers, kept): (Vec<u64>, Vec<KeptReceipt>) = kept.into_iter().unzip();
+        self.receipts.keep(&kept).await?;
         self.state().sent += numbers.len() as u64;
         self.close(&numbers).await
     }
@@ -425,6 +435,14 @@ pub fn peek(folder: &Path) -> Result<(u64, Vec<RefusedEntry>), JournalError> {
     Ok((state.open.len() as u64, refused))
 }
 
+/// Every receipt in the folder of an outbox, oldest day first, also while a process uses it.
+///
+/// # Errors
+/// [`JournalError`]
+pub fn receipts(folder: &Path, each: impl FnMut(KeptReceipt)) -> Result<(), JournalError> {
+    receipts::peek(&folder.join("receipts"), each)
+}
+
 fn take_u64(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (number, rest) = bytes.split_first_chunk::<8>()?;
     Some((u64::from_be_bytes(*number), rest))
@@ -435,6 +453,8 @@ fn json(value: &impl Serialize) -> Option<Vec<u8>> {
     serde_json::to_vec(value).ok()
 }
 
+/// Days for which receipts are kept where nobody says otherwise: a year, and a month to notice.
+pub const RECEIPT_DAYS: u64 = 400;
 const ENTRY: u8 = 1;
 const SETTLED: u8 = 2;
 /// Bytes of an entry's record in front of its line.

@@ -222,6 +222,7 @@ fn proven(line: &str, accepted: &Accepted, policies: &PolicySet) -> Proven {
         Ok(verified) => Proven::Holds(KeptReceipt {
             id: id_of(line),
             index: verified.index().0,
+            accepted_at_ms: verified.meta().accepted_at_ms,
             receipt: text.clone(),
         }),
         Err(_) => Proven::False,

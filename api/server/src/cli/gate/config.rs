@@ -95,7 +95,7 @@ impl Default for Rules {
     }
 }
 
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct Limits {
     pub(super) connections: usize,
@@ -104,6 +104,8 @@ pub(super) struct Limits {
     /// Answers up to this length get a digest and a count; longer ones are passed on as they come.
     pub(super) answer_bytes: usize,
     pub(super) outbox_bytes: u64,
+    /// How many days the receipts of our side are kept.
+    pub(super) receipt_days: u64,
     /// Longest pause between two attempts to reach the ledger.
     pub(super) retry_s: u64,
 }
@@ -115,6 +117,7 @@ impl Default for Limits {
             request_bytes: 1 << 20,
             answer_bytes: 1 << 20,
             outbox_bytes: 256 << 20,
+            receipt_days: client::outbox::RECEIPT_DAYS,
             retry_s: 30,
         }
     }
@@ -324,6 +327,15 @@ mod tests {
         assert_eq!(config.policy, folder.path().join("policy.txt"));
         assert!(config.table().is_ok() && config.provider().is_ok());
         assert!(config.findings().unwrap().is_covered());
+        // What the example only tells is what holds where nothing is said, and can be said.
+        let limits = example
+            .lines()
+            .skip_while(|line| *line != "[limits]")
+            .skip(1)
+            .take_while(|line| line.starts_with("# "))
+            .map(|line| line.trim_start_matches("# "));
+        let told: Limits = toml::from_str(&limits.collect::<Vec<_>>().join("\n")).unwrap();
+        assert_eq!(told, Limits::default());
         for (from, to, told) in [
             ("[limits]", "[limit]", "limit"),
             ("emergencies = true", "emergency = true", "emergency"),

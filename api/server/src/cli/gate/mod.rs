@@ -115,6 +115,7 @@ impl Parts {
         let folder = &config.data;
         let bounds = Bounds {
             bytes_max: config.limits.outbox_bytes,
+            receipt_days: config.limits.receipt_days,
             ..Bounds::default()
         };
         let outbox = Outbox::open(&folder.join("outbox"), bounds).map_err(Failure::failed)?;
