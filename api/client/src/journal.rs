@@ -21,7 +21,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
@@ -32,21 +32,14 @@ use std::{
     thread,
 };
 
-use ledger::hash::Hash;
 use tokio::sync::oneshot;
 
-mod scan;
+pub(crate) mod segment;
 #[cfg(test)]
 mod tests;
 
-use scan::scan;
+use segment::{FRAME_BYTES, HEAD};
 
-/// First line of a segment.
-const HEAD: &[u8] = b"visto-journal-1\n";
-/// First bytes of a record.
-const MAGIC: &[u8; 4] = b"VjR1";
-/// Bytes before a record's payload.
-const FRAME_BYTES: usize = 24;
 /// Longest payload of a record.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// Most bytes that share one sync.
@@ -95,7 +88,7 @@ pub struct Place {
 
 impl Place {
     /// First byte after the record.
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.offset + FRAME_BYTES as u64 + u64::from(self.len)
     }
 }
@@ -250,7 +243,7 @@ impl Journal {
         let file = File::open(&path).map_err(io)?;
         let mut record = vec![0; FRAME_BYTES + place.len as usize];
         file.read_exact_at(&mut record, place.offset).map_err(io)?;
-        match scan::record(&record, place.segment, place.offset) {
+        match segment::record(&record, place.segment, place.offset) {
             Some((_, payload)) => Ok(payload.to_vec()),
             None => Err(JournalError::Damaged {
                 path,
@@ -354,18 +347,7 @@ impl Writer {
 
     /// Puts a record behind what the buffer holds.
     fn frame(&self, payload: &[u8], buffer: &mut Vec<u8>) -> Place {
-        let place = Place {
-            segment: self.number,
-            offset: self.length + buffer.len() as u64,
-            // Bounded by append.
-            len: payload.len() as u32,
-        };
-        buffer.extend_from_slice(MAGIC);
-        buffer.extend_from_slice(&place.len.to_be_bytes());
-        buffer.extend_from_slice(&self.length.to_be_bytes());
-        buffer.extend_from_slice(&checksum(place, self.length, payload));
-        buffer.extend_from_slice(payload);
-        place
+        segment::frame(self.number, self.length, self.length, payload, buffer)
     }
 
     fn write(&mut self, buffer: &[u8]) -> Result<(), JournalError> {
@@ -411,22 +393,6 @@ impl Writer {
             let _ = sync_folder(&self.shared.folder);
         }
     }
-}
-
-fn checksum(place: Place, durable: u64, payload: &[u8]) -> [u8; 8] {
-    let hash = Hash::of(&[
-        &place.segment.to_be_bytes(),
-        &place.offset.to_be_bytes(),
-        &place.len.to_be_bytes(),
-        &durable.to_be_bytes(),
-        payload,
-    ]);
-    let mut first = [0; 8];
-    first
-        .iter_mut()
-        .zip(hash.as_bytes())
-        .for_each(|(to, from)| *to = *from);
-    first
 }
 
 /// Numbers of the segments, ascending.
@@ -478,11 +444,16 @@ fn failed(path: &Path, cause: &io::Error) -> JournalError {
     }
 }
 
-/// The whole of a file.
-fn contents(path: &Path) -> Result<Vec<u8>, JournalError> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|mut file| file.read_to_end(&mut bytes))
-        .map_err(|cause| failed(path, &cause))?;
-    Ok(bytes)
+/// [`segment::scan`] of a file.
+fn scan(
+    path: &Path,
+    number: u64,
+    last: bool,
+    each: &mut impl FnMut(Place, &[u8]),
+) -> Result<u64, JournalError> {
+    let bytes = fs::read(path).map_err(|cause| failed(path, &cause))?;
+    segment::scan(&bytes, number, last, each).map_err(|offset| JournalError::Damaged {
+        path: path.to_owned(),
+        offset,
+    })
 }

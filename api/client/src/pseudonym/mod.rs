@@ -219,9 +219,10 @@ impl Pseudonyms {
                     cache.put(code, reference);
                 }
             }
-        }
-        if let Some(cache) = self.cache.clone().filter(|_| !missing.is_empty()) {
-            off_thread(move || Ok(lock(&cache).save()?)).await?;
+            // What a crash leaves behind: this batch's refs on disk or not, and those of the batches before.
+            if let Some(cache) = self.cache.clone() {
+                off_thread(move || Ok(lock(&cache).save()?)).await?;
+            }
         }
         let found = codes.iter().map(|code| known.get(code).copied());
         found
