@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Exports: `POST /v1/exports`. What comes back is the ledger's own format (`ledger::export`), not JSON of this crate.
 
+use ledger::{base64, export::Binding};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -65,4 +66,15 @@ pub struct ExportBinding {
     pub evaluated: String,
     /// The proof, 64 bytes in base64url.
     pub proof: String,
+}
+
+impl From<&Binding> for ExportBinding {
+    fn from(binding: &Binding) -> ExportBinding {
+        ExportBinding {
+            kind: binding.kind.as_str().to_owned(),
+            blind: base64::url_encode(&binding.blind),
+            evaluated: base64::url_encode(&binding.evaluated),
+            proof: base64::url_encode(&binding.proof),
+        }
+    }
 }

@@ -34,6 +34,7 @@ use tokio::{
     net::TcpListener,
 };
 use wire::{
+    export::ExportBinding,
     pseudonym::{EvaluationRequest, Evaluations, Share},
     token::Role,
 };
@@ -136,43 +137,122 @@ async fn a_code_has_one_ref_whoever_asks_and_whichever_node() {
 
 /// `visto pseudonym refs`, with these codes on stdin: exit code, and what it said.
 fn command(cluster: &Cluster, codes: &str) -> (i32, String) {
+    let words = format!("pseudonym refs --genesis {}", genesis(cluster));
+    as_voghera(cluster, &words, codes)
+}
+
+fn genesis(cluster: &Cluster) -> String {
+    cluster.genesis_file().display().to_string()
+}
+
+/// A command of Voghera's, with this on stdin: exit code, and what it said.
+fn as_voghera(cluster: &Cluster, words: &str, stdin: &str) -> (i32, String) {
     let key_file = cluster.folder().join("token.pem");
     if !key_file.exists() {
         client::keyfile::write_new(&key_file, &world::seed(VOGHERA, "token")).unwrap();
     }
     let mut child = Command::new(binary("visto"))
-        .args([
-            "pseudonym",
-            "refs",
-            "--person",
-            "anagrafe",
-            "--purpose",
-            "dpv:LegalCompliance",
-        ])
+        .args(words.split_whitespace())
+        .args(["--person", "anagrafe", "--purpose", "dpv:LegalCompliance"])
         .args(["--ledger", world::LEDGER, "--institution", VOGHERA])
         .args(["--url", &cluster.url(1, ""), "--token-key"])
         .arg(&key_file)
         .arg("--policy")
         .arg(cluster.policy_file())
-        .arg("--genesis")
-        .arg(cluster.genesis_file())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(codes.as_bytes())
-        .unwrap();
+    // A command that is done with its words alone reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     let output = child.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (
         output.status.code().unwrap(),
         String::from_utf8(said).unwrap(),
     )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_desk_makes_an_export_that_the_typed_code_opens() {
+    let cluster = Cluster::start().await;
+    let anna = text(computed(&oprf::key(1), ANNA).as_bytes());
+    cluster.accept(1, &world::access(&anna).line()).await;
+    let typed = cluster.folder().join("codice.txt");
+    fs::write(&typed, format!("{}\n", ANNA.to_lowercase())).unwrap();
+    let out = |name: &str| cluster.folder().join(name);
+    let export = |from: &str, flags: &str, name: &str, stdin: &str| {
+        let words = format!(
+            "export --role dpo --bind {from} --out {} {flags}",
+            out(name).display()
+        );
+        as_voghera(&cluster, &words, stdin)
+    };
+    let believed = format!("--genesis {}", genesis(&cluster));
+    let (exit, told) = export(&typed.display().to_string(), &believed, "one.json", "");
+    assert_eq!(exit, 0, "{told}");
+    let of = format!("--oprf-key {} --subject {anna}", oprf::public(1));
+    let (exit, told) = export("-", &of, "two.zip", ANNA);
+    assert_eq!(exit, 0, "{told}");
+    let policy = fs::read(cluster.policy_file()).unwrap();
+    let policy = PolicySet::parse(&policy).unwrap();
+    let one = Export::parse(&fs::read(out("one.json")).unwrap()).unwrap();
+    let opened = |code| {
+        let asked = Asked {
+            code: Some(code),
+            ..Asked::default()
+        };
+        verify(&one, &policy, asked).map(|it| text(it.head().about.of.as_bytes()))
+    };
+    assert_eq!(opened(ANNA).unwrap(), anna);
+    assert_eq!(opened(MARIO).unwrap_err().lie, Lie::Binding);
+    for (from, flags, stdin, exit, told) in [
+        // Another's ref; a person's code for a household; two codes; a wrong letter; a key that is not the ledger's; a key and no code.
+        (
+            "-",
+            format!("{believed} --subject {}", world::person("bruno")),
+            ANNA,
+            1,
+            "not the code's",
+        ),
+        (
+            "-",
+            format!("{believed} --household {anna}"),
+            ANNA,
+            2,
+            "--kind",
+        ),
+        (
+            "-",
+            believed.clone(),
+            &*format!("{ANNA}\n{MARIO}\n"),
+            2,
+            "exactly one",
+        ),
+        ("-", believed.clone(), "RSSMRA85T10A562T", 1, "line 1"),
+        (
+            "-",
+            format!("--oprf-key {}", oprf::public(7)),
+            ANNA,
+            1,
+            "not believed",
+        ),
+        ("-", String::new(), ANNA, 2, "--genesis"),
+        ("/nowhere", believed.clone(), "", 3, "/nowhere"),
+    ] {
+        let (ended, said) = export(from, &flags, "none.json", stdin);
+        assert_eq!(ended, exit, "{flags}: {said}");
+        assert!(said.contains(told) && !said.contains("RSSMRA"), "{said}");
+        assert!(!out("none.json").exists(), "{flags}");
+    }
+    let words = format!(
+        "export --subject {anna} {believed} --out {}",
+        out("none.json").display()
+    );
+    let (exit, told) = as_voghera(&cluster, &words, "");
+    assert_eq!(exit, 2, "{told}");
+    cluster.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -545,17 +625,11 @@ async fn a_new_key_by_governance_opens_an_epoch_and_a_link_joins_both_refs() {
 
 /// The citizen's export about a ref of the second epoch, with its binding: the key that it is under stands in a `rules` entry.
 async fn exported(cluster: &Cluster, bound: &Bound) -> Export {
-    let binding = &bound.binding;
     let order = json!({
         "subject": text(bound.reference.as_bytes()),
         "audience": "citizen",
         "ground": "dpv-gdpr:A15",
-        "binding": {
-            "kind": binding.kind.as_str(),
-            "blind": text(&binding.blind),
-            "evaluated": text(&binding.evaluated),
-            "proof": text(&binding.proof),
-        },
+        "binding": ExportBinding::from(&bound.binding),
     });
     let token = world::token(VOGHERA, Role::Dpo);
     let url = cluster.url(2, "/v1/exports");

@@ -126,12 +126,7 @@ async fn bundle_of(cluster: &Cluster, bound: &Bound) -> PathBuf {
         subject: Some(base64::url_encode(reference.as_bytes())),
         audience: "citizen".into(),
         ground: "dpv-gdpr:A15".into(),
-        binding: Some(ExportBinding {
-            kind: binding.kind.as_str().into(),
-            blind: base64::url_encode(&binding.blind),
-            evaluated: base64::url_encode(&binding.evaluated),
-            proof: base64::url_encode(&binding.proof),
-        }),
+        binding: Some(ExportBinding::from(binding)),
         ..ExportOrder::default()
     };
     let path = cluster.folder().join("estratto.zip");

@@ -8,14 +8,16 @@ use std::{
     path::PathBuf,
 };
 
-use client::http::ExportForm;
+use client::{http::ExportForm, pseudonym::Bound};
+use ledger::{base64, bytes::CodeKind};
 use serde::Serialize;
-use wire::export::{ExportOpen, ExportOrder};
+use wire::export::{ExportBinding, ExportOpen, ExportOrder};
 
 use super::{
     Connection,
     exit::{Exit, Failure},
     output::{self, Output},
+    pseudonym,
 };
 
 /// Make an export of a person or a household: who saw their data, provably complete.
@@ -25,6 +27,11 @@ pub(crate) struct Arguments {
     connection: Connection,
     #[command(flatten)]
     of: Of,
+    /// Kind of the code: cf, idANPR, stp, eni, anagrafica or isee.
+    #[arg(long, value_name = "KIND", default_value = "cf", value_parser = pseudonym::parse_kind, requires = "bind")]
+    kind: CodeKind,
+    #[command(flatten)]
+    key: pseudonym::Key,
     /// For whom: citizen (the own part of each entry; a privacy officer asks) or reader (what you may see).
     #[arg(long = "for", value_name = "AUDIENCE", default_value = "citizen", value_parser = ["citizen", "reader"])]
     audience: String,
@@ -45,16 +52,20 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-/// Whom it is about: exactly one.
+/// Whom it is about: one ref at most, and none where the code says.
 #[derive(clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 struct Of {
     /// Ref of a person.
-    #[arg(long, value_name = "REF")]
+    #[arg(long, value_name = "REF", conflicts_with = "household")]
     subject: Option<String>,
     /// Ref of a household.
     #[arg(long, value_name = "REF")]
     household: Option<String>,
+    /// File with the code of whom it is about, - for stdin: the export then carries what lets the citizen find the own ref by typing the code.
+    /// Whoever has it can try codes.
+    #[arg(long, value_name = "FILE", requires = "Key")]
+    bind: Option<PathBuf>,
 }
 
 /// What was written.
@@ -80,7 +91,7 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
             })
         })
         .collect();
-    let order = ExportOrder {
+    let mut order = ExportOrder {
         subject: arguments.of.subject,
         household: arguments.of.household,
         audience: arguments.audience,
@@ -88,6 +99,17 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
         open: (!open.is_empty()).then_some(open),
         binding: None,
     };
+    match &arguments.of.bind {
+        Some(file) => {
+            let codes = pseudonym::read_codes(Some(file), arguments.kind)?;
+            let bound = pseudonym::bind(connection.clone(), &arguments.key, &codes).await?;
+            bind(&mut order, arguments.kind, &bound)?;
+        }
+        None if arguments.key.is_given() => {
+            return Err(Failure::usage("--genesis and --oprf-key go with --bind"));
+        }
+        None => {}
+    }
     let zip = arguments
         .out
         .extension()
@@ -107,6 +129,28 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
         )
     })?;
     Ok(Exit::Ok)
+}
+
+/// Puts the binding into the order, and the ref where none was given; a given one must be the code's.
+fn bind(order: &mut ExportOrder, kind: CodeKind, bound: &Bound) -> Result<(), Failure> {
+    let reference = base64::url_encode(bound.reference.as_bytes());
+    let (of, other) = match kind {
+        CodeKind::Anagrafica | CodeKind::Isee => (&mut order.household, &order.subject),
+        CodeKind::Cf | CodeKind::IdAnpr | CodeKind::Stp | CodeKind::Eni => {
+            (&mut order.subject, &order.household)
+        }
+    };
+    if other.is_some() {
+        return Err(Failure::usage(
+            "--kind: a person's code goes with --subject, a household's with --household",
+        ));
+    }
+    if of.as_ref().is_some_and(|given| *given != reference) {
+        return Err(Failure::failed("the ref given is not the code's"));
+    }
+    *of = Some(reference);
+    order.binding = Some(ExportBinding::from(&bound.binding));
+    Ok(())
 }
 
 /// Writes a new file that only its owner reads; nothing of it stays if the export does not come whole.

@@ -8,14 +8,15 @@ use std::{
 
 use client::{
     keyfile,
-    pseudonym::{self, Cache, Code, Pseudonyms},
+    pseudonym::{self, Bound, Cache, Code, Pseudonyms},
 };
 use ledger::{base64, bytes::CodeKind, oprf::OprfPublicKey, policy::PolicySet};
 use serde::Serialize;
+use wire::{export::ExportBinding, token::Role};
 use zeroize::Zeroizing;
 
 use super::{
-    Connection,
+    Connection, ReaderFlags,
     exit::{Exit, Failure},
     output::{self, Output},
 };
@@ -44,10 +45,11 @@ pub(crate) struct Refs {
 
 /// Which codes, and under which key.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("believed").required(true).args(["genesis", "oprf_key"])))]
 pub(crate) struct Asked {
     #[command(flatten)]
     connection: Connection,
-    /// File with one code a line; stdin when absent.
+    /// File with one code a line; stdin when absent or -.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// Kind of the codes: cf, idANPR, stp, eni, anagrafica or isee.
@@ -57,10 +59,10 @@ pub(crate) struct Asked {
     key: Key,
 }
 
-/// Which key is believed: exactly one.
+/// Which key is believed: one at most.
 #[derive(clap::Args)]
-#[group(required = true, multiple = false)]
-struct Key {
+#[group(id = "Key", multiple = false)]
+pub(crate) struct Key {
     /// Believe the key in this genesis entry, if the policy names it.
     #[arg(long, value_name = "FILE")]
     genesis: Option<PathBuf>,
@@ -69,41 +71,31 @@ struct Key {
     oprf_key: Option<OprfPublicKey>,
 }
 
+impl Key {
+    /// Whether one is named.
+    pub(crate) fn is_given(&self) -> bool {
+        self.genesis.is_some() || self.oprf_key.is_some()
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Found {
     #[serde(rename = "ref")]
     reference: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    binding: Option<Binding>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Binding {
-    kind: &'static str,
-    blind: String,
-    evaluated: String,
-    proof: String,
+    binding: Option<ExportBinding>,
 }
 
 pub(crate) async fn run(command: Command, output: Output) -> Result<Exit, Failure> {
     let (asked, cache) = match command {
         Command::Refs(refs) => (refs.asked, refs.cache.zip(refs.cache_key)),
         Command::Bind(asked) => {
-            let (pseudonyms, codes) = asked.prepare(None)?;
-            let [code] = codes.as_slice() else {
-                return Err(Failure::usage("give exactly one code to bind"));
-            };
-            let bound = pseudonyms.bind(code).await.map_err(of_pseudonym)?;
+            let codes = read_codes(asked.from.as_deref(), asked.kind)?;
+            let bound = bind(asked.connection.resolve()?, &asked.key, &codes).await?;
             let found = Found {
                 reference: base64::url_encode(bound.reference.as_bytes()),
-                binding: Some(Binding {
-                    kind: bound.binding.kind.as_str(),
-                    blind: base64::url_encode(&bound.binding.blind),
-                    evaluated: base64::url_encode(&bound.binding.evaluated),
-                    proof: base64::url_encode(&bound.binding.proof),
-                }),
+                binding: Some(ExportBinding::from(&bound.binding)),
             };
             output::one(output, &found, |found| {
                 let binding = serde_json::to_string(&found.binding).unwrap_or_default();
@@ -133,21 +125,8 @@ impl Asked {
         self,
         cache: Option<(PathBuf, PathBuf)>,
     ) -> Result<(Pseudonyms, Vec<Code>), Failure> {
-        let codes = self.codes()?;
-        let connection = self.connection.resolve()?;
-        let key = match (self.key.genesis, self.key.oprf_key) {
-            (_, Some(key)) => key,
-            (Some(file), None) => genesis_key(&file, &connection)?,
-            (None, None) => return Err(Failure::usage("give --genesis or --oprf-key")),
-        };
-        let client = connection.client()?;
-        // Fails here, not in the middle, if no token can be made.
-        connection.token()?;
-        let tokens = move || {
-            let failed = |failure: Failure| client::error::Error::Setup(failure.text);
-            connection.token().map_err(failed)
-        };
-        let pseudonyms = Pseudonyms::new(client, key, Box::new(tokens));
+        let codes = read_codes(self.from.as_deref(), self.kind)?;
+        let (pseudonyms, key) = asking(self.connection.resolve()?, &self.key)?;
         let pseudonyms = match cache {
             None => pseudonyms,
             Some((file, secret)) => {
@@ -159,33 +138,71 @@ impl Asked {
         };
         Ok((pseudonyms, codes))
     }
+}
 
-    fn codes(&self) -> Result<Vec<Code>, Failure> {
-        let mut text = Zeroizing::new(String::new());
-        match &self.from {
-            Some(file) => {
-                let failed = |error| Failure::cannot_check(format!("{}: {error}", file.display()));
-                *text = std::fs::read_to_string(file).map_err(failed)?;
-            }
-            None => {
-                io::stdin()
-                    .read_to_string(&mut text)
-                    .map_err(Failure::cannot_check)?;
-            }
+/// The ref of the one code, and what binds an export to it.
+pub(crate) async fn bind(
+    connection: Connection,
+    key: &Key,
+    codes: &[Code],
+) -> Result<Bound, Failure> {
+    let [code] = codes else {
+        return Err(Failure::usage("give exactly one code to bind"));
+    };
+    let (pseudonyms, _) = asking(connection, key)?;
+    pseudonyms.bind(code).await.map_err(of_pseudonym)
+}
+
+/// What asks the ledger for evaluations, and under which key it believes them. They are an institution's to ask for, whoever acts for it.
+fn asking(connection: Connection, key: &Key) -> Result<(Pseudonyms, OprfPublicKey), Failure> {
+    let connection = Connection {
+        reader: ReaderFlags {
+            role: Some(Role::Institution.as_str().to_owned()),
+            ..connection.reader
+        },
+        ..connection
+    };
+    let key = match (&key.genesis, key.oprf_key) {
+        (_, Some(key)) => key,
+        (Some(file), None) => genesis_key(file, &connection)?,
+        (None, None) => return Err(Failure::usage("give --genesis or --oprf-key")),
+    };
+    let client = connection.client()?;
+    // Fails here, not in the middle, if no token can be made.
+    connection.token()?;
+    let tokens = move || {
+        let failed = |failure: Failure| client::error::Error::Setup(failure.text);
+        connection.token().map_err(failed)
+    };
+    Ok((Pseudonyms::new(client, key, Box::new(tokens)), key))
+}
+
+/// The codes of a file, or of stdin, one a line; told of a wrong one is its line's number alone.
+pub(crate) fn read_codes(from: Option<&Path>, kind: CodeKind) -> Result<Vec<Code>, Failure> {
+    let mut text = Zeroizing::new(String::new());
+    match from.filter(|file| *file != Path::new("-")) {
+        Some(file) => {
+            let failed = |error| Failure::cannot_check(format!("{}: {error}", file.display()));
+            *text = std::fs::read_to_string(file).map_err(failed)?;
         }
-        let lines = (1..)
-            .zip(text.lines())
-            .filter(|(_, line)| !line.trim().is_empty());
-        let codes: Vec<Code> = lines
-            .map(|(number, line)| {
-                Code::parse(self.kind, line)
-                    .map_err(|error| Failure::failed(format!("line {number}: {error}")))
-            })
-            .collect::<Result<_, _>>()?;
-        match codes.is_empty() {
-            true => Err(Failure::usage("no code is given; give one a line")),
-            false => Ok(codes),
+        None => {
+            io::stdin()
+                .read_to_string(&mut text)
+                .map_err(Failure::cannot_check)?;
         }
+    }
+    let lines = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty());
+    let codes: Vec<Code> = lines
+        .map(|(number, line)| {
+            Code::parse(kind, line)
+                .map_err(|error| Failure::failed(format!("line {number}: {error}")))
+        })
+        .collect::<Result<_, _>>()?;
+    match codes.is_empty() {
+        true => Err(Failure::usage("no code is given; give one a line")),
+        false => Ok(codes),
     }
 }
 
@@ -213,7 +230,7 @@ fn of_pseudonym(error: pseudonym::Error) -> Failure {
     }
 }
 
-fn parse_kind(text: &str) -> Result<CodeKind, String> {
+pub(crate) fn parse_kind(text: &str) -> Result<CodeKind, String> {
     CodeKind::parse(text)
         .ok_or_else(|| "a kind is cf, idANPR, stp, eni, anagrafica or isee".to_owned())
 }
