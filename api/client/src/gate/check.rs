@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //! The check itself: offline, without side effects, in the time of one signature and some hashes once the checkpoint is known.
+//!
+//! In two steps, in this order: [`Check::believe`] looks at what was presented alone, its signatures and its receipt; [`Believed::cover`] holds it
+//! against the call. So a forged entry learns nothing of what this gate holds entries against, and is never a reason to ask anybody whose data a
+//! call is about.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -77,6 +81,18 @@ impl Covered {
     }
 }
 
+/// An access entry whose signatures hold, and whose receipt, if it has one. Only [`Check::believe`] makes one; whether it is about the call at
+/// hand is not known yet.
+#[derive(Debug)]
+pub struct Believed<'a> {
+    rules: &'a Rules,
+    presented: &'a Presented,
+    body: Body,
+    receipt: Option<VerifiedReceipt>,
+    /// One of the signatures is the consumer's own.
+    own: bool,
+}
+
 /// Checks entries against calls.
 #[derive(Debug)]
 pub struct Check {
@@ -102,26 +118,52 @@ impl Check {
         &self.rules
     }
 
-    /// Whether there is a receipt, or an emergency that may pass without: nothing is believed yet.
+    /// Whether what was presented is to be believed, whatever the call. Nothing is told of the entry but that it is not.
     ///
     /// # Errors
-    /// [`Reason::EntryMalformed`], [`Reason::ReceiptMissing`]
-    pub fn is_shown(&self, presented: &Presented) -> Result<(), Reason> {
+    /// The first [`Reason`] met, in their order up to [`Reason::EmergencyIncomplete`].
+    pub fn believe<'a>(
+        &'a self,
+        presented: &'a Presented,
+        now_ms: u64,
+    ) -> Result<Believed<'a>, Reason> {
         let entry = &presented.entry;
         let body = Body::parse_partial(entry.payload(), entry.disclosures())
             .map_err(|_| Reason::EntryMalformed)?;
         let access = access_of(&body).ok_or(Reason::EntryMalformed)?;
+        if access.side != Side::Consumer {
+            return Err(Reason::EntryMalformed);
+        }
         let unseen = self.rules.emergencies && access.emergency.is_some();
         if presented.receipt.is_none() && !unseen {
             return Err(Reason::ReceiptMissing);
         }
-        Ok(())
+        if !self.keys.is_fresh(now_ms) {
+            return Err(Reason::KeysStale);
+        }
+        let receipt = presented.receipt.as_ref();
+        let own = self.verify_signatures(entry, &body, receipt.map(|receipt| receipt.index))?;
+        let receipt = match receipt {
+            Some(receipt) => Some(self.verify_receipt(receipt, entry, &body)?),
+            // Nobody vouches for it but who signed it, and it must be complete enough to be put on record.
+            None if !own || Body::parse(entry.payload(), entry.disclosures()).is_err() => {
+                return Err(Reason::EmergencyIncomplete);
+            }
+            None => None,
+        };
+        Ok(Believed {
+            rules: &self.rules,
+            presented,
+            body,
+            receipt,
+            own,
+        })
     }
 
     /// Whether what was presented covers this call of this caller at this time. Whether it was used before is another question.
     ///
     /// # Errors
-    /// The first [`Reason`] met: what the entry is about first, then whether it is to be believed.
+    /// The first [`Reason`] met, in their order.
     pub fn verify(
         &self,
         presented: &Presented,
@@ -129,59 +171,97 @@ impl Check {
         facts: &Facts,
         now_ms: u64,
     ) -> Result<Covered, Reason> {
-        let Presented {
-            entry,
-            wire,
-            receipt,
-        } = presented;
-        let (entry, receipt) = (entry, receipt.as_ref());
-        let body = Body::parse_partial(entry.payload(), entry.disclosures())
-            .map_err(|_| Reason::EntryMalformed)?;
-        let access = access_of(&body).ok_or(Reason::EntryMalformed)?;
-        self.bind(&body, access, caller, facts)?;
-        let claims_emergency = access.emergency.is_some();
-        if claims_emergency {
+        self.believe(presented, now_ms)?
+            .cover(caller, facts, now_ms)
+    }
+
+    /// Every signature holds, by a key in force. Answers whether one of them is the consumer's own.
+    fn verify_signatures(
+        &self,
+        entry: &SubmittedEntry,
+        body: &Body,
+        index: Option<EntryIndex>,
+    ) -> Result<bool, Reason> {
+        let mut own = false;
+        for row in entry.sigs().rows() {
+            let key = self.keys.find(&row.key_id).ok_or(Reason::KeyUnknown)?;
+            let in_force = match index {
+                Some(index) => key.in_force_at(index),
+                None => key.is_open(),
+            };
+            if !in_force {
+                return Err(Reason::KeyUnknown);
+            }
+            row.signature
+                .verify(&key.public, entry.pae())
+                .map_err(|_| Reason::SignatureFalse)?;
+            own |= key.institution == body.common.institution;
+        }
+        Ok(own)
+    }
+
+    fn verify_receipt(
+        &self,
+        receipt: &Receipt,
+        entry: &SubmittedEntry,
+        body: &Body,
+    ) -> Result<VerifiedReceipt, Reason> {
+        let note_key = receipt.note_key();
+        let known = self.notes().get(&note_key);
+        let note = match known {
+            Some(note) => note,
+            None => {
+                let opened = VerifiedNote::open(&receipt.note, &self.policies);
+                let note = Arc::new(opened.map_err(|_| Reason::ReceiptFalse)?);
+                self.notes().keep(Arc::clone(&note));
+                note
+            }
+        };
+        let verified = receipt
+            .verify_in(&note, entry)
+            .map_err(|_| Reason::ReceiptFalse)?;
+        verified
+            .agree_with(body)
+            .map_err(|_| Reason::ReceiptFalse)?;
+        Ok(verified)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Believed<'_> {
+    /// Whether it covers this call of this caller at this time.
+    ///
+    /// # Errors
+    /// The first [`Reason`] met, in their order from [`Reason::OtherLedger`].
+    pub fn cover(self, caller: &Caller, facts: &Facts, now_ms: u64) -> Result<Covered, Reason> {
+        let access = access_of(&self.body).ok_or(Reason::EntryMalformed)?;
+        self.bind(access, caller, facts)?;
+        let emergency = access.emergency.is_some();
+        if emergency {
             self.limit_emergency(access, now_ms)?;
         }
-        if receipt.is_none() && !claims_emergency {
-            return Err(Reason::ReceiptMissing);
-        }
-        if !self.keys.is_fresh(now_ms) {
-            return Err(Reason::KeysStale);
-        }
-        let index = receipt.map(|receipt| receipt.index);
-        let own = self.verify_signatures(entry, &body, index)?;
-        let (receipt, fresh_until_ms) = match receipt {
-            Some(receipt) => {
-                let verified = self.verify_receipt(receipt, entry, &body)?;
-                let until = self.judge(&verified, own, claims_emergency, now_ms)?;
-                (Some(verified), until)
-            }
-            None => (None, self.judge_unseen(entry, &body, own, now_ms)?),
+        let fresh_until_ms = match &self.receipt {
+            Some(receipt) => self.judge(receipt, emergency, now_ms)?,
+            None => self.judge_unseen(now_ms)?,
         };
         Ok(Covered {
-            wire: wire.clone(),
-            emergency: claims_emergency,
-            receipt,
+            wire: self.presented.wire.clone(),
+            emergency,
+            receipt: self.receipt,
             subjects: facts.subjects.clone(),
             fresh_until_ms,
-            body,
+            body: self.body,
         })
     }
 
     /// The entry is about this call.
-    fn bind(
-        &self,
-        body: &Body,
-        access: &Access,
-        caller: &Caller,
-        facts: &Facts,
-    ) -> Result<(), Reason> {
+    fn bind(&self, access: &Access, caller: &Caller, facts: &Facts) -> Result<(), Reason> {
+        let body = &self.body;
         if body.common.ledger != self.rules.ledger {
             return Err(Reason::OtherLedger);
-        }
-        if access.side != Side::Consumer {
-            return Err(Reason::EntryMalformed);
         }
         // An entry of the consumer's side speaks for the consumer.
         if access.consumer != body.common.institution
@@ -238,68 +318,16 @@ impl Check {
         Ok(())
     }
 
-    /// Every signature holds, by a key in force. Answers whether one of them is the consumer's own.
-    fn verify_signatures(
-        &self,
-        entry: &SubmittedEntry,
-        body: &Body,
-        index: Option<EntryIndex>,
-    ) -> Result<bool, Reason> {
-        let mut own = false;
-        for row in entry.sigs().rows() {
-            let key = self.keys.find(&row.key_id).ok_or(Reason::KeyUnknown)?;
-            let in_force = match index {
-                Some(index) => key.in_force_at(index),
-                None => key.is_open(),
-            };
-            if !in_force {
-                return Err(Reason::KeyUnknown);
-            }
-            row.signature
-                .verify(&key.public, entry.pae())
-                .map_err(|_| Reason::SignatureFalse)?;
-            own |= key.institution == body.common.institution;
-        }
-        Ok(own)
-    }
-
-    fn verify_receipt(
-        &self,
-        receipt: &Receipt,
-        entry: &SubmittedEntry,
-        body: &Body,
-    ) -> Result<VerifiedReceipt, Reason> {
-        let note_key = receipt.note_key();
-        let known = self.notes().get(&note_key);
-        let note = match known {
-            Some(note) => note,
-            None => {
-                let opened = VerifiedNote::open(&receipt.note, &self.policies);
-                let note = Arc::new(opened.map_err(|_| Reason::ReceiptFalse)?);
-                self.notes().keep(Arc::clone(&note));
-                note
-            }
-        };
-        let verified = receipt
-            .verify_in(&note, entry)
-            .map_err(|_| Reason::ReceiptFalse)?;
-        verified
-            .agree_with(body)
-            .map_err(|_| Reason::ReceiptFalse)?;
-        Ok(verified)
-    }
-
     /// Fresh, and with no finding but those allowed. Answers until when it is fresh.
     fn judge(
         &self,
         receipt: &VerifiedReceipt,
-        own: bool,
         emergency: bool,
         now_ms: u64,
     ) -> Result<u64, Reason> {
         let Rules {
             window_ms, skew_ms, ..
-        } = self.rules;
+        } = *self.rules;
         let meta = receipt.meta();
         let accepted_ms = meta.accepted_at_ms;
         let cosigned_ms = receipt
@@ -319,31 +347,20 @@ impl Check {
             allowed.insert(Finding::Emergency);
         }
         // Another institution's signature counts as far as the ledger knows the delegation.
-        let undelegated = !own && meta.findings.contains(Finding::DelegationMissing);
+        let undelegated = !self.own && meta.findings.contains(Finding::DelegationMissing);
         if undelegated || meta.findings.0 & !allowed.0 != 0 {
             return Err(Reason::Uncovered);
         }
         Ok(fresh_until_ms)
     }
 
-    /// An emergency that the ledger has not seen: signed by the consumer itself, of now, complete enough to be put on record.
-    fn judge_unseen(
-        &self,
-        entry: &SubmittedEntry,
-        body: &Body,
-        own: bool,
-        now_ms: u64,
-    ) -> Result<u64, Reason> {
-        if !self.rules.emergencies {
-            return Err(Reason::ReceiptMissing);
-        }
-        if !own || Body::parse(entry.payload(), entry.disclosures()).is_err() {
-            return Err(Reason::EmergencyIncomplete);
-        }
+    /// An emergency that the ledger has not seen: of now.
+    fn judge_unseen(&self, now_ms: u64) -> Result<u64, Reason> {
+        let body = &self.body;
         let near = |at_ms: u64| {
             let Rules {
                 window_ms, skew_ms, ..
-            } = self.rules;
+            } = *self.rules;
             at_ms <= now_ms.saturating_add(skew_ms)
                 && at_ms.saturating_add(window_ms).saturating_add(skew_ms) >= now_ms
         };
@@ -352,10 +369,6 @@ impl Check {
         }
         // It is accepted when the ledger is back, and its receipt would be fresh then: remembered for as long as its id can be.
         Ok(now_ms.saturating_add(ID_WINDOW_MS))
-    }
-
-    fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

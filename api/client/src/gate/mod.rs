@@ -5,9 +5,11 @@
 //! A call passes these steps; the first that fails answers with a problem document that names it ([`Reason`]):
 //!
 //! 1. who calls ([`Callers`]): given by whoever embeds the gate;
-//! 2. the entry and its receipt are read from the head ([`transport`]), and then what the request asks for ([`CallFacts`]): given likewise;
-//! 3. they are about this call: ledger, consumer, provider, e-service, purpose, exchange, request digest, persons asked for;
-//! 4. they are to be believed: signatures by registered keys, the receipt under the policy, fresh, no finding but those allowed ([`check`]);
+//! 2. the entry and its receipt are read from the head ([`transport`]), and are to be believed: signatures by registered keys, the receipt under
+//!    the policy ([`check`]). A forged entry is told no more than that;
+//! 3. what the request asks for is read ([`CallFacts`], given by whoever embeds the gate), which may cost a question to the ledger's nodes;
+//! 4. the entry is about this call: ledger, consumer, provider, e-service, purpose, exchange, request digest, persons asked for; it is fresh, with
+//!    no finding but those allowed;
 //! 5. there is room for our side in the [`crate::outbox`];
 //! 6. the exchange was not used before, and now it is, on disk ([`used`]);
 //! 7. the service behind answers; our side is on disk; the answer leaves.
@@ -49,7 +51,7 @@ mod tests;
 pub mod transport;
 pub mod used;
 
-pub use check::{Check, Covered, EMERGENCY_MS, Rules};
+pub use check::{Believed, Check, Covered, EMERGENCY_MS, Rules};
 pub use layer::{GateLayer, Gated, refusal};
 pub use reason::Reason;
 pub use transport::Presented;
@@ -235,19 +237,18 @@ impl Gate {
 
     async fn try_admit(&self, head: &Parts, body: &Bytes) -> Result<Admitted, Reason> {
         let caller = self.callers.caller(head).await?;
-        // Before the facts: to tell them may cost a question to the ledger's nodes.
         let presented = Presented::read(&head.headers)?;
-        self.check.is_shown(&presented)?;
-        let facts = self.facts.facts(head, body).await?;
-        let now_ms = self.now_ms();
-        let judge = || self.check.verify(&presented, &caller, &facts, now_ms);
-        let covered = match judge() {
+        let believed = match self.check.believe(&presented, self.now_ms()) {
             Err(Reason::KeyUnknown) => {
                 self.fetch_keys(&presented).await?;
-                judge()?
+                self.check.believe(&presented, self.now_ms())?
             }
-            judged => judged?,
+            believed => believed?,
         };
+        // Not before: what is forged must be no way to have anything looked up, or compared with it.
+        let facts = self.facts.facts(head, body).await?;
+        let now_ms = self.now_ms();
+        let covered = believed.cover(&caller, &facts, now_ms)?;
         // Our side says what the consumer's says, and some members more.
         let room = self.reserve(covered.wire.len() + SIDE_BYTES_MORE)?;
         let unseen = covered.receipt.is_none();

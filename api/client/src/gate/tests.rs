@@ -27,6 +27,7 @@ use tower_service::Service;
 use super::*;
 use crate::{build::PlainAccess, outbox::Bounds};
 
+mod order;
 mod town;
 use town::*;
 
@@ -559,6 +560,10 @@ fn now_ms() -> u64 {
 }
 
 fn gate(folder: &Path, bounds: Bounds) -> Arc<Gate> {
+    gate_of(folder, bounds, Fixed)
+}
+
+fn gate_of(folder: &Path, bounds: Bounds, facts: impl CallFacts) -> Arc<Gate> {
     let mut rules = Rules::new(LEDGER, &provider());
     rules.emergencies = true;
     let copy = keys(folder, &[consumer(), provider()]);
@@ -577,7 +582,7 @@ fn gate(folder: &Path, bounds: Bounds) -> Arc<Gate> {
     Arc::new(Gate::new(
         Check::new(rules, policies, Arc::new(copy.unwrap())),
         Fixed,
-        Fixed,
+        facts,
         used::Used::open(&folder.join("used")).unwrap(),
         Outbox::open(&folder.join("outbox"), bounds).unwrap(),
         key(&provider()),
