@@ -10,6 +10,7 @@ use std::{
 };
 
 use cluster::Folded;
+use flate2::{Compression, write::GzEncoder};
 use ledger::hash::Hash;
 use sha2::{Digest, Sha256};
 
@@ -33,6 +34,8 @@ const SPOOL_BYTES_MAX: u64 = ledger::export::EXPORT_BYTES_MAX as u64;
 pub enum Form {
     /// `export.json` alone.
     Json,
+    /// The same, compressed with gzip.
+    JsonGzip,
     /// The citizen's bundle.
     Zip,
 }
@@ -43,7 +46,7 @@ pub struct Made {
     pub file: File,
     /// How long that is.
     pub length: u64,
-    /// SHA-256 of `export.json`.
+    /// SHA-256 of `export.json`, before any compression.
     pub digest: Hash,
     /// Entries that are opened in it.
     pub count: u64,
@@ -61,11 +64,11 @@ pub struct Made {
 /// `not-found` for a household that is not there or not the reader's to see, a complaint about the order, or the store's own.
 pub fn make(folded: &Folded, reader: &Reader, ask: &Ask, form: Form) -> Result<Made, Fault> {
     let plan = Plan::of(folded, reader, ask)?;
-    let mut spool = Spool::new()?;
+    let mut spool = Spool::new(form)?;
     let written = write::write(folded, reader, ask, &plan, &mut spool)?;
     let (file, length, digest) = spool.close()?;
     let (file, length) = match form {
-        Form::Json => (file, length),
+        Form::Json | Form::JsonGzip => (file, length),
         Form::Zip => bundle::zip(folded, file, &written)?,
     };
     let persons = plan.refs();
@@ -82,9 +85,32 @@ pub fn make(folded: &Folded, reader: &Reader, ask: &Ask, form: Form) -> Result<M
 
 /// A file without a name: readable by this process alone, and gone with it.
 pub struct Spool {
-    out: BufWriter<File>,
+    out: Out,
     hasher: Sha256,
     length: u64,
+}
+
+/// As it is, or compressed on its way to the disk: nothing is written twice.
+enum Out {
+    Plain(BufWriter<File>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
+}
+
+impl Out {
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Out::Plain(out) => out,
+            Out::Gzip(out) => out,
+        }
+    }
+
+    fn finish(self) -> io::Result<File> {
+        let out = match self {
+            Out::Plain(out) => out,
+            Out::Gzip(out) => out.finish()?,
+        };
+        out.into_inner().map_err(io::IntoInnerError::into_error)
+    }
 }
 
 impl Spool {
@@ -92,9 +118,15 @@ impl Spool {
     ///
     /// # Errors
     /// The disk's own.
-    pub fn new() -> Result<Spool, Fault> {
+    pub fn new(form: Form) -> Result<Spool, Fault> {
+        let file = BufWriter::new(tempfile::tempfile().map_err(Fault::internal)?);
+        let out = match form {
+            Form::JsonGzip => Out::Gzip(Box::new(GzEncoder::new(file, Compression::default()))),
+            // The bundle reads it again.
+            Form::Json | Form::Zip => Out::Plain(file),
+        };
         Ok(Spool {
-            out: BufWriter::new(tempfile::tempfile().map_err(Fault::internal)?),
+            out,
             hasher: Sha256::new(),
             length: 0,
         })
@@ -110,21 +142,15 @@ impl Spool {
             return Err(crate::form::bad("subject", "less than 1 GiB of entries"));
         }
         self.hasher.update(text.as_bytes());
-        self.out.write_all(text.as_bytes()).map_err(Fault::internal)
+        let written = self.out.writer().write_all(text.as_bytes());
+        written.map_err(Fault::internal)
     }
 
-    /// The file, at its beginning; its length, and the SHA-256 of what is in it.
+    /// The file, at its beginning; its length, and the SHA-256 of what was put.
     fn close(self) -> Result<(File, u64, Hash), Fault> {
-        let mut file = self
-            .out
-            .into_inner()
-            .map_err(|error| Fault::internal(error.error()))?;
-        rewind(&mut file).map_err(Fault::internal)?;
-        Ok((file, self.length, Hash(self.hasher.finalize().into())))
+        let mut file = self.out.finish().map_err(Fault::internal)?;
+        let length = file.stream_position().map_err(Fault::internal)?;
+        file.rewind().map_err(Fault::internal)?;
+        Ok((file, length, Hash(self.hasher.finalize().into())))
     }
-}
-
-fn rewind(file: &mut File) -> io::Result<()> {
-    file.flush()?;
-    file.rewind()
 }

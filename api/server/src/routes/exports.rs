@@ -25,7 +25,7 @@ use crate::{
 
 /// Makes an export.
 ///
-/// Of a person, or of a household with its members while they belonged, as of a state root that covers everything acknowledged before. What is in it proves, offline, that nothing was left out. For a citizen, a privacy officer asks. `Accept: application/zip` gives the citizen's bundle, with a page that verifies it. A read entry and a disclosure entry with the digest of `export.json` are committed before the first byte leaves.
+/// Of a person, or of a household with its members while they belonged, as of a state root that covers everything acknowledged before. What is in it proves, offline, that nothing was left out. For a citizen, a privacy officer asks. `Accept: application/zip` gives the citizen's bundle, with a page that verifies it. A read entry and a disclosure entry with the digest of `export.json` are committed before the first byte leaves. With `Accept-Encoding: gzip`, `export.json` comes compressed; the digest on record, and in `ETag`, is always that of the uncompressed file.
 #[utoipa::path(
     post,
     path = "/v1/exports",
@@ -82,7 +82,7 @@ pub async fn make(
     answer(made, form, place)
 }
 
-/// The form that the client would rather have; `export.json` where it does not say.
+/// The form that the client would rather have; `export.json` where it does not say, compressed only where it says so.
 fn form(headers: &HeaderMap) -> Form {
     let accepted = headers
         .get_all(header::ACCEPT)
@@ -95,17 +95,45 @@ fn form(headers: &HeaderMap) -> Form {
         .find(|range| range == wire::export::ZIP || range == wire::JSON || range == "*/*");
     match first.as_deref() {
         Some(wire::export::ZIP) => Form::Zip,
+        _ if would_rather_gzip(headers) => Form::JsonGzip,
         _ => Form::Json,
     }
 }
 
+/// Whether `Accept-Encoding` names gzip, and no other way that it likes better (RFC 9110, 12.5.3).
+fn would_rather_gzip(headers: &HeaderMap) -> bool {
+    let (mut gzip, mut plain) = (0.0, 0.0);
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let codings = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    for coding in codings {
+        let mut parts = coding.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        // What is no number is not asked for.
+        let quality: f32 = quality.map_or(1.0, |q| q.parse().unwrap_or(0.0));
+        match name.as_str() {
+            "gzip" | "x-gzip" => gzip = quality,
+            "identity" => plain = quality,
+            _ => {}
+        }
+    }
+    gzip > 0.0 && gzip >= plain
+}
+
 fn answer(made: Made, form: Form, place: Place) -> Result<Response, Fault> {
     let (kind, name) = match form {
-        Form::Json => (wire::JSON, "export.json"),
+        Form::Json | Form::JsonGzip => (wire::JSON, "export.json"),
         Form::Zip => (wire::export::ZIP, "visto-export.zip"),
     };
     let disposition = format!("attachment; filename=\"{name}\"");
     let digest = hash_text(&made.digest);
+    // A strong validator is that of the bytes as they are sent.
+    let tag = match form {
+        Form::Json | Form::Zip => format!("\"{digest}\""),
+        Form::JsonGzip => format!("W/\"{digest}\""),
+    };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CONTENT_LENGTH, HeaderValue::from(made.length)),
@@ -116,15 +144,21 @@ fn answer(made: Made, form: Form, place: Place) -> Result<Response, Fault> {
         ),
         (
             header::ETAG,
-            HeaderValue::from_str(&format!("\"{digest}\"")).map_err(Fault::internal)?,
+            HeaderValue::from_str(&tag).map_err(Fault::internal)?,
+        ),
+        (
+            header::VARY,
+            HeaderValue::from_static("accept, accept-encoding"),
         ),
     ];
+    let coding = (form == Form::JsonGzip)
+        .then_some([(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
     let file = tokio::fs::File::from_std(made.file);
     let stream = futures::StreamExt::map(ReaderStream::new(file), move |chunk| {
         let _place = &place;
         chunk
     });
-    Ok((headers, Body::from_stream(stream)).into_response())
+    Ok((headers, coding, Body::from_stream(stream)).into_response())
 }
 
 #[cfg(test)]
@@ -147,6 +181,29 @@ mod tests {
                 headers.insert(header::ACCEPT, accept.parse().unwrap());
             }
             assert_eq!(form(&headers), expected, "{accept:?}");
+        }
+    }
+    #[test]
+    fn it_is_compressed_for_who_asks_for_that() {
+        for (accepted, expected) in [
+            (&[][..], Form::Json),
+            (&["gzip"], Form::JsonGzip),
+            (&["deflate, GZIP;q=0.5"], Form::JsonGzip),
+            (&["deflate", "x-gzip"], Form::JsonGzip),
+            (&["gzip;q=0"], Form::Json),
+            (&["gzip; q=0.000"], Form::Json),
+            (&["gzip;q=0.4, identity;q=0.5"], Form::Json),
+            (&["gzip, identity"], Form::JsonGzip),
+            (&["gzip;q=x"], Form::Json),
+            (&["*, br"], Form::Json),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in accepted {
+                headers.append(header::ACCEPT_ENCODING, value.parse().unwrap());
+            }
+            assert_eq!(form(&headers), expected, "{accepted:?}");
+            headers.insert(header::ACCEPT, HeaderValue::from_static("application/zip"));
+            assert_eq!(form(&headers), Form::Zip, "a zip is compressed already");
         }
     }
 }

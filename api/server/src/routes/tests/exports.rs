@@ -567,6 +567,56 @@ async fn links_and_releases_count_whenever_they_were_told() {
 
 /// 130 entries, the bundle, and what stands in it.
 #[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_export_is_the_same_file() {
+    let running = Running::start().await;
+    let anna = person(1);
+    running.accept(&access(&[anna], now_ms())).await;
+    let bearer = format!("Bearer {}", good_token(TOWN, Role::Dpo));
+    let order = citizens(json!({"subject": hash_text(&anna)})).to_string();
+    let ask = async |accepted: &str| {
+        let headers = [
+            ("content-type", "application/json"),
+            ("accept-encoding", accepted),
+            ("authorization", bearer.as_str()),
+        ];
+        let answer = running
+            .call(Method::POST, "/v1/exports", &headers, order.clone())
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        assert_eq!(
+            answer.header("content-length"),
+            answer.bytes.len().to_string()
+        );
+        assert_eq!(answer.header("content-type"), "application/json");
+        answer
+    };
+    let plain = ask("gzip;q=0").await;
+    assert!(plain.headers.get("content-encoding").is_none());
+    verified(&plain.text);
+    let answer = ask("gzip").await;
+    assert_eq!(answer.header("content-encoding"), "gzip");
+    assert!(answer.header("vary").contains("accept-encoding"));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(answer.bytes.as_slice())
+        .read_to_string(&mut text)
+        .unwrap();
+    assert!(answer.bytes.len() < text.len(), "{}", text.len());
+    verified(&text);
+    // What is on record is the digest of the file that the citizen gets in the end.
+    let digest = Hash::of(&[text.as_bytes()]);
+    assert_eq!(
+        answer.header("etag"),
+        format!("W/\"{}\"", hash_text(&digest))
+    );
+    let (later, _) = own(&running, anna).await;
+    let handed = items(&later).into_iter().any(|opened| {
+        matches!(body(opened).content, Content::Disclosure(handed) if handed.export_digest == digest)
+    });
+    assert!(handed);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_holds_all_that_a_citizen_needs() {
     let running = Running::start().await;
     let now = now_ms();
