@@ -24,6 +24,8 @@ check("a double click turns green and tells the access, both sides and the conse
   assert.match(await shown.locator("#verdict").innerText(), /1 accesso ai dati, da parte di 1 ente/);
   const line = shown.locator("#accesses details.entry").first();
   await line.locator("summary").click();
+  // It is made when it is opened, a frame later.
+  await line.getByText("Il nome non è rivelato").waitFor();
   const text = await line.innerText();
   for (const words of ["Comune di Voghera", "INPS", "Confermato da entrambe le parti", "Prestazioni sociali", "Reddito", "Verifica ISEE per la retta", "Il nome non è rivelato"]) {
     assert.ok(text.includes(words), `${words} is missing in ${text}`);

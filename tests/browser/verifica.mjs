@@ -61,6 +61,8 @@ check("what an access says, in plain words", async () => {
   await isGood(page);
   const line = page.locator("#accesses details.entry").filter({ hasText: "Registrato da una parte sola" }).first();
   await line.locator("summary").click();
+  // It is made when it is opened, a frame later.
+  await line.getByText("Ruolo di chi ha agito").waitFor();
   const text = await line.innerText();
   for (const term of ["Chi", "Ruolo di chi ha agito", "Operatore", "Da chi provengono i dati", "Quando", "Quali dati", "Perché", "Finalità", "Base giuridica", "Consenso", "Rilievi del registro", "Che cosa dice l'altra parte", "Prova"]) {
     assert.ok(text.includes(term), `${term} is missing in ${text}`);
