@@ -3,8 +3,9 @@
 //! but no key and no second root.
 
 use ledger::{
+    body::EntryType,
     bytes::ListValue,
-    export::{Export, Item, Lie, List, NotOpened, Why, Withheld},
+    export::{Erased, Export, Item, Lie, List, NotOpened, Why, Withheld},
     hash::Hash,
     number::EntryIndex,
     state::StateKey,
@@ -181,19 +182,17 @@ pub(crate) const ABOUT_ANNA: &[(&str, Lie, Tell)] = &[
         "an-open-entry-said-to-be-erased",
         Lie::Changed,
         |book, export| {
-            let Item::Opened(opened) = items(export)[5].clone() else {
-                panic!("opened");
-            };
             let by = export.records.last().unwrap().index;
-            let stored = book.stored(opened.index.0);
-            items(export)[5] = Item::Erased(Box::new(ledger::export::Erased::of(
-                opened.index,
-                &stored,
-                opened.path.clone(),
-                by,
-                None,
-                None,
-            )));
+            say_erased(book, export, by);
+        },
+    ),
+    (
+        "a-young-entry-said-to-have-gone-by-its-age",
+        Lie::Changed,
+        |book, export| {
+            let cut = newest(book, export, EntryType::Erasure);
+            export.records.push(book.record(cut));
+            say_erased(book, export, EntryIndex(cut));
         },
     ),
     ("an-erasure-without-its-order", Lie::Missing, |_, export| {
@@ -271,10 +270,8 @@ pub(crate) const ABOUT_ANNA: &[(&str, Lie, Tell)] = &[
         },
     ),
     ("another-state-root", Lie::Changed, |book, export| {
-        let older = (0..export.head.state_root.index.0).rfind(|&index| {
-            book.stored(index).meta.entry_type == ledger::body::EntryType::StateRoot
-        });
-        export.head.state_root = book.record(older.unwrap());
+        let older = newest(book, export, EntryType::StateRoot);
+        export.head.state_root = book.record(older);
     }),
     ("another-persons-ref", Lie::Missing, |_, export| {
         export.head.about.of = person("dario");
@@ -377,4 +374,21 @@ fn names_anna(book: &Book, item: &Item) -> bool {
     };
     let body = book.stored(opened.index.0).parse_body().unwrap().unwrap();
     ledger::export::persons(&body).contains(&person("anna"))
+}
+
+/// The newest entry of a type before the state root.
+fn newest(book: &Book, export: &Export, entry_type: EntryType) -> u64 {
+    let mut before = 0..export.head.state_root.index.0;
+    let newest = before.rfind(|index| book.stored(*index).meta.entry_type == entry_type);
+    newest.unwrap()
+}
+
+/// Calls the sixth item erased by this order.
+fn say_erased(book: &Book, export: &mut Export, by: EntryIndex) {
+    let Item::Opened(opened) = items(export)[5].clone() else {
+        panic!("opened");
+    };
+    let stored = book.stored(opened.index.0);
+    let erased = Erased::of(opened.index, &stored, opened.path, by, None, None);
+    items(export)[5] = Item::Erased(Box::new(erased));
 }

@@ -170,6 +170,16 @@ fn end(book: &mut Book) {
         &["c_m109.entry"],
     );
     book.erase(gone, by);
+    // And a cut by age, for which nothing here is old enough.
+    let cut = Erasure {
+        entries: Vec::new(),
+        subject: None,
+        before: Some(by),
+        types: Vec::new(),
+        ground: Ground::RetentionEnded,
+    };
+    let cut = Content::Erasure(cut);
+    book.say(cut, Vec::new(), "c_m109", &["c_m109.entry"]);
 }
 
 /// A privacy officer looked.

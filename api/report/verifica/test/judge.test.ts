@@ -8,6 +8,7 @@ import { ristretto255, ristretto255_hasher, ristretto255_oprf } from "@noble/cur
 import { base64, base64Url, fromBase64, fromBase64Url, fromHex, hex, utf8, type Bytes } from "../src/core/bytes";
 import { Refused, some } from "../src/core/fault";
 import { belonged, membership } from "../src/core/household";
+import { fits } from "../src/core/lists";
 import { parseJsonText } from "../src/core/json";
 import { parsePolicySet } from "../src/core/policy";
 import { refOf, refOfCode } from "../src/core/pseudonym";
@@ -40,6 +41,19 @@ test("births, moves and separations become spells", () => {
   );
   assert.deepEqual(membership([...compositions].reverse()), spells);
   assert.ok(belonged(spells, "2", 299) && !belonged(spells, "2", 300) && belonged(spells, "2", 400));
+});
+
+test("an order takes only what it can", () => {
+  const [young, old, at] = [1_000, 0, 730 * 86_400_000];
+  const cut = { before: 9, ground: "retention-ended" as const };
+  assert.ok(fits(cut, at, { type: "access", acceptedAt: old }));
+  assert.ok(!fits(cut, at, { type: "access", acceptedAt: young }), "not old enough");
+  assert.ok(!fits(cut, at, { type: "consent", acceptedAt: old }), "it may still hold");
+  assert.ok(fits({ ...cut, types: ["read"] }, at, { type: "read", acceptedAt: old }));
+  assert.ok(!fits({ ...cut, types: ["read"] }, at, { type: "access", acceptedAt: old }), "of another type");
+  const named = { entries: [1], ground: "unlawful" as const };
+  for (const type of ["access", "consent", "household", "note"] as const) assert.ok(fits(named, at, { type, acceptedAt: young }));
+  for (const type of ["key", "rules", "link", "erasure"] as const) assert.ok(!fits(named, at, { type, acceptedAt: old }), type);
 });
 
 test("of one beginning the later entry wins", () => {

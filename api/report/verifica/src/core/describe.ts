@@ -59,7 +59,7 @@ function shownEntry(state: Judge, facts: Facts, entry: Entry): ShownEntry {
     lists: [],
     signer: entry.signer ?? signerOf(facts, entry),
     pair: "none",
-    erased: erased && { by: erased.by, on: erased.on, ground: erased.ground, ordered: isOrdered(state, erased) },
+    erased: erased && { by: erased.by, on: erased.on, ground: erased.ground, ordered: isOrdered(state, erased, meta) },
     faulty: entry.faulty,
   };
 }

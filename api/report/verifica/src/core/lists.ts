@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: EUPL-1.2
 // Completeness: each list is folded anew from its items, and must come to the head that stands under the state root.
-import { disclosedRefs } from "./body";
+import { disclosedRefs, type Content, type TypeName } from "./body";
 import type { ErasedItem, List } from "./bundle";
 import { base64Url, equal, fromBase64Url, utf8, type Bytes } from "./bytes";
-import { decodeListValue, itemOf, nextHead, ZERO, type ListValue } from "./entry";
+import { decodeListValue, itemOf, nextHead, ZERO, type ListValue, type Meta } from "./entry";
 import type { Fault } from "./fault";
 import { hash, tag } from "./hash";
 import type { Entry, Judge } from "./judge";
@@ -11,6 +11,12 @@ import type { ShownList } from "./report";
 import { KIND, proves, stateKey } from "./state-map";
 
 const SEALED = tag("visto/sealed/v1");
+/** What can be erased by its index: what the ledger itself rests on stays. */
+const ERASABLE: TypeName[] = ["access", "consent", "household", "note", "read", "disclosure", "release"];
+/** Those of them that a cut takes: consents and compositions hold until something newer is said. */
+const CUT: TypeName[] = ERASABLE.filter((type) => type !== "consent" && type !== "household");
+/** How old an entry is when a cut takes it. */
+const RETENTION_MS = 730 * 86_400_000;
 const EMPTY: ListValue = { count: 0, head: ZERO, baseCount: 0, baseHead: ZERO };
 
 /** A list and its entries, in its order. */
@@ -85,7 +91,7 @@ function judgeList(state: Judge, list: List): JudgedList {
     if (entry.index >= state.size) state.fault("list-late", { ...where, index: entry.index });
     if (item.kind === "erased") {
       shown.erased++;
-      judgeErased(state, item, where);
+      judgeErased(state, item, entry.meta, where);
     } else {
       shown.shown++;
       if (entry.body !== undefined && !names(entry, list.kind, list.ref, ref)) {
@@ -118,15 +124,23 @@ function names(entry: Entry, kind: number, text: string, ref: Bytes): boolean {
 }
 
 /** Whose body is gone: the order for it must be here. */
-function judgeErased(state: Judge, item: ErasedItem, where: Omit<Fault, "code">): void {
-  if (!isOrdered(state, item)) state.fault("erased-without-order", { ...where, index: item.index, detail: String(item.by) });
+function judgeErased(state: Judge, item: ErasedItem, meta: Meta, where: Omit<Fault, "code">): void {
+  if (!isOrdered(state, item, meta)) state.fault("erased-without-order", { ...where, index: item.index, detail: String(item.by) });
 }
 
-export function isOrdered(state: Judge, item: ErasedItem): boolean {
+export function isOrdered(state: Judge, item: ErasedItem, meta: Meta): boolean {
   const record = state.bundle.records.find((candidate) => candidate.kind === "opened" && candidate.index === item.by);
   const order = record?.kind === "opened" ? state.entry(record) : undefined;
   if (order?.body?.type !== "erasure" || !order.included) return false;
   const { entries, before, ground } = order.body.content;
   if (item.by <= item.index || (item.ground !== undefined && item.ground !== ground)) return false;
-  return (entries ?? []).includes(item.index) || (before !== undefined && item.index < before);
+  const named = (entries ?? []).includes(item.index) || (before !== undefined && item.index < before);
+  return named && fits(order.body.content, order.meta.acceptedAt, meta);
+}
+
+/** Whether an order takes entries like this one, which it names: by its type and, in a cut, by its age when the order was accepted. */
+export function fits(order: Content<"erasure">, orderedAt: number, { type, acceptedAt }: Pick<Meta, "type" | "acceptedAt">): boolean {
+  const { entries = [], types = [] } = order;
+  if (entries.length > 0) return ERASABLE.includes(type);
+  return CUT.includes(type) && (types.length === 0 || types.includes(type)) && acceptedAt + RETENTION_MS <= orderedAt;
 }
