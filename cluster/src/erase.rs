@@ -11,7 +11,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use ledger::{
     body::system::Erased,
-    erasure::{self, Order},
+    erasure::{self, Order, Scope},
     id::NodeNumber,
 };
 use parking_lot::Mutex;
@@ -25,11 +25,13 @@ use crate::{
     clock::Clock,
     error::Error,
     face::Outcome,
+    fold::worker::{Wanted, want},
     raft_types::Raft,
     store::{
         db::Db,
         erase::{self, Progress},
         fatal::Fatal,
+        fold::Done,
         log::Log,
         machine::Machine,
         snapshot::Manifest,
@@ -56,6 +58,7 @@ pub(crate) struct Eraser {
     pub(crate) machine: Machine,
     pub(crate) fatal: Fatal,
     pub(crate) clock: Clock,
+    pub(crate) fold_wanted: Wanted,
     pub(crate) write: Write,
 }
 
@@ -88,8 +91,10 @@ impl Erasing {
 /// The orders of one moment, and what they ask of this node.
 struct Due {
     db: Arc<Db>,
-    /// How many there are.
+    /// How many there are, up to the first cut that this node has not folded: until then the lists still hold what it takes.
     all: Progress,
+    /// The size that a fold must cover to hold that cut.
+    waits_for: Option<u64>,
     /// Last raft_entry applied then: none after it holds what the orders name.
     raft_index: u64,
     /// Those that the state folder is not done with.
@@ -124,8 +129,12 @@ impl Eraser {
     /// One round over everything that holds plaintext. Whether nothing is left to do.
     async fn round(&self, settled: &mut u64) -> Result<bool, Error> {
         let due = self.due(settled).await?;
+        if let Some(size) = due.waits_for {
+            // Heard where this node leads; the others' erasers ask too.
+            want(&self.fold_wanted, size);
+        }
         if due.all.orders == 0 {
-            return Ok(true);
+            return Ok(due.waits_for.is_none());
         }
         let (all, db) = (due.all, due.db.clone());
         if !due.to_rewrite.is_empty() {
@@ -152,7 +161,7 @@ impl Eraser {
         if !Arc::ptr_eq(&due.db, &self.machine.state()) {
             return Ok(false);
         }
-        let mut signed = true;
+        let mut signed = due.waits_for.is_none();
         for order in due.to_sign {
             signed &= self.sign(&due.db, order).await?;
         }
@@ -165,15 +174,22 @@ impl Eraser {
         let (due, next) = blocking(move || {
             let db = machine.state();
             let view = machine.view()?;
-            let orders = erasure::orders_count(&view)?;
+            let given = erasure::orders_count(&view)?;
             let raft_index = view.applied().raft_log_id.map_or(0, |id| id.index);
+            let folded = Done::read(&*db)?.size;
+            let (mut orders, mut waits_for) = (given, None);
             let mut to_rewrite = Vec::new();
-            for place in erase::progress(&db)?.orders..orders {
-                to_rewrite.push(erasure::order_at(&view, place)?);
+            for place in erase::progress(&db)?.orders..given {
+                let order = erasure::order_at(&view, place)?;
+                if matches!(order.scope, Scope::Before(..)) && folded <= order.index.0 {
+                    (orders, waits_for) = (place, Some(order.index.size().0));
+                    break;
+                }
+                to_rewrite.push(order);
             }
             let mut open = Open::default();
             let (mut to_sign, mut settled) = (Vec::new(), from);
-            for place in from..orders {
+            for place in from..given {
                 let order = erasure::order_at(&view, place)?;
                 let silent = erasure::waits_for(&view, &order)?;
                 if silent.is_empty() {
@@ -183,7 +199,7 @@ impl Eraser {
                     continue;
                 }
                 open.count(&order, now_ms);
-                if silent.contains(&node) {
+                if silent.contains(&node) && place < orders {
                     to_sign.push(order);
                 }
             }
@@ -191,6 +207,7 @@ impl Eraser {
             let due = Due {
                 db,
                 all: Progress { orders },
+                waits_for,
                 raft_index,
                 to_rewrite,
                 to_sign,

@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use ledger::body::consent::{Consent, ConsentEvent};
 use ledger::body::governance::{Genesis, Institution, InstitutionEvent, NewKey, Node as NodeEntry};
-use ledger::body::{Body, Common, Content, Disclosed};
+use ledger::body::system::{Erasure, Ground, Note, NoteKind};
+use ledger::body::{Body, Common, Content, Disclosed, Reference};
 use ledger::bytes;
 use ledger::entry::SubmittedEntry;
 use ledger::hash::Hash;
 use ledger::id::{EntryId, InstitutionId, NodeNumber};
 use ledger::key::{KeyUse, SigningKey};
+use ledger::number::EntryIndex;
 
 use crate::{Clock, Config, NodeKeys, PeerTls, Tuning};
 
@@ -103,6 +105,60 @@ pub(crate) fn genesis(peers: &BTreeMap<u64, SocketAddr>) -> SubmittedEntry {
         content: Content::Genesis(Box::new(genesis)),
     };
     SubmittedEntry::sign(body.to_json().as_bytes(), &[&key("governance")], vec![]).unwrap()
+}
+
+/// An entry of this content, signed by the institution.
+pub(crate) fn sign(
+    now_ms: u64,
+    salt: u64,
+    content: Content,
+    disclosures: Vec<String>,
+) -> SubmittedEntry {
+    let body = Body {
+        common: Common {
+            refers_to: matches!(content, Content::Note(_)).then_some(Reference {
+                index: EntryIndex(0),
+                leaf: Hash::ZERO,
+            }),
+            ..common(now_ms, salt)
+        },
+        content,
+    };
+    SubmittedEntry::sign(body.to_json().as_bytes(), &[&key("entry")], disclosures).unwrap()
+}
+
+/// A salt of its own.
+pub(crate) fn salt(number: u64) -> Hash {
+    Hash::of(&[b"salt", &number.to_be_bytes()])
+}
+
+/// A person's ref.
+pub(crate) fn subject(person: u64) -> Hash {
+    Hash::of(&[b"person", &person.to_be_bytes()])
+}
+
+/// A note that names a person.
+pub(crate) fn note_on(now_ms: u64, number: u64, person: u64) -> SubmittedEntry {
+    let (subject, disclosure) = Disclosed::seal(salt(number).as_bytes(), subject(person));
+    let note = Note {
+        kind: NoteKind::Complete,
+        text: None,
+        subjects: vec![subject],
+        opens: vec![],
+    };
+    sign(now_ms, number, Content::Note(note), vec![disclosure])
+}
+
+/// A cut of everything that is old enough before an index.
+pub(crate) fn cut(now_ms: u64, number: u64, before: u64) -> SubmittedEntry {
+    let cut = Erasure {
+        entries: vec![],
+        subject: None,
+        before: Some(before),
+        types: vec![],
+        ground: Ground::RetentionEnded,
+    };
+    sign(now_ms, number, Content::Erasure(cut), vec![])
 }
 
 /// A consent event of its own record and person, so that none refers to another.

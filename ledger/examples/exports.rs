@@ -51,6 +51,10 @@ fn main() {
     let bound = book.export_bound(story::CODE);
     write("person-bound.json", bound.to_json().as_bytes());
     write("code.txt", story::CODE.as_bytes());
+    let mut cut = story::tell(accesses);
+    story::cut(&mut cut);
+    let export = cut.export(&Wanted::subject(person("anna")));
+    write("person-cut.json", export.to_json().as_bytes());
     fs::create_dir_all(dir.join("lies")).unwrap();
     let mut names = String::new();
     for (wanted, lies) in [

@@ -23,7 +23,7 @@ use crate::{
     body::{Body, Content, EntryType, system::Erasure},
     bytes::Meta,
     entry::{self, Remembered, Stop, VerifiedEntry, Verifier},
-    erasure::{RETENTION_MS, is_cut, is_erasable},
+    erasure::is_erasable,
     finding::{Finding, Findings},
     fold::{Change, MemoryFold},
     hash::Hash,
@@ -32,11 +32,13 @@ use crate::{
     number::{EntryIndex, TreeSize},
     policy::PolicySet,
     refusal::{Refusal, Refused},
+    retention::{self, Terms},
     state::{MemoryState, StateError, kind, registry},
 };
 
 mod begin;
 mod beyond;
+mod builds;
 mod line;
 mod progress;
 mod published;
@@ -45,6 +47,8 @@ mod start;
 
 pub use begin::Beginning;
 pub use beyond::{Beyond, Ranges, Unproven};
+use builds::{agrees, is_without_terms, of_its_build};
+
 pub use line::{Fed, Line};
 pub use progress::Damaged;
 pub use report::{Evidence, Place, Report};
@@ -91,10 +95,10 @@ impl Missing {
     fn is_named(&self, index: u64, order: &Erasure, ordered_at_ms: u64) -> bool {
         match order.before {
             Some(before) => {
+                // Of what holds on, the age counts from later still.
+                let since_ms = Some(self.accepted_at_ms);
                 index < before
-                    && is_cut(self.entry_type)
-                    && (order.types.is_empty() || order.types.contains(&self.entry_type))
-                    && self.accepted_at_ms.saturating_add(RETENTION_MS) <= ordered_at_ms
+                    && retention::is_due(self.entry_type, &order.types, since_ms, ordered_at_ms)
             }
             None => order.entries.contains(&index) && !(self.whole && order.subject.is_some()),
         }
@@ -229,7 +233,7 @@ impl Audit {
         }
         let change = self.replay(fed)?;
         if let Some(told) = &fed.change
-            && *told != change
+            && !agrees(told, &change)
         {
             return Err(lie(
                 "what it changes under the state root",
@@ -343,7 +347,7 @@ impl Audit {
             body_salt,
         };
         let effects = match admission::apply(&self.state, entry, stamp, ledger) {
-            Ok(Applied::Accepted(effects)) => *effects,
+            Ok(Applied::Accepted(effects)) => of_its_build(fed, *effects),
             Ok(Applied::Known { index }) => {
                 let why = format!("the same as entry {index}");
                 return Err(lie("an entry", "new".into(), why));
@@ -387,7 +391,11 @@ impl Audit {
             self.report.untold = untold.count() as u64;
         }
         self.state.write(&effects.writes);
-        Ok(Change::of(&effects))
+        let mut change = Change::of(&effects);
+        if is_without_terms(fed) {
+            change.reach = None;
+        }
+        Ok(change)
     }
 
     /// Takes the ledger's name from its genesis, and holds that against the policy file.
@@ -422,7 +430,7 @@ impl Audit {
 
     /// Of an entry that is not whole any more, what it changed is taken as told; the next state root proves or refutes it.
     fn bridge(&mut self, fed: &Fed) -> Result<Change, Evidence> {
-        let change = self.told_change(fed)?;
+        let mut change = self.told_change(fed)?;
         if !is_erasable(fed.meta.entry_type) {
             return Err(Evidence {
                 at: Place::Entry(fed.index),
@@ -434,11 +442,21 @@ impl Audit {
         self.report.erased += 1;
         let first = registry::key(&self.state, &fed.meta.first_key)
             .map_err(|error| unsound(fed.index, &error))?;
+        let first = first.map(|key| key.institution);
+        if change.terms.is_none()
+            && let Some(institution) = first.clone()
+        {
+            change.terms = Some(Terms {
+                entry_type: fed.meta.entry_type,
+                institution,
+                held: None,
+            });
+        }
         let missing = Missing {
             entry_type: fed.meta.entry_type,
             accepted_at_ms: fed.meta.accepted_at_ms,
             whole: fed.body.is_none(),
-            institution: first.map(|key| key.institution),
+            institution: first,
             named: false,
         };
         self.unordered.insert(fed.index.0, missing);
@@ -495,6 +513,13 @@ impl Audit {
                 "what it changes under the state root",
                 described(change),
                 format!("of leaf {}", fed.leaf_hash()),
+            ));
+        }
+        if change.left > 0 {
+            return Err(lie(
+                "what an erased entry changes",
+                "out of its lists, by a cut".into(),
+                "told, as it cannot be computed: begin at a later state root".into(),
             ));
         }
         Ok(change.clone())

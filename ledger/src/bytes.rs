@@ -46,9 +46,7 @@ pub const LEAF_BYTES: usize = 78;
 pub const EXTRA_BYTES: usize = 80;
 
 /// What the progress of an audit begins with.
-pub const AUDIT_HEAD: &[u8] = b"visto/audit/v3\n";
-/// What it began with before audits could begin at a state root.
-pub const AUDIT_HEAD_V2: &[u8] = b"visto/audit/v2\n";
+pub const AUDIT_HEAD: &[u8] = b"visto/audit/v4\n";
 
 /// Bytes of a leaf: `"visto/leaf/v1\n" ‖ meta_commit ‖ body_commit`, opaque.
 pub type Leaf = [u8; LEAF_BYTES];

@@ -12,7 +12,7 @@ use crate::{
     base64,
     body::{
         Body, Content, EntryType,
-        access::{SubjectRole, Visibility},
+        access::SubjectRole,
         system::{Erased, Erasure, Ground},
     },
     bytes::{
@@ -25,20 +25,18 @@ use crate::{
     id::{InstitutionId, NodeNumber},
     number::{EntryIndex, TreeSize},
     refusal::Refused,
+    retention::{self, Cut, Reach, Terms},
     state::{Draft, State, StateError, read, registry},
-    time,
 };
 
 /// Most entries that one order names.
 pub const ENTRIES_MAX: usize = 256;
 /// Most orders on one entry that reads ask. Further ones are recorded and carried out all the same, only not before the eraser gets there.
 pub const ORDERS_PER_ENTRY_MAX: usize = 32;
-/// How old an entry is when a cut takes it: 24 months (SPID's and CIE's rules ask registers to be kept so long).
-pub const RETENTION_MS: u64 = 730 * time::DAY_MS;
 
 /// Every order, in the order of acceptance.
 const ORDERS: &str = "erasures";
-/// Those of them that are cuts.
+/// Those of them that are cuts, as builds before 0.2 listed them: read while no cut was given since.
 const CUTS: &str = "erasure-cuts";
 
 /// Whether the body of such an entry can be erased by its index. What the ledger itself rests on stays: governance, links, roots, and the
@@ -65,12 +63,6 @@ pub fn is_erasable(entry_type: EntryType) -> bool {
         | EntryType::Link
         | EntryType::StateRoot => false,
     }
-}
-
-/// Whether a cut takes entries of this type when they are old enough. Consents and compositions of households stay: they say what holds
-/// until something newer is said, however long ago that was, and go by their index alone.
-pub fn is_cut(entry_type: EntryType) -> bool {
-    is_erasable(entry_type) && !matches!(entry_type, EntryType::Consent | EntryType::Household)
 }
 
 /// An accepted `erasure` entry, as the state keeps it.
@@ -123,10 +115,16 @@ pub struct Gone {
 
 impl Order {
     /// Carries the order out on the entry at an index, if it is one of those named and the signer controls it. Calling it again changes nothing.
+    /// `ceased_ms`: since when what it says holds no more ([`retention::ceased`]).
     ///
     /// # Errors
     /// A body that was never admitted: the store is damaged.
-    pub fn carry_out(&self, at: EntryIndex, stored: &mut StoredEntry) -> Result<Carried, Refused> {
+    pub fn carry_out(
+        &self,
+        at: EntryIndex,
+        stored: &mut StoredEntry,
+        ceased_ms: Option<u64>,
+    ) -> Result<Carried, Refused> {
         if stored.erased.contains(&self.index) {
             return Ok(Carried::Before);
         }
@@ -139,7 +137,8 @@ impl Order {
                 Carried::Spared
             });
         };
-        if !self.names(at, stored) || !self.may_ask(&body) {
+        let terms = Terms::of(&body);
+        if !self.names(at, stored, &terms, ceased_ms) || !self.may_ask(&terms) {
             return Ok(Carried::Spared);
         }
         let gone = match &self.scope {
@@ -160,40 +159,58 @@ impl Order {
         Ok(Carried::Now(gone))
     }
 
+    /// The order as a cut, if it is one.
+    pub fn cut(&self) -> Option<Cut> {
+        let Scope::Before(before, types) = &self.scope else {
+            return None;
+        };
+        Some(Cut {
+            index: self.index,
+            accepted_at_ms: self.accepted_at_ms,
+            institution: self.institution.clone(),
+            reach: Reach {
+                before: *before,
+                authority: self.authority,
+                types: types.clone(),
+            },
+        })
+    }
+
     /// Whether the order is about this entry.
-    fn names(&self, at: EntryIndex, stored: &StoredEntry) -> bool {
+    fn names(
+        &self,
+        at: EntryIndex,
+        stored: &StoredEntry,
+        terms: &Terms,
+        ceased_ms: Option<u64>,
+    ) -> bool {
         let entry_type = stored.meta.entry_type;
         match &self.scope {
             Scope::Entries(entries) | Scope::Subject(entries, _) => {
                 entries.binary_search(&at.0).is_ok() && is_erasable(entry_type)
             }
             Scope::Before(before, types) => {
-                let old_at_ms = stored.meta.accepted_at_ms.saturating_add(RETENTION_MS);
+                let since_ms = terms.since_ms(stored.meta.accepted_at_ms, ceased_ms);
                 at.0 < *before
-                    && is_cut(entry_type)
-                    && (types.is_empty() || types.contains(&entry_type))
-                    && old_at_ms <= self.accepted_at_ms
+                    && retention::is_due(entry_type, types, since_ms, self.accepted_at_ms)
             }
         }
     }
 
-    /// Whether the signer may have this body erased: its controller, or the authority. While an authority holds an entry back from the
-    /// persons named (Art. 17(3)(b) and (e)), that authority alone: else what is investigated could be made to vanish. What a node wrote
-    /// of its own readers and releases is there to hold its operator to account: before its time the authority alone takes it.
-    fn may_ask(&self, body: &Body) -> bool {
-        match holder(body, self.accepted_at_ms) {
-            Some(holder) => *holder == self.institution,
-            None if self.authority => true,
-            None => {
-                let own = body.common.institution == self.institution;
-                let cut = matches!(self.scope, Scope::Before(..));
-                let witness = matches!(
-                    body.content,
-                    Content::Read(_) | Content::Disclosure(_) | Content::Release(_)
-                );
-                own && (cut || !witness)
-            }
-        }
+    /// Whether the signer may have it erased ([`retention::may_ask`]). What a node wrote of its own readers and releases is there to hold its
+    /// operator to account: before its time the authority alone takes it.
+    fn may_ask(&self, terms: &Terms) -> bool {
+        let witness = matches!(
+            terms.entry_type,
+            EntryType::Read | EntryType::Disclosure | EntryType::Release
+        );
+        let cut = matches!(self.scope, Scope::Before(..));
+        retention::may_ask(
+            &self.institution,
+            self.authority,
+            self.accepted_at_ms,
+            terms,
+        ) && (self.authority || cut || !witness)
     }
 
     /// The value in the state.
@@ -223,6 +240,7 @@ impl Order {
         out.done()
     }
 
+    /// What stands in the state under the order's index.
     pub(crate) fn decode(index: EntryIndex, value: &[u8]) -> Option<Order> {
         Reader::all(value, |from| {
             let (institution, authority, accepted_at_ms) = (
@@ -253,24 +271,6 @@ impl Order {
                 scope,
             })
         })
-    }
-}
-
-/// The authority that holds an entry back at this time; none once a deferred one is due.
-fn holder(body: &Body, at_ms: u64) -> Option<&InstitutionId> {
-    let Content::Access(access) = &body.content else {
-        return None;
-    };
-    match &access.visibility {
-        Visibility::Visible => None,
-        Visibility::Hidden { authority, .. } => Some(authority),
-        Visibility::Deferred {
-            until, authority, ..
-        } => {
-            let today = time::format_timestamp(at_ms);
-            let due = today.get(..10).is_some_and(|today| until.as_str() <= today);
-            authority.as_ref().filter(|_| !due)
-        }
     }
 }
 
@@ -375,8 +375,7 @@ pub fn orders_on<S: State>(
 ) -> Result<Vec<Order>, S::Error> {
     let mut orders = Vec::new();
     for index in named_by(state, index)? {
-        let found = order(state, index)?;
-        orders.push(found.ok_or_else(|| StateError::Corrupt(StateKey::erasure(index)))?);
+        orders.push(named(state, index)?);
     }
     let beyond = |cut: &&Order| matches!(cut.scope, Scope::Before(before, _) if index.0 < before);
     orders.extend(cuts.iter().filter(beyond).cloned());
@@ -385,11 +384,24 @@ pub fn orders_on<S: State>(
     Ok(orders)
 }
 
-/// All cuts, in the order of acceptance: there are a few a year.
+/// The cuts that stand, in the order of acceptance: those that no later one supersedes.
 pub fn cuts<S: State>(state: &S) -> Result<Vec<Order>, S::Error> {
-    (0..registry::list_length(state, CUTS)?)
-        .map(|place| listed(state, CUTS, place))
-        .collect()
+    let Some(standing) = indexes(state, &StateKey::cuts())? else {
+        return (0..registry::list_length(state, CUTS)?)
+            .map(|place| listed(state, CUTS, place))
+            .collect();
+    };
+    standing.into_iter().map(|cut| named(state, cut)).collect()
+}
+
+/// When an institution gave its last cut, ms since the epoch: nothing but its own later ones supersedes that.
+pub(crate) fn last_cut_ms<S: State>(
+    state: &S,
+    institution: &InstitutionId,
+) -> Result<Option<u64>, S::Error> {
+    let own = cuts(state)?.into_iter();
+    let own = own.filter(|cut| cut.institution == *institution);
+    Ok(own.map(|cut| cut.accepted_at_ms).max())
 }
 
 /// What a node said of an order, if it did.
@@ -439,7 +451,13 @@ pub(crate) fn record<S: State>(
     draft.put(StateKey::erasure(index), order.encode());
     draft.push(ORDERS, index.0.to_be_bytes().to_vec())?;
     match &order.scope {
-        Scope::Before(..) => draft.push(CUTS, index.0.to_be_bytes().to_vec())?,
+        Scope::Before(..) => {
+            let mut standing = cuts(draft)?;
+            standing.retain(|other| !supersedes(&order, other));
+            let standing = standing.iter().map(|cut| cut.index).chain([index]);
+            let value: Vec<[u8; 8]> = standing.map(|cut| cut.0.to_be_bytes()).collect();
+            draft.put(StateKey::cuts(), value.concat());
+        }
         Scope::Entries(entries) | Scope::Subject(entries, _) => {
             for entry in entries {
                 let mut orders = named_by(draft, EntryIndex(*entry))?;
@@ -475,20 +493,34 @@ pub(crate) fn record_done<S: State>(
     Ok(())
 }
 
+fn supersedes(order: &Order, other: &Order) -> bool {
+    let cuts = order.cut().zip(other.cut());
+    cuts.is_some_and(|(cut, other)| cut.supersedes(&other))
+}
+
 fn named_by<S: State>(state: &S, index: EntryIndex) -> Result<Vec<EntryIndex>, S::Error> {
-    let orders = read(state, &StateKey::erasures_of(index), |value| {
+    let orders = indexes(state, &StateKey::erasures_of(index))?;
+    Ok(orders.unwrap_or_default())
+}
+
+fn indexes<S: State>(state: &S, key: &StateKey) -> Result<Option<Vec<EntryIndex>>, S::Error> {
+    read(state, key, |value| {
         value
             .chunks(8)
             .map(|order| order.try_into().ok().map(u64::from_be_bytes))
             .map(|order| order.map(EntryIndex))
             .collect::<Option<Vec<_>>>()
-    })?;
-    Ok(orders.unwrap_or_default())
+    })
 }
 
 fn listed<S: State>(state: &S, list: &str, place: u64) -> Result<Order, S::Error> {
     let index = registry::item(state, list, place, |item| {
         item.try_into().ok().map(u64::from_be_bytes).map(EntryIndex)
     })?;
+    named(state, index)
+}
+
+/// The order that the state itself names.
+fn named<S: State>(state: &S, index: EntryIndex) -> Result<Order, S::Error> {
     order(state, index)?.ok_or_else(|| StateError::Corrupt(StateKey::erasure(index)).into())
 }

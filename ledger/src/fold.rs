@@ -5,23 +5,35 @@
 //! needs no state, no clock and no moment pinned. It is done a [`Pass`] at a time, in the order of map keys, and within a pass a [`Step`] at
 //! a time; each step leaves values and map that agree with each other, so a fold that is cut short goes on after the last key written and
 //! comes to the same root. Memory is bounded by the keys of one pass, never by the ledger.
+//!
+//! Where a change is a cut ([`crate::retention`]), each list's base moves past those of its first items that the cuts given so far take, and
+//! what it moved past stands in the list no more ([`Left`]). So a fold also reads which older changes still stand in lists.
 
 use alloc::{
     collections::{BTreeMap, btree_map::Entry},
     vec::Vec,
 };
-use core::{convert::Infallible, fmt};
+use core::{fmt, ops::ControlFlow};
 
 use crate::{
     admission::{Effects, Row, RowKind},
     bytes::{self, ListValue},
+    erasure::Order,
     hash::Hash,
     number::EntryIndex,
-    state::{StateKey, Writes},
-    state_map::{self, MapError, MapNode, MapPath, MapProof, MapReader, Place, value_hash},
+    retention::{self, Cut, Cuts, Reach, Terms},
+    state::{StateKey, Writes, kind},
+    state_map::{self, MapError, MapNode, MapPath, MapReader, value_hash},
 };
 
-/// What one entry changes under the state root; kept by index until it is folded.
+mod memory;
+
+pub use memory::MemoryFold;
+
+/// How many items one cut takes from a list at most, so that no step of a fold is long; the next cut goes on.
+pub const LEFT_MAX: usize = 16_384;
+
+/// What one entry changes under the state root; kept by index until it is folded, and from then on as long as it stands in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The entry's place.
@@ -32,9 +44,16 @@ pub struct Change {
     pub meta_salt: Hash,
     /// Its leaf's hash.
     pub leaf_hash: Hash,
-    /// The lists that it belongs to, each once, ascending: kinds that fold ([`RowKind::under_root`]).
+    /// What decides which cuts take it; none in records of builds that moved no base: no cut takes what it does not know.
+    pub terms: Option<Terms>,
+    /// How far it reaches, if it is itself a cut.
+    pub reach: Option<Reach>,
+    /// How many lists it left by retention.
+    pub left: u32,
+    /// The lists that it stands in, each once, ascending: kinds that fold ([`RowKind::under_root`]).
     pub lists: Vec<(RowKind, Hash)>,
-    /// What it writes to the other kinds under the root, by key, ascending; `None` removes.
+    /// What it writes to the other kinds under the root, and to those that retention asks for ([`StateKey::for_retention`]), by key,
+    /// ascending; `None` removes.
     pub writes: Writes,
 }
 
@@ -42,21 +61,53 @@ impl Change {
     /// What of an accepted entry's effects stands under the state root.
     pub fn of(effects: &Effects) -> Change {
         let rows = effects.rows.iter().filter(|row| row.kind.under_root());
-        let writes = effects.writes.iter().filter(|(key, _)| key.under_root());
+        let writes = effects.writes.iter();
+        let writes = writes.filter(|(key, _)| key.under_root() || key.for_retention());
+        let index = effects.entry.index();
         Change {
-            index: effects.entry.index(),
+            index,
             accepted_at_ms: effects.entry.meta().accepted_at_ms,
             meta_salt: bytes::meta_salt(effects.entry.body_salt()),
             leaf_hash: effects.entry.leaf_hash(),
+            terms: Some(Terms::of(effects.entry.entry().body())),
+            reach: reach(&effects.writes, index),
+            left: 0,
             lists: rows.map(|row| (row.kind, row.of)).collect(),
             writes: writes.cloned().collect(),
         }
     }
 
-    /// The list of `of` after this entry: the one place where a list's value is computed.
-    fn append(&self, list: ListValue, of: &Hash) -> ListValue {
-        list.with(&bytes::item(&self.meta_salt, of, &self.leaf_hash))
+    /// The cut that it is, if it is one.
+    pub fn cut(&self) -> Option<Cut> {
+        let (terms, reach) = self.terms.as_ref().zip(self.reach.as_ref())?;
+        Some(Cut {
+            index: self.index,
+            accepted_at_ms: self.accepted_at_ms,
+            institution: terms.institution.clone(),
+            reach: reach.clone(),
+        })
     }
+
+    /// Takes it out of a list.
+    pub fn leave(&mut self, kind: RowKind, of: &Hash) {
+        let stands = self.lists.len();
+        self.lists.retain(|list| *list != (kind, *of));
+        if self.lists.len() < stands {
+            self.left = self.left.saturating_add(1);
+        }
+    }
+
+    /// Its item in the list of `of`.
+    pub(crate) fn item(&self, of: &Hash) -> Hash {
+        bytes::item(&self.meta_salt, of, &self.leaf_hash)
+    }
+}
+
+/// How far an entry reaches that records an order, if that is a cut.
+fn reach(writes: &Writes, index: EntryIndex) -> Option<Reach> {
+    let mut orders = writes.iter().filter(|(key, _)| key.kind == kind::ERASURE);
+    let order = orders.find_map(|(_, value)| Order::decode(index, value.as_deref()?))?;
+    order.cut().map(|cut| cut.reach)
 }
 
 /// The state key of a list.
@@ -85,6 +136,25 @@ pub trait FoldReader: MapReader {
     fn value(&self, key: &Hash) -> Result<Option<Vec<u8>>, Self::Error>;
 }
 
+/// What a cut asks for beside.
+pub trait CutReader: FoldReader {
+    /// The cuts that stand as folded so far.
+    ///
+    /// # Errors
+    /// The store's own failures.
+    fn cuts(&self) -> Result<Cuts, Self::Error>;
+
+    /// Hands over the changes below an index that stand in a list, ascending, those that are being folded among them, each with when what it
+    /// says ceased to hold ([`retention::ceased`]); until told to stop.
+    ///
+    /// # Errors
+    /// The store's own failures.
+    fn standing(&self, below: EntryIndex, each: &mut Each<'_>) -> Result<(), Self::Error>;
+}
+
+/// Takes a change that stands in a list, and when it ceased.
+pub type Each<'a> = dyn FnMut(&Change, Option<u64>) -> ControlFlow<()> + 'a;
+
 /// The keys of one part of a fold and what they come to: those after a cursor, as many as memory allows, the lowest ones.
 #[derive(Debug)]
 pub struct Pass {
@@ -93,13 +163,61 @@ pub struct Pass {
     /// The lowest key that was left out for want of room: it and all above it are the next pass's.
     left_out: Option<Hash>,
     work: BTreeMap<Hash, Next>,
+    /// The cuts that stand, once one is met.
+    cuts: Option<Cuts>,
 }
 
 /// What a key is to hold.
 #[derive(Debug)]
 enum Next {
-    List(ListValue),
+    List(Folding),
     Value(Option<Vec<u8>>),
+}
+
+/// A list on its way.
+#[derive(Debug)]
+struct Folding {
+    kind: RowKind,
+    of: Hash,
+    value: ListValue,
+    /// Whether it is another than when it was read.
+    changed: bool,
+    /// The items that its base moved past, ascending.
+    left: Vec<EntryIndex>,
+    /// How many more the cut at this index may take.
+    room: (EntryIndex, usize),
+}
+
+impl Folding {
+    fn append(&mut self, change: &Change) {
+        self.value = self.value.with(&change.item(&self.of));
+        self.changed = true;
+    }
+
+    /// The next of its items, at a cut that takes it or does not: behind the first that stays, all stay.
+    fn meet(&mut self, change: &Change, cut: &Cut, taken: bool) {
+        // In this fold, and written by no step yet.
+        if self.left.last().is_some_and(|last| change.index <= *last) {
+            return;
+        }
+        if self.room.0 != cut.index {
+            self.room = (cut.index, LEFT_MAX);
+        }
+        if !taken || self.room.1 == 0 {
+            self.room.1 = 0;
+            return;
+        }
+        self.room.1 -= 1;
+        let value = &mut self.value;
+        value.base_count = value.base_count.saturating_add(1);
+        value.base_head = bytes::head(&value.base_head, &change.item(&self.of));
+        if value.base_count >= value.count {
+            // Its key leaves the map: what comes after begins anew.
+            *value = ListValue::EMPTY;
+        }
+        self.left.push(change.index);
+        self.changed = true;
+    }
 }
 
 impl Pass {
@@ -110,6 +228,7 @@ impl Pass {
             keys_max: keys_max.max(1),
             left_out: None,
             work: BTreeMap::new(),
+            cuts: None,
         }
     }
 
@@ -117,39 +236,106 @@ impl Pass {
     ///
     /// # Errors
     /// Those of the reader, and a value that is not a list's where one stands.
-    pub fn add<R: FoldReader>(
+    pub fn add<R: CutReader>(
         &mut self,
         change: &Change,
         reader: &R,
     ) -> Result<(), FoldError<R::Error>> {
         for (kind, of) in &change.lists {
-            let key = list_key(*kind, of).hash();
-            if !self.takes(&key) {
-                continue;
-            }
-            match self.work.entry(key) {
-                Entry::Occupied(mut known) => match known.get_mut() {
-                    Next::List(list) => *list = change.append(*list, of),
-                    Next::Value(_) => return Err(FoldError::List(key)),
-                },
-                Entry::Vacant(new) => {
-                    let list = match reader.value(&key).map_err(FoldError::Read)? {
-                        None => ListValue::EMPTY,
-                        Some(value) => ListValue::decode(&value).ok_or(FoldError::List(key))?,
-                    };
-                    new.insert(Next::List(change.append(list, of)));
-                }
+            if let Some(list) = self.list(*kind, of, reader)? {
+                list.append(change);
             }
             self.make_room();
         }
-        for (key, value) in &change.writes {
+        for (key, value) in change.writes.iter().filter(|(key, _)| key.under_root()) {
             let key = key.hash();
             if self.takes(&key) {
                 self.work.insert(key, Next::Value(value.clone()));
                 self.make_room();
             }
         }
-        Ok(())
+        match change.cut() {
+            Some(cut) => self.move_bases(cut, reader),
+            None => Ok(()),
+        }
+    }
+
+    /// Moves the base of each list past those of its first items that are taken by the cuts given so far, this one among them.
+    fn move_bases<R: CutReader>(
+        &mut self,
+        cut: Cut,
+        reader: &R,
+    ) -> Result<(), FoldError<R::Error>> {
+        let mut cuts = match self.cuts.take() {
+            Some(cuts) => cuts,
+            None => reader.cuts().map_err(FoldError::Read)?,
+        };
+        cuts.add(cut.clone());
+        let mut failed = None;
+        let read = reader.standing(cut.index, &mut |change, ceased_ms| {
+            // Times never fall: what comes after is younger still.
+            if !retention::is_old(change.accepted_at_ms, cut.accepted_at_ms) {
+                return ControlFlow::Break(());
+            }
+            let taken = change.terms.as_ref().is_some_and(|terms| {
+                let since_ms = terms.since_ms(change.accepted_at_ms, ceased_ms);
+                cuts.take(change.index, since_ms, terms)
+            });
+            for (kind, of) in &change.lists {
+                match self.list(*kind, of, reader) {
+                    Ok(Some(list)) => list.meet(change, &cut, taken),
+                    Ok(None) => {}
+                    Err(error) => {
+                        failed = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                }
+                self.make_room();
+            }
+            ControlFlow::Continue(())
+        });
+        read.map_err(FoldError::Read)?;
+        self.cuts = Some(cuts);
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// A list as it is now, if it is one of this pass.
+    fn list<R: FoldReader>(
+        &mut self,
+        kind: RowKind,
+        of: &Hash,
+        reader: &R,
+    ) -> Result<Option<&mut Folding>, FoldError<R::Error>> {
+        let key = list_key(kind, of).hash();
+        if !self.takes(&key) {
+            return Ok(None);
+        }
+        let next = match self.work.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let value = match reader.value(&key).map_err(FoldError::Read)? {
+                    None => ListValue::EMPTY,
+                    Some(value) => ListValue::decode(&value).ok_or(FoldError::List(key))?,
+                };
+                new.insert(Next::List(Folding {
+                    kind,
+                    of: *of,
+                    value,
+                    changed: false,
+                    left: Vec::new(),
+                    room: (EntryIndex(0), 0),
+                }))
+            }
+        };
+        match next {
+            Next::List(list) => Ok(Some(list)),
+            Next::Value(_) => Err(FoldError::List(key)),
+        }
+    }
+
+    /// The cuts that stand when all changes are taken in; none if no cut was among them.
+    pub fn cuts(&self) -> Option<&Cuts> {
+        self.cuts.as_ref()
     }
 
     /// Whether all keys after the cursor found room: then the fold ends with this pass.
@@ -166,17 +352,29 @@ impl Pass {
         keys_max: usize,
         reader: &R,
     ) -> Result<Option<Step>, FoldError<R::Error>> {
-        let mut values = Vec::new();
-        while values.len() < keys_max.max(1) {
+        let (mut cursor, mut values, mut left) = (None, Vec::new(), Vec::new());
+        while values.len() < keys_max.max(1) && left.len() < LEFT_MAX {
             let Some((key, next)) = self.work.pop_first() else {
                 break;
             };
-            values.push((key, next.into_value()));
+            cursor = Some(key);
+            match next {
+                Next::List(list) if !list.changed => {}
+                Next::List(list) => {
+                    let Folding { kind, of, .. } = list;
+                    left.extend(list.left.iter().map(|index| Left {
+                        index: *index,
+                        kind,
+                        of,
+                    }));
+                    values.push((key, list.into_value()));
+                }
+                Next::Value(value) => values.push((key, value)),
+            }
         }
-        let Some((cursor, _)) = values.last() else {
+        let Some(cursor) = cursor else {
             return Ok(None);
         };
-        let cursor = *cursor;
         let changes = values
             .iter()
             .map(|(key, value)| (*key, value.as_deref().map(value_hash)))
@@ -185,6 +383,7 @@ impl Pass {
         Ok(Some(Step {
             cursor,
             values,
+            left,
             nodes: update.writes,
             root: update.root,
         }))
@@ -204,14 +403,23 @@ impl Pass {
     }
 }
 
-impl Next {
+impl Folding {
     /// A list of which nothing is left stands in no map.
     fn into_value(self) -> Option<Vec<u8>> {
-        match self {
-            Next::Value(value) => value,
-            Next::List(list) => (list.count > list.base_count).then(|| list.encode().to_vec()),
-        }
+        let list = self.value;
+        (list.count > list.base_count).then(|| list.encode().to_vec())
     }
+}
+
+/// An item that the base of a list moved past: its row goes, and its change stands in that list no more ([`Change::leave`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The entry.
+    pub index: EntryIndex,
+    /// Which list.
+    pub kind: RowKind,
+    /// Whose.
+    pub of: Hash,
 }
 
 /// A part of a fold, to be written in one go.
@@ -221,6 +429,8 @@ pub struct Step {
     pub cursor: Hash,
     /// Values by map key; none = to delete.
     pub values: Vec<(Hash, Option<Vec<u8>>)>,
+    /// What left the lists among them.
+    pub left: Vec<Left>,
     /// Map nodes to write; none = to delete.
     pub nodes: BTreeMap<MapPath, Option<MapNode>>,
     /// Root of the map with these nodes. The state root is that of the last step.
@@ -255,110 +465,6 @@ impl<E: core::error::Error + 'static> core::error::Error for FoldError<E> {
             FoldError::Map(cause) => Some(cause),
             FoldError::List(_) => None,
         }
-    }
-}
-
-/// Values and map in memory: for auditors, for tests, for ledgers that fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MemoryFold {
-    values: BTreeMap<Hash, Vec<u8>>,
-    nodes: BTreeMap<MapPath, MapNode>,
-}
-
-impl MemoryFold {
-    /// Of an empty ledger.
-    pub fn new() -> MemoryFold {
-        MemoryFold::default()
-    }
-
-    /// With these values, by map key ([`StateKey::hash`]).
-    pub fn of_values(values: BTreeMap<Hash, Vec<u8>>) -> MemoryFold {
-        let mut fold = MemoryFold::default();
-        let hashes = values
-            .iter()
-            .map(|(key, value)| (*key, Some(value_hash(value))));
-        // The map is empty yet: nothing is read that could be damaged.
-        if let Ok(update) = state_map::update(&hashes.collect(), &fold.nodes) {
-            let written = update.writes.into_iter();
-            fold.nodes = written
-                .filter_map(|(path, node)| Some((path, node?)))
-                .collect();
-        }
-        fold.values = values;
-        fold
-    }
-
-    /// Every value, by map key.
-    pub fn iter(&self) -> impl Iterator<Item = (&Hash, &Vec<u8>)> {
-        self.values.iter()
-    }
-
-    /// Folds the next entry's change.
-    pub fn apply(&mut self, change: &Change) {
-        self.apply_all([change]);
-    }
-
-    /// Folds the changes of the next entries, in order; cheaper than one by one.
-    pub fn apply_all<'c>(&mut self, changes: impl IntoIterator<Item = &'c Change>) {
-        let mut pass = Pass::new(None, usize::MAX);
-        for change in changes {
-            // What is read here was written here, so it is never damaged.
-            if pass.add(change, self).is_err() {
-                return;
-            }
-        }
-        if let Ok(Some(step)) = pass.step(usize::MAX, self) {
-            self.write(step);
-        }
-    }
-
-    /// The state root.
-    pub fn root(&self) -> Hash {
-        let Ok(root) = state_map::root(&self.nodes);
-        root
-    }
-
-    /// The value under a key.
-    pub fn value(&self, key: &StateKey) -> Option<&[u8]> {
-        self.values.get(&key.hash()).map(Vec::as_slice)
-    }
-
-    /// Proves that the key is there, or that it is not.
-    pub fn prove(&self, key: &StateKey) -> MapProof {
-        // What is read here was written here. Were it not, this proof shows nothing.
-        state_map::prove(&key.hash(), &self.nodes).unwrap_or(MapProof {
-            place: Place::Empty,
-            siblings: Vec::new(),
-        })
-    }
-
-    fn write(&mut self, step: Step) {
-        for (key, value) in step.values {
-            match value {
-                Some(value) => self.values.insert(key, value),
-                None => self.values.remove(&key),
-            };
-        }
-        for (path, node) in step.nodes {
-            match node {
-                Some(node) => self.nodes.insert(path, node),
-                None => self.nodes.remove(&path),
-            };
-        }
-    }
-}
-
-impl MapReader for MemoryFold {
-    type Error = Infallible;
-
-    fn node(&self, path: &MapPath) -> Result<Option<MapNode>, Infallible> {
-        self.nodes.node(path)
-    }
-}
-
-impl FoldReader for MemoryFold {
-    fn value(&self, key: &Hash) -> Result<Option<Vec<u8>>, Infallible> {
-        Ok(self.values.get(key).cloned())
     }
 }
 

@@ -30,6 +30,7 @@ pub mod number;
 pub mod oprf;
 pub mod pair;
 pub mod refusal;
+pub mod retention;
 pub mod rules;
 pub mod signature;
 pub mod state;

@@ -131,6 +131,8 @@ refusals! {
     RulesUnknown "rules-unknown" "Name a rule set that the nodes carry."
     /// The proof of a link is none, or was not made with keys of this ledger.
     LinkProof "link-proof" "Have both codes evaluated by this ledger, and send both evaluations with their proofs."
+    /// The institution gave a cut less than 24 hours ago.
+    CutAgain "cut-again" "Wait until 24 hours after the institution's last cut: nothing grows old faster."
     /// No element of the group that pseudonyms live in, or a key of an epoch that was there before.
     OprfKey "oprf-key" "Make a new key with `visto key oprf` and register its public half."
     /// A state root of another size, version, or previous root than is due.

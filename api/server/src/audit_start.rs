@@ -54,7 +54,17 @@ pub fn make(folded: &Folded) -> Result<Made, Fault> {
         folded: root.size,
         peaks,
         checkpoint: note,
+        cuts: folded.cuts()?,
     }))?;
+    let mut from = 0;
+    loop {
+        let held = view.standing(from..root.size.0, CHUNK)?;
+        let Some(last) = held.last() else { break };
+        from = last.index.0 + 1;
+        for change in held {
+            out.put(&StartLine::Held(Box::new(change)))?;
+        }
+    }
     // Names that entries after the state root wrote: some of them are gone from the state, and stand under the root all the same.
     let mut written = BTreeSet::new();
     let mut next = root.size.0;
@@ -62,7 +72,7 @@ pub fn make(folded: &Folded) -> Result<Made, Fault> {
         let end = size.0.min(next + CHUNK as u64);
         let indexes: Vec<EntryIndex> = (next..end).map(EntryIndex).collect();
         for change in view.changes(&indexes)? {
-            let change = change.ok_or(Fault::NotFound)?;
+            let change = view.complete(change.ok_or(Fault::NotFound)?)?;
             written.extend(change.writes.iter().map(|(key, _)| key.clone()));
             out.put(&StartLine::Change(Box::new(change)))?;
         }

@@ -532,6 +532,7 @@ fn refusal_status(refusal: Refusal) -> StatusCode {
         | R::Registry
         | R::RulesUnknown
         | R::LinkProof
+        | R::CutAgain
         | R::OprfKey
         | R::StateRoot => StatusCode::UNPROCESSABLE_ENTITY,
     }
@@ -583,6 +584,7 @@ fn refusal_title(refusal: Refusal) -> &'static str {
         R::Registry => "The registry does not allow the change",
         R::RulesUnknown => "The rule set is unknown",
         R::LinkProof => "The link is not proven",
+        R::CutAgain => "The institution gave a cut less than 24 hours ago",
         R::OprfKey => "The key of the pseudonyms cannot be taken",
         R::StateRoot => "Not the state root that is due",
     }

@@ -7,6 +7,7 @@ use ledger::fold::FoldReader;
 use ledger::hash::Hash;
 use ledger::merkle::{self, ProveError};
 use ledger::number::{EntryIndex, TreeSize};
+use ledger::retention::Cuts;
 use ledger::state::StateKey;
 use ledger::state::registry::LastStateRoot;
 use ledger::state_map::{self, MapProof};
@@ -14,6 +15,7 @@ use ledger::state_map::{self, MapProof};
 use crate::error::Error;
 use crate::face::Published;
 use crate::store::fatal::Fatal;
+use crate::store::fold::standing;
 use crate::store::fold::{DbFold, Done, Order, Progress, Stated, damaged};
 use crate::store::view::View;
 
@@ -105,6 +107,14 @@ impl Folded {
                 self.0.state_root.version
             ))),
         }
+    }
+
+    /// The cuts that stand as that state root has them.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn cuts(&self) -> Result<Cuts, Error> {
+        standing::cuts(&self.0.view)
     }
 
     /// The path of an entry's leaf to the root of [`Folded::published`].

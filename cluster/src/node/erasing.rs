@@ -38,6 +38,7 @@ impl Node {
             machine: here.machine.clone(),
             fatal: self.0.fatal.clone(),
             clock: here.clock.clone(),
+            fold_wanted: self.0.net.fold_wanted.clone(),
             write,
         });
     }

@@ -29,6 +29,7 @@ pub(crate) struct Db {
     // Before `dir`: fields drop in order, and the folder of a retired database goes after it is closed.
     db: DB,
     dir: Dir,
+    changes: parking_lot::Mutex<()>,
 }
 
 struct Dir {
@@ -81,7 +82,10 @@ impl Db {
 
     /// Opens or creates a state folder.
     pub(crate) fn open_state(path: &Path, memory: Memory) -> Result<Db, Error> {
-        let mut options = common_options();
+        // A MANIFEST names the first and the last key of each table file that there was since it was begun; erasing has a new one begun.
+        let mut options = common_options()
+            .get_options_from_string("max_manifest_file_size=1;max_manifest_space_amp_pct=50")
+            .map_err(|error| open_error(path, error))?;
         // Nothing here is fsynced, so a power cut may leave a hole in this WAL. The state before the hole is a whole earlier state, since one
         // apply is one record, and the Raft log still has what follows.
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
@@ -107,6 +111,7 @@ impl Db {
         .map_err(|error| open_error(path, error))?;
         Ok(Db {
             db,
+            changes: parking_lot::Mutex::new(()),
             dir: Dir {
                 path: path.into(),
                 retired: false.into(),
@@ -123,11 +128,17 @@ impl Db {
             .map_err(|error| open_error(path, error))?;
         Ok(Db {
             db,
+            changes: parking_lot::Mutex::new(()),
             dir: Dir {
                 path: path.into(),
                 retired: false.into(),
             },
         })
+    }
+
+    /// Held while kept changes are read and written again: folding and erasing both do.
+    pub(crate) fn changes_lock(&self) -> parking_lot::MutexGuard<'_, ()> {
+        self.changes.lock()
     }
 
     /// The database itself, for iterators and snapshots.

@@ -15,12 +15,14 @@ use ledger::admission::{Row, RowKind};
 use ledger::erasure::{Carried, Order, Scope};
 use ledger::merkle::NodeReader;
 use ledger::number::EntryIndex;
-use rocksdb::{BottommostLevelCompaction, CompactOptions, WriteBatch};
+use ledger::retention;
+use rocksdb::{BottommostLevelCompaction, CompactOptions, IteratorMode, WriteBatch};
 use serde::{Deserialize, Serialize};
 
 use super::db::{BLOB_BYTES_MIN, BLOB_FILE_BYTES, Db, encode};
+use super::fold::standing;
 use super::keys::{self, raft_cf, state_cf, state_meta};
-use super::view::{DbNodes, read_entry};
+use super::view::{DbNodes, DbState, read_entry};
 use crate::error::Error;
 
 /// How many orders, from the first on, a database holds nothing of any more. It stands in the database that it speaks of: a raft_snapshot
@@ -57,8 +59,8 @@ pub(crate) fn progress(db: &Db) -> Result<Progress, Error> {
 
 /// Carries orders out on a state folder. Whether nothing of them is left in its files; else it is to be called again.
 ///
-/// The rows go first, for they can only be found while the bodies are there. A crash anywhere leaves the progress where it was: the next
-/// call finds bodies of which some are rewritten, and carrying out an order twice changes nothing.
+/// Rows that repeat a body go first, for they can only be found while it is there. A crash anywhere leaves the progress where it was: the next
+/// call finds bodies of which some are rewritten, and carrying out an order twice changes nothing. A cut comes here once it is folded.
 ///
 /// # Errors
 /// The state cannot be read or written, or an entry is not what its leaf commits to.
@@ -67,17 +69,29 @@ pub(crate) fn carry_out(db: &Db, orders: &[Order], done: Progress) -> Result<boo
     for order in orders {
         forget_rows(db, order, &mut rows)?;
     }
-    if !rows.is_empty() && !leave(db, state_cf::ROWS, row_ranges(&rows))? {
+    let cuts = orders.iter().filter_map(Order::cut);
+    let cut = cuts.map(|cut| cut.reach.before).max();
+    if cut.is_none() && !rows.is_empty() && !leave(db, state_cf::ROWS, row_ranges(&rows))? {
         return Ok(false);
     }
     for order in orders {
         rewrite(db, order)?;
+    }
+    if let Some(before) = cut {
+        retire(db, before)?;
+        let all = |family| leave(db, family, vec![(Vec::new(), vec![u8::MAX])]);
+        if !all(state_cf::ROWS)? || !all(state_cf::CHANGES)? {
+            return Ok(false);
+        }
     }
     let bodies = body_ranges(orders).into_iter().map(|range| {
         let key = |index| keys::number(index).to_vec();
         (key(range.start), key(range.end))
     });
     if !leave(db, state_cf::BODIES, bodies.collect())? {
+        return Ok(false);
+    }
+    if (cut.is_some() || !rows.is_empty()) && !renew_manifest(db)? {
         return Ok(false);
     }
     let mut batch = WriteBatch::default();
@@ -134,7 +148,7 @@ fn each(
     order: &Order,
     mut tell: impl FnMut(u64, Carried, Vec<u8>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let nodes = DbNodes::new(db);
+    let (nodes, state) = (DbNodes::new(db), DbState::new(db));
     for index in named(&order.scope) {
         let at = EntryIndex(index);
         let mut stored = read_entry(db, at)?
@@ -145,8 +159,9 @@ fn each(
                 "entry {index} is not what its leaf commits to"
             )));
         }
+        let ceased_ms = retention::ceased(&state, at, stored.meta.entry_type)?;
         let carried = order
-            .carry_out(at, &mut stored)
+            .carry_out(at, &mut stored, ceased_ms)
             .map_err(|refused| Error::corrupt(format!("entry {index} in the store: {refused}")))?;
         tell(index, carried, stored.encode())?;
     }
@@ -197,17 +212,48 @@ fn remember_twins(db: &Db, of: &Row, erased: u64, batch: &mut WriteBatch) -> Res
 
 /// Writes the bodies anew, without what was ordered away.
 pub(crate) fn rewrite(db: &Db, order: &Order) -> Result<(), Error> {
-    let mut batch = WriteBatch::default();
+    let (mut batch, mut indexes) = (WriteBatch::default(), Vec::new());
     let family = db.cf(state_cf::BODIES)?;
+    let write = |batch: &mut WriteBatch, indexes: &mut Vec<u64>| {
+        standing::complete_all(db, indexes)?;
+        indexes.clear();
+        db.write(std::mem::take(batch), false)
+    };
     each(db, order, |index, carried, stored| {
         if matches!(carried, Carried::Now(_)) {
             batch.put_cf(family, keys::number(index), stored);
+            indexes.push(index);
+        }
+        if batch.len() >= CHUNK {
+            write(&mut batch, &mut indexes)?;
+        }
+        Ok(())
+    })?;
+    write(&mut batch, &mut indexes)
+}
+
+/// Deletes what is kept of entries below an index that every list has left: their changes, then the rows by which they were searched for.
+///
+/// The changes first: a row whose entry has none is one of these, whatever crash came between.
+fn retire(db: &Db, before: u64) -> Result<(), Error> {
+    standing::forget(db, before)?;
+    let mut batch = WriteBatch::default();
+    let (rows, changes) = (db.cf(state_cf::ROWS)?, db.cf(state_cf::CHANGES)?);
+    for item in db.raw().iterator_cf(rows, IteratorMode::Start) {
+        let (key, _) = item.map_err(|error| db.read_error(state_cf::ROWS, &[], error))?;
+        let index = keys::decode_row_index(&key).filter(|index| *index < before);
+        let Some(index) = index.map(keys::number) else {
+            continue;
+        };
+        let change = db.raw().get_pinned_cf(changes, index);
+        let change = change.map_err(|error| db.read_error(state_cf::CHANGES, &index, error))?;
+        if change.is_none() {
+            batch.delete_cf(rows, &key);
         }
         if batch.len() >= CHUNK {
             db.write(std::mem::take(&mut batch), false)?;
         }
-        Ok(())
-    })?;
+    }
     db.write(batch, false)
 }
 
@@ -254,6 +300,37 @@ pub(crate) fn flush(db: &Db) -> Result<bool, Error> {
     db.flush()?;
     let gone = || Ok(!wals.iter().any(|path| path.exists()));
     within("for an old WAL", HELD, gone)
+}
+
+/// Has RocksDB begin a new MANIFEST: the old one names rows that were the first or the last of a table file. RocksDB does so when the MANIFEST
+/// has grown to half as much again, so it is made to: each flush puts the keys of its file in there.
+fn renew_manifest(db: &Db) -> Result<bool, Error> {
+    let old = manifests(db.path())?;
+    let padding = [keys::FLUSHED, &[0; 16 * 1024]].concat();
+    let meta = db.cf(keys::META)?;
+    let gone = within("for an old MANIFEST", HELD, || {
+        if !old.iter().any(|path| path.exists()) {
+            return Ok(true);
+        }
+        let mut batch = WriteBatch::default();
+        batch.put_cf(meta, &padding, b"");
+        db.write(batch, false)?;
+        db.flush()?;
+        Ok(false)
+    })?;
+    let mut batch = WriteBatch::default();
+    batch.delete_cf(meta, &padding);
+    db.write(batch, false)?;
+    Ok(gone)
+}
+
+fn manifests(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = entries(dir)?;
+    found.retain(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with("MANIFEST-"))
+    });
+    Ok(found)
 }
 
 /// Waits until no db_snapshot is older than a write: RocksDB keeps for it what the write replaced.
@@ -329,9 +406,7 @@ fn has_former(of: &Path, prefix: &str) -> Result<bool, Error> {
     let Some(dir) = of.parent() else {
         return Ok(false);
     };
-    let failed = |error| Error::io(format!("read {}", dir.display()), error);
-    for item in fs::read_dir(dir).map_err(failed)? {
-        let path = item.map_err(failed)?.path();
+    for path in entries(dir)? {
         if path.is_dir() && number(&path).is_some_and(|found| Some(found) < number(of)) {
             return Ok(true);
         }
@@ -340,15 +415,17 @@ fn has_former(of: &Path, prefix: &str) -> Result<bool, Error> {
 }
 
 fn files(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, Error> {
-    let failed = |error| Error::io(format!("read {}", dir.display()), error);
-    let mut found = Vec::new();
-    for item in fs::read_dir(dir).map_err(failed)? {
-        let path = item.map_err(failed)?.path();
-        if path.extension().is_some_and(|found| found == extension) {
-            found.push(path);
-        }
-    }
+    let mut found = entries(dir)?;
+    found.retain(|path| path.extension().is_some_and(|found| found == extension));
     Ok(found)
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |error| Error::io(format!("read {}", dir.display()), error);
+    let items = fs::read_dir(dir).map_err(failed)?;
+    items
+        .map(|item| item.map(|item| item.path()).map_err(failed))
+        .collect()
 }
 
 /// Asks again until it is so, or the time is over. Blocks.

@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use ledger::fold::{Change, FoldError, FoldReader, Pass, Step};
 use ledger::hash::Hash;
 use ledger::number::EntryIndex;
+use ledger::retention::Cuts;
 use ledger::state_map::{self, MapError, MapNode, MapPath, MapReader};
 use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -21,6 +22,7 @@ use super::view::View;
 use crate::error::{Error, ErrorKind};
 
 pub(crate) mod check;
+pub(crate) mod standing;
 
 /// How much a fold does at once.
 #[derive(Clone, Copy, Debug)]
@@ -179,14 +181,23 @@ pub(crate) fn first_unfolded(from: &impl Read) -> Result<Option<u64>, Error> {
     Ok(None)
 }
 
-/// Folds on from where the store is, all but the last record. Answers with the root, and how many keys it wrote; none where `between`, asked
-/// after each step and now and then, broke it off.
+/// What a fold came to, all but its last record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Folded {
+    pub(crate) root: Hash,
+    /// How many keys it wrote.
+    pub(crate) keys: u64,
+    /// The cuts that stand, if that changed.
+    pub(crate) cuts: Option<Cuts>,
+}
+
+/// Folds on from where the store is, all but the last record. None where `between`, asked after each step and now and then, broke it off.
 pub(crate) fn run(
     db: &Db,
     order: &Order,
     sizes: Sizes,
     mut between: impl FnMut(Between) -> ControlFlow<()>,
-) -> Result<Option<(Hash, u64)>, Error> {
+) -> Result<Option<Folded>, Error> {
     let done = Done::read(db)?;
     let mut progress = match Progress::read(db)? {
         Some(progress) if progress.version == order.version => progress,
@@ -215,6 +226,7 @@ pub(crate) fn run(
             }
         }
         let last = pass.is_last();
+        let cuts = pass.cuts().cloned();
         while let Some(step) = pass
             .step(sizes.step_keys, &reader)
             .map_err(|error| failed(db, error))?
@@ -228,7 +240,8 @@ pub(crate) fn run(
             }
         }
         if last {
-            return Ok(Some((Hash(progress.root), keys)));
+            let root = Hash(progress.root);
+            return Ok(Some(Folded { root, keys, cuts }));
         }
     }
 }
@@ -247,6 +260,7 @@ const LOOK_PERIOD: u64 = 4096;
 
 /// One write: a crash leaves all of a step or nothing of it.
 fn write(db: &Db, step: &Step, progress: &Progress) -> Result<(), Error> {
+    let _writing = db.changes_lock();
     let (folded, map) = (db.cf(state_cf::FOLDED)?, db.cf(state_cf::MAP)?);
     let mut batch = WriteBatch::default();
     for (key, value) in &step.values {
@@ -261,6 +275,7 @@ fn write(db: &Db, step: &Step, progress: &Progress) -> Result<(), Error> {
             None => batch.delete_cf(map, path.encode()),
         }
     }
+    standing::leave(db, &step.left, &mut batch)?;
     batch.put_cf(
         db.cf(state_cf::META)?,
         state_meta::FOLDING,
@@ -270,16 +285,19 @@ fn write(db: &Db, step: &Step, progress: &Progress) -> Result<(), Error> {
 }
 
 /// The last record of a fold. Written under the lock of apply, so that a `state-root` entry finds it done or not done.
-pub(crate) fn finish(db: &Db, order: &Order, root: Hash) -> Result<Done, Error> {
+pub(crate) fn finish(db: &Db, order: &Order, folded: &Folded) -> Result<Done, Error> {
     let done = Done {
         version: order.version,
         size: order.size,
-        root: root.0,
+        root: folded.root.0,
     };
     let meta = db.cf(state_cf::META)?;
     let mut batch = WriteBatch::default();
     batch.put_cf(meta, state_meta::FOLDED, encode(&done)?);
     batch.delete_cf(meta, state_meta::FOLDING);
+    if let Some(cuts) = &folded.cuts {
+        batch.put_cf(meta, state_meta::CUTS, cuts.encode());
+    }
     batch.delete_cf(meta, state_meta::fold_order(order.version - 1));
     db.write(batch, false)?;
     Ok(done)

@@ -45,7 +45,7 @@ pub(crate) mod state_cf {
     pub(crate) const ROWS: &str = "rows";
     /// `u64 size` → signed checkpoint.
     pub(crate) const PUBLISHED: &str = "published";
-    /// `u64 index` → what the entry changes under the state root, as the ledger lays it out.
+    /// `u64 index` → what the entry changes under the state root, as the ledger lays it out; without the lists that it left by retention.
     pub(crate) const CHANGES: &str = "changes";
     /// Map key (32 bytes) → value, as of the last fold. Under the map's key, so that they lie in the order in which they are folded and checked.
     pub(crate) const FOLDED: &str = "folded";
@@ -71,6 +71,8 @@ pub(crate) mod state_meta {
     pub(crate) fn fold_order(version: u64) -> Vec<u8> {
         format!("fold-order-{version:020}").into_bytes()
     }
+    /// The cuts that stand as folded last, as the ledger lays them out.
+    pub(crate) const CUTS: &[u8] = b"cuts";
     /// How many erasures this state holds nothing of any more.
     pub(crate) const ERASED: &[u8] = b"erased";
 }

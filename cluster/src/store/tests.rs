@@ -33,6 +33,7 @@ use crate::testbed::{LEDGER, consent, genesis};
 mod damage;
 mod folds;
 mod log;
+mod retention;
 mod snapshots;
 
 fn open_in(dir: &Path) -> Result<(Log, Machine), Error> {

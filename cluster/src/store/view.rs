@@ -11,6 +11,7 @@ use ledger::erasure::{self, Order};
 use ledger::hash::Hash;
 use ledger::merkle::{self, NodeReader};
 use ledger::number::{EntryIndex, TreeSize};
+use ledger::retention;
 use ledger::state::{State, StateError, StateKey};
 use ledger::tile::{Bundle, Tile, encode_bundle};
 use rocksdb::{Direction as DbDirection, IteratorMode, ReadOptions};
@@ -227,15 +228,21 @@ impl View {
         let Some(mut stored) = self.stored(index)? else {
             return Ok(None);
         };
-        for order in erasure::orders_on(self, index, self.cuts()?)? {
-            order.carry_out(index, &mut stored).map_err(|refused| {
+        let orders = erasure::orders_on(self, index, self.cuts()?)?;
+        if orders.is_empty() {
+            return Ok(Some(stored));
+        }
+        let ceased_ms = retention::ceased(self, index, stored.meta.entry_type)?;
+        for order in orders {
+            let carried = order.carry_out(index, &mut stored, ceased_ms);
+            carried.map_err(|refused| {
                 Error::corrupt(format!("entry {index} in the store: {refused}"))
             })?;
         }
         Ok(Some(stored))
     }
 
-    /// The erasures that are cuts.
+    /// The cuts that stand.
     fn cuts(&self) -> Result<&[Order], Error> {
         if let Some(cuts) = self.0.cuts.get() {
             return Ok(cuts);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     body::{
         Content, Disclosed, Reference, access::Access, access::SubjectRole, consent::Consent,
-        governance::Key, system::Link,
+        consent::ConsentEvent, governance::Key, system::Link,
     },
     bytes::{
         self,
@@ -23,6 +23,7 @@ use crate::{
     hash::Hash,
     id::InstitutionId,
     number::TreeSize,
+    retention,
     state::{
         Draft, State, read,
         registry::{self, LastStateRoot},
@@ -69,6 +70,16 @@ pub(super) fn write<S: State>(
     match &body.content {
         Content::Release(release) => seal::write_release(draft, release, common),
         Content::Consent(consent) => write_consent(draft, consent, entry, at),
+        Content::Household(household) => match household.household.value {
+            Some(of) => retention::compose(
+                draft,
+                &of,
+                at.index,
+                household.valid_from_ms,
+                entry.meta().accepted_at_ms,
+            ),
+            None => Ok(()),
+        },
         Content::Link(link) => write_link(draft, link),
         Content::Erasure(order) => erasure::record(draft, order, entry, at.index),
         Content::Erased(erased) => erasure::record_done(draft, erased, entry, at.index),
@@ -92,14 +103,28 @@ fn write_consent<S: State>(
     entry: &SequencedEntry,
     at: &Reference,
 ) -> Result<(), Stop<S::Error>> {
+    let accepted_at_ms = entry.meta().accepted_at_ms;
     if !consent::counts(event.event, entry.meta().findings) {
-        return Ok(());
+        return retention::cease(draft, at.index, accepted_at_ms);
     }
     let Some(person) = &event.subject.value else {
         return Ok(());
     };
+    // Under the root, so that an auditor knows it of an erased entry too.
+    let last = StateKey::consent(person, &event.record);
+    if let Some(last) = read(draft, &last, state::decode_at)? {
+        retention::cease(draft, last.index, accepted_at_ms)?;
+    }
     let before = registry::consent(draft, person, &event.record)?;
-    let after = consent::fold(before, event, at.index, entry.meta().accepted_at_ms);
+    let after = consent::fold(before, event, at.index, accepted_at_ms);
+    // What stands after a refusal or a withdrawal is the state's own to tell.
+    let until_ms = match event.event {
+        ConsentEvent::Refused | ConsentEvent::Withdrawn => Some(accepted_at_ms),
+        ConsentEvent::Given | ConsentEvent::Renewed => after.valid_until_ms,
+    };
+    if let Some(until_ms) = until_ms {
+        retention::cease(draft, at.index, until_ms.max(accepted_at_ms))?;
+    }
     draft.put(
         StateKey::consent(person, &event.record),
         state::consent(at, event.event),

@@ -21,11 +21,12 @@ use crate::{
     finding::Findings,
     governance,
     hash::Hash,
-    id::KeyId,
+    id::{InstitutionId, KeyId},
     key::KeyUse,
     number::EntryIndex,
     oprf::LinkProof,
     refusal::Refusal,
+    retention::CUT_AGAIN_MS,
     rules::rule_set,
     state::{Draft, State, StateError, read, registry},
     state_map,
@@ -130,7 +131,8 @@ pub(super) fn judge<S: State>(
         }));
     }
     let vouched = judge_institutions(state, &body.common, &signers)?;
-    judge_right(state, body, &signers, vouched, alone, index)?;
+    let at = (index, accepted_at_ms);
+    judge_right(state, body, &signers, vouched, alone, at)?;
     if let Content::Release(release) = &body.content {
         seal::judge_release(state, release, &body.common, &signers, accepted_at_ms)?;
     }
@@ -243,7 +245,7 @@ fn judge_right<S: State>(
     signers: &[Signer],
     vouched: bool,
     alone: bool,
-    index: EntryIndex,
+    (index, accepted_at_ms): (EntryIndex, u64),
 ) -> Result<(), Stop<S::Error>> {
     let common = &body.common;
     let mismatch = || refuse(Refusal::InstitutionMismatch, &common_pointer("institution"));
@@ -269,7 +271,15 @@ fn judge_right<S: State>(
         Content::Release(_) if seal::by_node(signers) => {
             judge_node(state, &body.content, signers, index)?;
         }
-        Content::Erasure(erasure) => judge_order(erasure, index)?,
+        Content::Erasure(erasure) => {
+            judge_order(
+                state,
+                erasure,
+                &body.common.institution,
+                index,
+                accepted_at_ms,
+            )?;
+        }
         Content::Release(_) => {}
         Content::Link(link) => {
             let holds = registry::has_role(
@@ -334,7 +344,13 @@ fn judge_right<S: State>(
 }
 
 /// An order names what stands before it: nobody can tell whose it is before it is there.
-fn judge_order<E>(erasure: &Erasure, index: EntryIndex) -> Result<(), Stop<E>> {
+fn judge_order<S: State>(
+    state: &Draft<'_, S>,
+    erasure: &Erasure,
+    institution: &InstitutionId,
+    index: EntryIndex,
+    accepted_at_ms: u64,
+) -> Result<(), Stop<S::Error>> {
     let (last, member) = match erasure.before {
         Some(before) => (before.checked_sub(1), "before"),
         None => (erasure.entries.last().copied(), "entries"),
@@ -343,6 +359,13 @@ fn judge_order<E>(erasure: &Erasure, index: EntryIndex) -> Result<(), Stop<E>> {
         return refuse(
             Refusal::RefersTo,
             &["envelope", "payload", "erasure", member],
+        );
+    }
+    let again = |last_ms: u64| accepted_at_ms < last_ms.saturating_add(CUT_AGAIN_MS);
+    if erasure.before.is_some() && erasure::last_cut_ms(state, institution)?.is_some_and(again) {
+        return refuse(
+            Refusal::CutAgain,
+            &["envelope", "payload", "erasure", "before"],
         );
     }
     Ok(())

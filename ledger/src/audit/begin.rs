@@ -8,6 +8,8 @@
 //! - The registry, whole: governance entries are never erased, each names the one before it, and all of them are replayed from genesis. What
 //!   they come to is what stands under the state root, no more and no less.
 //! - All that stands under the root: the root follows from the values, and its `state-root` entry lies in that tree.
+//! - What stands in lists: the items of each list lead from its base to its head. Whose the entries are and when what they say ceased is taken
+//!   as told; the next root behind a cut follows from it, or the audit stops there.
 //! - What entries behind the root changed: the next state root follows from it, or the audit stops there.
 //!
 //! What admission reads beyond that is taken as told, as far as it does not contradict what is proven: [`Beyond`] says which judgements rest
@@ -33,11 +35,12 @@ use crate::{
     entry::Verifier,
     erasure,
     finding::Finding,
-    fold::{Change, MemoryFold},
+    fold::{Change, MemoryFold, list_key},
     hash::Hash,
     merkle::{Frontier, verify_inclusion},
     number::{EntryIndex, TreeSize},
     policy::PolicySet,
+    retention,
     state::{
         MemoryState,
         registry::{self, LastStateRoot},
@@ -55,6 +58,9 @@ pub struct Beginning {
     /// The checkpoint was met by the tree.
     met: bool,
     tree: Frontier,
+    /// What stands in lists, and what the lists come to, by map key.
+    held: Vec<Change>,
+    lists: BTreeMap<Hash, Vec<Hash>>,
     changes: Vec<Change>,
     /// Indexes of changes that touch the registry, whose entries were not met yet.
     governed: BTreeSet<u64>,
@@ -62,6 +68,8 @@ pub struct Beginning {
     state_root: Option<LastStateRoot>,
     last_key: Option<StateKey>,
     values: BTreeMap<Hash, Vec<u8>>,
+    /// How many of them are lists'.
+    list_values: usize,
     state: MemoryState,
     lines: u64,
     stage: Stage,
@@ -71,6 +79,7 @@ pub struct Beginning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Head,
+    Held,
     Changes,
     Records,
     Values,
@@ -86,12 +95,15 @@ impl Beginning {
             folded_root: Hash::ZERO,
             met: false,
             tree: Frontier::default(),
+            held: Vec::new(),
+            lists: BTreeMap::new(),
             changes: Vec::new(),
             governed: BTreeSet::new(),
             last_record: None,
             state_root: None,
             last_key: None,
             values: BTreeMap::new(),
+            list_values: 0,
             state: MemoryState::default(),
             lines: 0,
             stage: Stage::Head,
@@ -105,6 +117,7 @@ impl Beginning {
     pub fn take(&mut self, line: StartLine) -> Result<(), Evidence> {
         let stage = match &line {
             StartLine::Head(_) => Stage::Head,
+            StartLine::Held(_) => Stage::Held,
             StartLine::Change(_) => Stage::Changes,
             StartLine::Record(..) => Stage::Records,
             StartLine::Value(..) => Stage::Values,
@@ -119,6 +132,7 @@ impl Beginning {
         self.stage = stage;
         match line {
             StartLine::Head(head) => self.take_head(head)?,
+            StartLine::Held(change) => self.take_held(*change)?,
             StartLine::Change(change) => self.take_change(*change)?,
             StartLine::Record(fed, path) => self.take_record(&fed, &path)?,
             StartLine::Value(key, value) => self.take_value(key, value)?,
@@ -194,6 +208,53 @@ impl Beginning {
         }
         self.changes.push(change);
         self.meet_checkpoint()
+    }
+
+    fn take_held(&mut self, change: Change) -> Result<(), Evidence> {
+        let last = self.held.last().map(|last| last.index);
+        let sound = self.folded().holds(change.index)
+            && last.is_none_or(|last| last < change.index)
+            && change.terms.is_some()
+            && !change.lists.is_empty();
+        if !sound {
+            let said = format!("entry {}", change.index);
+            return Err(self.lie("what stands in lists", said, "none that can".into()));
+        }
+        for (kind, of) in &change.lists {
+            let items = self.lists.entry(list_key(*kind, of).hash()).or_default();
+            items.push(change.item(of));
+        }
+        self.held.push(change);
+        Ok(())
+    }
+
+    /// Each list's items lead from its base to its head.
+    fn compare_lists(&mut self) -> Result<(), Evidence> {
+        let lists = core::mem::take(&mut self.lists);
+        let count = lists.len();
+        for (key, items) in lists {
+            let value = self
+                .values
+                .get(&key)
+                .and_then(|value| ListValue::decode(value));
+            let leads = value.is_some_and(|value| {
+                let base = ListValue {
+                    count: value.base_count,
+                    head: value.base_head,
+                    ..value
+                };
+                items.iter().fold(base, |list, item| list.with(item)) == value
+            });
+            if !leads {
+                let said = format!("{} items under map key {key}", items.len());
+                return Err(self.lie("what stands in lists", said, "leads to another head".into()));
+            }
+        }
+        if count != self.list_values {
+            let (said, computed) = (count.to_string(), self.list_values.to_string());
+            return Err(self.lie("the number of lists", said, computed));
+        }
+        Ok(())
     }
 
     fn folded(&self) -> TreeSize {
@@ -335,6 +396,11 @@ impl Beginning {
                 let at = index_of(&key).filter(|index| before(*index));
                 at.is_some_and(|at| erasure::Order::decode(at, &value).is_some())
             }
+            kind::CEASED => {
+                key.ceased_index().is_some_and(before) && retention::decode_ceased(&value).is_some()
+            }
+            kind::COMPOSITION => key.name.len() == 32 && value.len() == 16,
+            kind::CUTS => key.name.is_empty() && value.len().is_multiple_of(8),
             kind::LINK => key.name.len() == 32 && value.len().is_multiple_of(32),
             other => other < kind::LOCAL,
         };
@@ -346,6 +412,10 @@ impl Beginning {
         if key.under_root() {
             self.values.insert(key.hash(), value.clone());
         }
+        self.list_values += usize::from(matches!(
+            key.kind,
+            kind::SUBJECT | kind::HOUSEHOLD | kind::SEALED
+        ));
         if !matches!(key.kind, kind::SUBJECT | kind::HOUSEHOLD | kind::SEALED) {
             self.state.write(&Vec::from([(key, Some(value))]));
         }
@@ -383,7 +453,16 @@ impl Beginning {
         }
         self.registry
             .check_signatures(&head.checkpoint, published)?;
-        let fold = MemoryFold::of_values(core::mem::take(&mut self.values));
+        self.compare_lists()?;
+        let values = core::mem::take(&mut self.values);
+        let mut fold = MemoryFold::of_values(values).with_cuts(head.cuts.clone());
+        self.held.iter().for_each(|change| fold.hold(change));
+        for (key, value) in self.state.iter() {
+            let at_ms = retention::decode_ceased(value);
+            if let Some((index, at_ms)) = key.ceased_index().zip(at_ms) {
+                fold.cease(index, at_ms);
+            }
+        }
         if fold.root() != state_root.root {
             let (said, computed) = (state_root.root.to_string(), fold.root().to_string());
             return Err(self.lie("the state root", said, computed));

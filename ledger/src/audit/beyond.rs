@@ -18,6 +18,7 @@ use crate::{
     },
     hash::Hash,
     number::{EntryIndex, TreeSize},
+    retention::CUT_AGAIN_MS,
     rules::{Needs, rule_set},
     state::{
         MemoryState, StateError, Writes,
@@ -181,6 +182,13 @@ impl Beyond {
                     && order.entries.iter().any(|&index| before(EntryIndex(index))) =>
             {
                 on.push(Unproven::Sealed);
+            }
+            // Whether the institution gave a cut less than a day ago.
+            Content::Erasure(order)
+                if order.before.is_some()
+                    && fed.meta.accepted_at_ms < first_ms.saturating_add(CUT_AGAIN_MS) =>
+            {
+                on.push(Unproven::Orders);
             }
             Content::Erased(erased) if before(EntryIndex(erased.erasure)) => {
                 on.push(Unproven::Orders);

@@ -8,7 +8,7 @@ use super::{Audit, Beyond, Missing, Report, Unproven};
 use crate::{
     admission::LedgerInfo,
     body::EntryType,
-    bytes::{AUDIT_HEAD, AUDIT_HEAD_V2, state::Writer, stored::Reader},
+    bytes::{AUDIT_HEAD, state::Writer, stored::Reader},
     entry::Remembered,
     finding::Finding,
     fold::{Change, MemoryFold},
@@ -17,6 +17,7 @@ use crate::{
     merkle::Frontier,
     number::TreeSize,
     policy::PolicySet,
+    retention::Cuts,
     state::{MemoryState, StateKey, registry::LastStateRoot},
 };
 
@@ -58,6 +59,14 @@ impl Audit {
         for (key, value) in folded {
             out.hash(key).bytes(value);
         }
+        let held: Vec<_> = self.fold.held().collect();
+        out.u64(held.len() as u64);
+        for (change, ceased_ms) in held {
+            out.bytes(&change.encode());
+            // No entry ceases at the end of time.
+            out.u64(ceased_ms.unwrap_or(u64::MAX));
+        }
+        out.bytes(&self.fold.cuts().encode());
         out.u64(self.pending.len() as u64);
         for change in &self.pending {
             out.bytes(&change.encode());
@@ -85,15 +94,11 @@ impl Audit {
         if Hash::of(&[told]) != Hash(*digest) {
             return Err(Damaged);
         }
-        let (rest, began) = match told.strip_prefix(AUDIT_HEAD) {
-            Some(rest) => (rest, true),
-            None => (told.strip_prefix(AUDIT_HEAD_V2).ok_or(Damaged)?, false),
-        };
+        // What stands in lists was not kept before version 4: such an audit could not follow a cut.
+        let rest = told.strip_prefix(AUDIT_HEAD).ok_or(Damaged)?;
         Reader::all(rest, |from| {
             let mut audit = decode(from, policies)?;
-            if began {
-                take_beyond(&mut audit, from)?;
-            }
+            take_beyond(&mut audit, from)?;
             Some(audit)
         })
         .ok_or(Damaged)
@@ -123,6 +128,16 @@ fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
     for _ in 0..from.u64()? {
         values.insert(from.hash()?, from.field(usize::MAX)?.to_vec());
     }
+    let mut fold = MemoryFold::of_values(values);
+    for _ in 0..from.u64()? {
+        let change = Change::decode(from.field(usize::MAX)?).ok()?;
+        let ceased_ms = Some(from.u64()?).filter(|ceased_ms| *ceased_ms != u64::MAX);
+        fold.hold(&change);
+        if let Some(ceased_ms) = ceased_ms {
+            fold.cease(change.index, ceased_ms);
+        }
+    }
+    let fold = fold.with_cuts(Cuts::decode(from.field(usize::MAX)?)?);
     let mut pending = Vec::new();
     for _ in 0..from.u64()? {
         pending.push(Change::decode(from.field(usize::MAX)?).ok()?);
@@ -145,7 +160,7 @@ fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
         genesis,
         state,
         tree,
-        fold: MemoryFold::of_values(values),
+        fold,
         pending,
         last_accepted_ms,
         unordered,

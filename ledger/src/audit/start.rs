@@ -2,7 +2,8 @@
 //! What an audit that begins at a state root is fed first, a line each, in this order. [`super::Beginning`] takes it.
 //!
 //! ```text
-//! {"start": size, "folded": size of the state root, "peaks": [hash], "checkpoint": signed note}
+//! {"start": size, "folded": size of the state root, "peaks": [hash], "checkpoint": signed note, "cuts": bytes}
+//! {"held": bytes}                                                            ascending: each change below `folded` that stands in a list
 //! {"change": bytes}                                                          of each entry from `folded` up to `start`
 //! {"index", "meta", "bodySalt", "path": [hash], "envelope", "disclosures"}   governance entries, and the state-root entry, ascending
 //! {"key": bytes, "value": bytes}                                             ascending: what stands under the root, then the local tables
@@ -10,7 +11,7 @@
 //! ```
 //!
 //! `peaks` are those of the tree of `folded` leaves, and so is a `path`; one of an entry behind it is empty, since its change names its leaf.
-//! Values of kinds under the root are as of `folded`, the local ones as of `start`.
+//! Values of kinds under the root are as of `folded`, and so are the cuts that stand; the local ones as of `start`.
 
 use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
 
@@ -31,6 +32,7 @@ use crate::{
     note::Note,
     number::TreeSize,
     refusal::{Refusal, Refused},
+    retention::Cuts,
 };
 
 /// What the registry is made of: entries of these types are in a start, all of them.
@@ -47,12 +49,15 @@ pub const GOVERNANCE: [EntryType; 8] = [
 
 /// The local tables that are in a start, ascending: what admission reads beyond the root and the registry. Ids used before are not: no entry
 /// that was accepted is judged otherwise by them, and nobody could tell whether one is missing.
-pub const LOCAL: [u8; 5] = [
+pub const LOCAL: [u8; 8] = [
     kind::EXCHANGE,
     kind::CONSENT_FOLD,
     kind::SEALED_ENTRY,
     kind::LINK,
     kind::ERASURE,
+    kind::CEASED,
+    kind::COMPOSITION,
+    kind::CUTS,
 ];
 
 /// One line of a start.
@@ -60,6 +65,8 @@ pub const LOCAL: [u8; 5] = [
 pub enum StartLine {
     /// Which start it is.
     Head(Head),
+    /// An entry before the state root's size that stands in lists.
+    Held(Box<Change>),
     /// What an entry after the state root's size changed.
     Change(Box<Change>),
     /// An entry, and the path of its leaf.
@@ -81,6 +88,8 @@ pub struct Head {
     pub peaks: Vec<Hash>,
     /// A published checkpoint that holds the `state-root` entry.
     pub checkpoint: Note,
+    /// The cuts that stand.
+    pub cuts: Cuts,
 }
 
 impl StartLine {
@@ -103,6 +112,9 @@ impl StartLine {
                 checkpoint: m.required("checkpoint", |value| {
                     words(value, |text| Note::parse(text.as_bytes()).ok())
                 })?,
+                cuts: m.required("cuts", |value| {
+                    Cuts::decode(&bytes(value)?).ok_or_else(|| Refusal::Members.into())
+                })?,
             };
             return m.close(StartLine::Head(head));
         }
@@ -117,6 +129,9 @@ impl StartLine {
         if let Some(path) = m.optional("path", |value| list(value, digest))? {
             let fed = Fed::read(&mut m)?;
             return m.close(StartLine::Record(Box::new(fed), path));
+        }
+        if let Some(held) = m.optional("held", change)? {
+            return m.close(StartLine::Held(Box::new(held)));
         }
         let change = m.required("change", change)?;
         m.close(StartLine::Change(Box::new(change)))
@@ -138,7 +153,9 @@ impl StartLine {
                     "checkpoint",
                     Value::text(alloc::format!("{}", head.checkpoint)),
                 ),
+                ("cuts", binary(&head.cuts.encode())),
             ]),
+            StartLine::Held(change) => Value::object([("held", binary(&change.encode()))]),
             StartLine::Change(change) => Value::object([("change", binary(&change.encode()))]),
             StartLine::Record(fed, path) => {
                 return fed.to_json(Vec::from([(Cow::Borrowed("path"), hashes(path))]));

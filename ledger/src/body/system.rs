@@ -9,11 +9,12 @@ use super::{
     members::{Members, Writer, count, digest, institution, list, number, text, words},
 };
 use crate::{
-    erasure::{ENTRIES_MAX, is_cut},
+    erasure::ENTRIES_MAX,
     hash::Hash,
     id::{InstitutionId, NodeNumber},
     json::Value,
     refusal::{Refusal, Refused},
+    retention::is_cut,
 };
 
 /// `note`, type 12: on another entry, never changing it. JSON: `{kind, text? d, subjects? d[] {ref}, opens?[]}`, `refersTo` required.

@@ -3,10 +3,15 @@
 //! what comes out, encoded again, gives the same bytes.
 //!
 //! ```text
-//! change = u8(1) ‖ u64(index) ‖ u64(accepted_at_ms) ‖ meta_salt[32] ‖ leaf_hash[32] ‖ u32(n) ‖ n × list ‖ u32(m) ‖ m × write
+//! change = u8(2) ‖ u64(index) ‖ u64(accepted_at_ms) ‖ meta_salt[32] ‖ leaf_hash[32] ‖ terms ‖ cut ‖ u32(left) ‖ u32(n) ‖ n × list ‖ u32(m) ‖ m × write
+//! terms  = u8(type) ‖ text(institution) ‖ u8(0, or 1 held, or 2 until due) ‖ (text(holder) ‖ u64(due_ms)?)?
+//! cut    = u8(0) or u8(1) ‖ u64(before) ‖ u8(authority) ‖ u8(k) ‖ k × u8(type)
 //! list   = u8(kind) ‖ ref[32]                                                       strictly ascending
 //! write  = u32(len) ‖ state key ‖ u8(0 removes, 1 puts) ‖ (u32(len) ‖ value)?       keys strictly ascending
+//! text   = u32(len) ‖ UTF-8
 //! ```
+//!
+//! Version 1 is the same without terms, cut and left, and without writes of kinds that stand under no root. It is read, and written again as it was.
 
 use alloc::vec::Vec;
 
@@ -15,19 +20,39 @@ use super::{
     state::{StateKey, Writer, kind},
     stored::Reader,
 };
-use crate::{admission::RowKind, fold::Change, hash::Hash, number::EntryIndex};
+use crate::{
+    admission::RowKind,
+    body::EntryType,
+    fold::Change,
+    hash::Hash,
+    id::InstitutionId,
+    number::EntryIndex,
+    retention::{Held, Reach, Terms},
+};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Of builds that moved no list's base.
+const WITHOUT_TERMS: u8 = 1;
 
 impl Change {
     /// The binary form that a node keeps under the entry's index.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        out.u8(VERSION)
+        let version = match self.terms {
+            Some(_) => VERSION,
+            None => WITHOUT_TERMS,
+        };
+        out.u8(version)
             .u64(self.index.0)
             .u64(self.accepted_at_ms)
             .hash(&self.meta_salt)
             .hash(&self.leaf_hash);
+        if let Some(terms) = &self.terms {
+            put_terms(terms, &mut out);
+            out.u8(u8::from(self.reach.is_some()));
+            self.reach.iter().for_each(|reach| reach.put(&mut out));
+            out.raw(&self.left.to_be_bytes());
+        }
         count(self.lists.len(), &mut out);
         for (kind, of) in &self.lists {
             out.u8(kind.code()).hash(of);
@@ -55,23 +80,71 @@ impl Change {
 }
 
 fn change(from: &mut Reader<'_>) -> Option<Change> {
-    if from.u8()? != VERSION {
+    let version = from.u8()?;
+    if !matches!(version, WITHOUT_TERMS | VERSION) {
         return None;
     }
     let (index, accepted_at_ms) = (EntryIndex(from.u64()?), from.u64()?);
     let (meta_salt, leaf_hash) = (from.hash()?, from.hash()?);
+    let (mut terms, mut reach, mut left) = (None, None, 0);
+    if version == VERSION {
+        terms = Some(take_terms(from)?);
+        reach = match from.u8()? {
+            0 => None,
+            1 => Some(Reach::take(from)?),
+            _ => return None,
+        };
+        left = from.u32()?;
+    }
     let n = from.u32()?;
     let lists: Vec<(RowKind, Hash)> = (0..n).map(|_| list(from)).collect::<Option<_>>()?;
     let m = from.u32()?;
-    let writes: Vec<_> = (0..m).map(|_| write(from)).collect::<Option<_>>()?;
+    let writes: Vec<_> = (0..m)
+        .map(|_| write(version, from))
+        .collect::<Option<_>>()?;
     let ascending = lists.is_sorted_by(|a, b| a < b) && writes.is_sorted_by(|a, b| a.0 < b.0);
     ascending.then_some(Change {
         index,
         accepted_at_ms,
         meta_salt,
         leaf_hash,
+        terms,
+        reach,
+        left,
         lists,
         writes,
+    })
+}
+
+fn put_terms(terms: &Terms, out: &mut Writer) {
+    out.u8(terms.entry_type.code());
+    out.text(terms.institution.as_str());
+    match &terms.held {
+        None => out.u8(0),
+        Some(Held { by, due_ms: None }) => out.u8(1).text(by.as_str()),
+        Some(Held {
+            by,
+            due_ms: Some(due_ms),
+        }) => out.u8(2).text(by.as_str()).u64(*due_ms),
+    };
+}
+
+fn take_terms(from: &mut Reader<'_>) -> Option<Terms> {
+    let entry_type = EntryType::from_code(from.u8()?)?;
+    let institution = InstitutionId::parse(&from.text()?)?;
+    let held = match from.u8()? {
+        0 => None,
+        until @ (1 | 2) => {
+            let by = InstitutionId::parse(&from.text()?)?;
+            let due_ms = if until == 2 { Some(from.u64()?) } else { None };
+            Some(Held { by, due_ms })
+        }
+        _ => return None,
+    };
+    Some(Terms {
+        entry_type,
+        institution,
+        held,
     })
 }
 
@@ -80,11 +153,12 @@ fn list(from: &mut Reader<'_>) -> Option<(RowKind, Hash)> {
     kind.under_root().then_some((kind, from.hash()?))
 }
 
-fn write(from: &mut Reader<'_>) -> Option<(StateKey, Option<Vec<u8>>)> {
+fn write(version: u8, from: &mut Reader<'_>) -> Option<(StateKey, Option<Vec<u8>>)> {
     let key = StateKey::decode(from.field(usize::MAX)?)?;
     // Lists are folded from items; nothing else writes them.
     let list = matches!(key.kind, kind::SUBJECT | kind::HOUSEHOLD | kind::SEALED);
-    if list || !key.under_root() {
+    let local = version == VERSION && key.for_retention();
+    if list || !(key.under_root() || local) {
         return None;
     }
     let value = match from.u8()? {

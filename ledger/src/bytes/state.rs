@@ -71,6 +71,12 @@ pub mod kind {
     pub const ERASED: u8 = 0x8C;
     /// Erasures that name an entry: index → indexes of the orders.
     pub const ERASURES_OF: u8 = 0x8D;
+    /// Entries that hold until something newer is said: index → since when they hold no more.
+    pub const CEASED: u8 = 0x8E;
+    /// A household's composition that begins last: ref → index and when it begins.
+    pub const COMPOSITION: u8 = 0x8F;
+    /// The cuts that stand: indexes of their orders.
+    pub const CUTS: u8 = 0x90;
 }
 
 /// A typed key: `u8(kind) ‖ name` in the store, hashed in the state map.
@@ -107,6 +113,11 @@ impl StateKey {
     /// Whether the key stands under the state root.
     pub fn under_root(&self) -> bool {
         self.kind < kind::LOCAL
+    }
+
+    /// Whether a fold must know the key though it stands under no root: of what holds on, the age counts from when it ceased.
+    pub fn for_retention(&self) -> bool {
+        matches!(self.kind, kind::CEASED | kind::COMPOSITION)
     }
 
     /// Kind 1.
@@ -272,6 +283,27 @@ impl StateKey {
     /// 0x8D.
     pub fn erasures_of(index: EntryIndex) -> StateKey {
         StateKey::of(kind::ERASURES_OF, &[&index.0.to_be_bytes()])
+    }
+
+    /// 0x8E.
+    pub fn ceased(index: EntryIndex) -> StateKey {
+        StateKey::of(kind::CEASED, &[&index.0.to_be_bytes()])
+    }
+
+    /// The index in a [`kind::CEASED`] key.
+    pub fn ceased_index(&self) -> Option<EntryIndex> {
+        let name: &[u8; 8] = self.name.as_slice().try_into().ok()?;
+        (self.kind == kind::CEASED).then(|| EntryIndex(u64::from_be_bytes(*name)))
+    }
+
+    /// 0x8F.
+    pub fn composition(household: &Hash) -> StateKey {
+        StateKey::of(kind::COMPOSITION, &[&household.0])
+    }
+
+    /// 0x90.
+    pub fn cuts() -> StateKey {
+        StateKey::of(kind::CUTS, &[])
     }
 
     fn of(kind: u8, parts: &[&[u8]]) -> StateKey {

@@ -1,18 +1,27 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! An export against an earlier one: what was in a list is still at its beginning, and sizes do not go back.
+//! An export against an earlier one: what was in a list is still at its beginning, and sizes do not go back. What retention took since is not
+//! there to be compared; it must have been old enough.
 
 use alloc::{format, vec::Vec};
 
 use super::{Asked, Export, Fault, Item, Lie, List, Verified, verify::verify};
-use crate::{bytes, bytes::ListValue, hash::Hash, policy::PolicySet};
+use crate::{
+    bytes::{self, ListValue, Meta},
+    hash::Hash,
+    number::EntryIndex,
+    policy::PolicySet,
+    retention,
+};
 
-/// Holds an export that was verified against an earlier one, which is verified too.
+/// Holds an export that was verified against an earlier one, which is verified too. How many entries of the earlier one there was nothing to
+/// compare with.
 pub(super) fn compare(
     old: &Export,
     new: &Export,
     verified: &Verified,
     policies: &PolicySet,
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
+    let mut not_compared = 0;
     let earlier = verify(old, policies, Asked::default()).map_err(|fault| Fault {
         why: format!("the earlier export does not hold: {}", fault.why),
         ..fault
@@ -37,7 +46,8 @@ pub(super) fn compare(
             |list: &&List| (list.head.kind, list.head.of) == (before.head.kind, before.head.of);
         match new.lists.iter().enumerate().find(|(_, list)| same(list)) {
             Some((at, after)) => {
-                continues(before, after).map_err(|fault| fault.at(at).at("lists"))?;
+                let missed = continues(before, after, verified.time_ms);
+                not_compared += missed.map_err(|fault| fault.at(at).at("lists"))?;
             }
             // A member whose list is no longer opened is told by name among those who are not.
             None if new
@@ -50,38 +60,64 @@ pub(super) fn compare(
             }
         }
     }
-    Ok(())
+    Ok(not_compared)
 }
 
-/// The later list passes through the head of the earlier one, or through as much of it as retention left.
-fn continues(before: &List, after: &List) -> Result<(), Fault> {
+/// The later list passes through the head of the earlier one, or through as much of it as retention left by `time_ms`. How many of its
+/// items are not there any more.
+fn continues(before: &List, after: &List, time_ms: u64) -> Result<u64, Fault> {
     let old = before.head.value.unwrap_or(ListValue::EMPTY);
     let new = after.head.value.unwrap_or(ListValue::EMPTY);
     let refuse = |lie, why| Err(Fault::new(lie, why).at("value"));
-    if new.base_count < old.base_count || new.count < old.count {
-        return refuse(
-            Lie::Missing,
-            "the list is shorter than in the earlier export",
-        );
-    }
-    // Both lists hold; where they meet, their heads must be one.
-    let meet = old.count.max(new.base_count);
-    let (from, at) = if new.base_count <= old.count {
-        (old, meet)
+    let passes = |count, head| heads(after, &new).any(|at| at == (count, head));
+    // Where both hold items, they must be the same ones.
+    let goes_on = old.base_count <= new.base_count
+        && old.count <= new.count
+        && (old.count < new.base_count || passes(old.count, old.head));
+    let gone = if goes_on {
+        new.base_count.min(old.count) - old.base_count
     } else {
-        // All that the earlier export showed is gone by retention: nothing is left to compare.
-        return Ok(());
+        old.count - old.base_count
     };
-    let mut heads = heads(after, &new);
-    let reached = heads.find(|(count, _)| *count == at).map(|(_, head)| head);
-    if reached != Some(from.head) {
-        return refuse(
-            Lie::Changed,
-            "the list does not begin as it did in the earlier export",
-        );
+    let taken = before
+        .items
+        .iter()
+        .take(usize::try_from(gone).unwrap_or(usize::MAX));
+    let old_enough = |item: &Item| {
+        shown(item).is_none_or(|(_, meta)| retention::is_old(meta.accepted_at_ms, time_ms))
+    };
+    if !taken.clone().all(old_enough) {
+        return if !goes_on && new.count >= old.count {
+            refuse(
+                Lie::Changed,
+                "the list does not begin as it did in the earlier export",
+            )
+        } else {
+            refuse(
+                Lie::Missing,
+                "what the earlier export shows is not in the list, and was not old enough to be removed",
+            )
+        };
+    }
+    if !goes_on {
+        // All of it was removed, and the list began anew: with what came later.
+        let last = before
+            .items
+            .iter()
+            .filter_map(shown)
+            .map(|(index, _)| index);
+        let last = last.max();
+        let mut first = after.items.iter().filter_map(shown);
+        if first.any(|(index, _)| Some(index) <= last) {
+            return refuse(
+                Lie::Changed,
+                "the list does not begin as it did in the earlier export",
+            );
+        }
+        return Ok(gone);
     }
     // And where the later one begins, the earlier one passed.
-    let mut earlier = self::heads(before, &old);
+    let mut earlier = heads(before, &old);
     let began = earlier.find(|(count, _)| *count == new.base_count);
     if began.is_some_and(|(_, head)| head != new.base_head) {
         return refuse(
@@ -89,7 +125,16 @@ fn continues(before: &List, after: &List) -> Result<(), Fault> {
             "the list's base is not where the earlier export passed",
         );
     }
-    Ok(())
+    Ok(gone)
+}
+
+/// Where an item's entry stands and what its leaf says, unless it is withheld.
+fn shown(item: &Item) -> Option<(EntryIndex, &Meta)> {
+    match item {
+        Item::Withheld(_) => None,
+        Item::Opened(opened) => Some((opened.index, &opened.meta)),
+        Item::Erased(erased) => Some((erased.index, &erased.meta)),
+    }
 }
 
 /// Count and head after each item, from the base on.

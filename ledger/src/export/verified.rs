@@ -15,6 +15,7 @@ use crate::{
     id::InstitutionId,
     number::{EntryIndex, TreeSize},
     policy::{Cosigned, VerifiedCheckpoint},
+    retention::RETENTION_MS,
     time::format_timestamp,
 };
 
@@ -38,6 +39,7 @@ pub struct Verified {
     pub(super) not_opened: Vec<NotOpened>,
     pub(super) restricted: Vec<Restricted>,
     pub(super) bound: Bound,
+    pub(super) not_compared: u64,
     pub(super) remarks: Vec<Remark>,
 }
 
@@ -90,6 +92,11 @@ impl Verified {
     /// Whether the ref was shown to be a code's.
     pub fn bound(&self) -> Bound {
         self.bound
+    }
+
+    /// Of the items of the earlier export that it was held against: those that retention removed since, so that nothing is left to compare.
+    pub fn not_compared(&self) -> u64 {
+        self.not_compared
     }
 
     /// What the export leaves open though it holds.
@@ -179,8 +186,9 @@ impl Verified {
             );
             if list.base_count > 0 {
                 fact.push_str(&format!(
-                    "; {} older ones were deleted when their retention ended",
-                    list.base_count
+                    "; {} older ones, all from before {}, were removed because their retention ended",
+                    list.base_count,
+                    format_timestamp(self.time_ms.saturating_sub(RETENTION_MS))
                 ));
             }
             fact.push('.');
@@ -238,6 +246,12 @@ impl Verified {
             facts.push(format!(
                 "NOT IN HERE: {} restricted, by {} (the exporter's word).",
                 restricted.count, restricted.ground
+            ));
+        }
+        if self.not_compared > 0 {
+            facts.push(format!(
+                "NOT COMPARED: {} entries of the earlier export, which were removed since because their retention ended.",
+                self.not_compared
             ));
         }
         for remark in &self.remarks {

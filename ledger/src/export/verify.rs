@@ -19,7 +19,7 @@ use crate::{
     body::{Body, Content, system::Erasure},
     bytes::Meta,
     entry::Verifier,
-    erasure::{RETENTION_MS, is_cut, is_erasable},
+    erasure::is_erasable,
     hash::Hash,
     household::{Composition, Spell, membership},
     id::{InstitutionId, KeyId},
@@ -27,6 +27,7 @@ use crate::{
     number::{EntryIndex, TreeSize},
     oprf::{OprfError, OprfPublicKey},
     policy::PolicySet,
+    retention,
     state::kind,
 };
 
@@ -76,9 +77,9 @@ pub fn verify(export: &Export, policies: &PolicySet, asked: Asked<'_>) -> Result
     checked.consents()?;
     checked.open_ends();
     let bound = checked.binding(asked.code)?;
-    let verified = checked.verified(bound, ordered);
+    let mut verified = checked.verified(bound, ordered);
     if let Some(old) = asked.since {
-        since::compare(old, export, &verified, policies)?;
+        verified.not_compared = since::compare(old, export, &verified, policies)?;
     }
     Ok(verified)
 }
@@ -428,6 +429,7 @@ impl Checked<'_, '_> {
             not_opened: self.export.not_opened.clone(),
             restricted: self.export.restricted.clone(),
             bound,
+            not_compared: 0,
             remarks: self.remarks,
         }
     }
@@ -436,10 +438,14 @@ impl Checked<'_, '_> {
 /// Whether an order takes entries like this one, which it names: by its type and, in a cut, by its age when the order was accepted.
 fn fits(order: &Erasure, given: &Meta, erased: &Meta) -> bool {
     if order.entries.is_empty() {
-        let old_at_ms = erased.accepted_at_ms.saturating_add(RETENTION_MS);
-        is_cut(erased.entry_type)
-            && (order.types.is_empty() || order.types.contains(&erased.entry_type))
-            && old_at_ms <= given.accepted_at_ms
+        // Of what holds on, the age counts from later still.
+        let since_ms = Some(erased.accepted_at_ms);
+        retention::is_due(
+            erased.entry_type,
+            &order.types,
+            since_ms,
+            given.accepted_at_ms,
+        )
     } else {
         is_erasable(erased.entry_type)
     }

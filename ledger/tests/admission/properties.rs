@@ -471,7 +471,7 @@ fn check_rows(town: &Town) {
         let change = Change::of(&accepted.effects);
         assert_eq!(change.lists, rooted.into_iter().collect::<Vec<_>>());
         let writes = accepted.effects.writes.iter();
-        let writes = writes.filter(|(key, _)| key.under_root());
+        let writes = writes.filter(|(key, _)| key.under_root() || key.for_retention());
         assert_eq!(change.writes, writes.cloned().collect::<Vec<_>>());
         assert_eq!(Change::decode(&change.encode()), Ok(change));
         let findings = accepted.effects.entry.meta().findings;

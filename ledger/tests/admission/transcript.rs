@@ -21,6 +21,7 @@ use ledger::{
     household::{Composition, membership},
     key::KeyUse,
     number::{EntryIndex, TreeSize},
+    retention,
     state::registry,
 };
 
@@ -174,7 +175,9 @@ impl Teller {
             .stored
             .entry(at)
             .or_insert_with(|| accepted.clone().into_stored());
-        let carried = order.carry_out(EntryIndex(at), stored).unwrap();
+        let entry_type = stored.meta.entry_type;
+        let ceased = retention::ceased(&self.town.state, EntryIndex(at), entry_type).unwrap();
+        let carried = order.carry_out(EntryIndex(at), stored, ceased).unwrap();
         assert_eq!(stored.leaf_hash(), accepted.leaf_hash());
         assert_eq!(stored.verify(), Ok(()));
         assert_eq!(StoredEntry::decode(&stored.encode()).as_ref(), Ok(&*stored));

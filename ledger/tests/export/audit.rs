@@ -18,7 +18,10 @@ use ledger::{
     policy::PolicySet,
 };
 
-use crate::{book::Book, story::tell};
+use crate::{
+    book::Book,
+    story::{self, tell},
+};
 
 /// A checkpoint after every so many entries.
 const EVERY: u64 = 7;
@@ -187,6 +190,79 @@ fn what_is_erased_is_bridged() {
     );
 }
 
+/// A cut moves bases. Who replays follows it: whole entries, put down and taken up, or entries that were erased meanwhile and are told of.
+#[test]
+fn it_replays_through_a_cut() {
+    let mut book = tell(20);
+    let cut = story::cut(&mut book);
+    let lines = feed(&book);
+    let whole = replay(book.policies(), &lines).unwrap();
+    assert_eq!((whole.state_roots, whole.erased), (3, 0));
+    for place in [3, lines.len() - 9, lines.len() - 2] {
+        let mut audit = Audit::begin(book.policies());
+        lines[..place]
+            .iter()
+            .for_each(|line| audit.take(line).unwrap());
+        let mut audit = Audit::decode(&audit.encode(), book.policies()).unwrap();
+        lines[place..]
+            .iter()
+            .for_each(|line| audit.take(line).unwrap());
+        assert_eq!(audit.report(), &whole, "put down at {place}");
+    }
+    let mut erased = lines.clone();
+    for index in (0..cut).filter(|index| book.is_erased(*index)) {
+        fed(&mut erased, index).body = None;
+    }
+    let report = replay(book.policies(), &erased).unwrap();
+    assert_eq!(report.state_roots, 3);
+    assert!(report.erased > 20, "{report:?}");
+
+    // Told to be young, it would stay; told to be another's, it would not. The root shows it.
+    let first = (0..cut).find(|index| book.is_erased(*index)).unwrap();
+    let told = fed(&mut erased, first).change.as_mut().unwrap();
+    told.terms.as_mut().unwrap().entry_type = EntryType::Link;
+    let evidence = replay(book.policies(), &erased).unwrap_err();
+    assert_eq!(evidence.what, "the state root");
+    // Once it left its lists, a node cannot tell any more what it changed.
+    let told = fed(&mut erased, first).change.as_mut().unwrap();
+    told.left = 1;
+    told.lists.pop();
+    let evidence = replay(book.policies(), &erased).unwrap_err();
+    assert_eq!(evidence.what, "what an erased entry changes");
+    assert!(
+        evidence.to_string().contains("begin at a later state root"),
+        "{evidence}"
+    );
+}
+
+/// What an earlier build kept says neither whose an entry is nor when it ceased, and its cuts move nothing.
+#[test]
+fn it_replays_what_an_earlier_build_kept() {
+    let old = |lines: &mut [Line], through: u64| {
+        for index in 0..through {
+            let told = fed(lines, index).change.as_mut().unwrap();
+            told.terms = None;
+            told.reach = None;
+            told.writes.retain(|(key, _)| key.under_root());
+        }
+    };
+    let book = tell(20);
+    let mut lines = feed(&book);
+    old(&mut lines, book.size().0);
+    assert_eq!(replay(book.policies(), &lines).unwrap().state_roots, 2);
+    let access = first(&book, EntryType::Access);
+    fed(&mut lines, access).body = None;
+    assert_eq!(replay(book.policies(), &lines).unwrap().erased, 1);
+    // A newer build goes on: of what is there it knows whose it is, and not what ceased.
+    let mut book = tell(20);
+    let early = book.size().0;
+    book.forget_what_ceased();
+    story::cut(&mut book);
+    let mut lines = feed(&book);
+    old(&mut lines, early);
+    assert_eq!(replay(book.policies(), &lines).unwrap().state_roots, 3);
+}
+
 /// Nothing fed, and a feed that ends where nobody published it, are no whole ledger.
 #[test]
 fn it_ends_where_the_ledger_is_published() {
@@ -231,7 +307,7 @@ fn an_order_excuses_what_it_may_take() {
     // Neither a consent nor what is young goes with a cut.
     for index in [access, consent] {
         assert_eq!(
-            missing(index, Vec::new(), Some(index + 1), "c_m109"),
+            missing(index, Vec::new(), Some(index + 1), "asl_pv"),
             (false, 0)
         );
     }

@@ -3,6 +3,7 @@
 //! believe no start that was tampered with.
 
 use ledger::{
+    admission::RowKind,
     audit::{Audit, Beginning, Evidence, Fed, Line, Place, StartLine, Unproven},
     body::{
         Body, Content, EntryType, StreamPlace,
@@ -19,7 +20,7 @@ use ledger::{
 use crate::{
     audit::feed,
     book::{Book, of},
-    story::{Asked, access, consent, tell},
+    story::{self, Asked, access, consent, tell},
     town::{Saying, person},
 };
 
@@ -235,24 +236,6 @@ fn it_goes_on_where_it_was_put_down() {
             (whole.report(), whole.beyond())
         );
     }
-}
-
-/// What audits put down before they could begin at a root is still taken up.
-#[test]
-fn an_older_progress_is_read() {
-    let book = tell(5);
-    let mut audit = Audit::begin(book.policies());
-    feed(&book)
-        .iter()
-        .for_each(|line| audit.take(line).unwrap());
-    let bytes = audit.encode();
-    // Nothing is told of a start: u8(0), u64(0), u16(0), and the digest.
-    let told = &bytes[bytes::AUDIT_HEAD.len()..bytes.len() - 32 - 11];
-    let mut older = [bytes::AUDIT_HEAD_V2, told].concat();
-    let digest = Hash::of(&[&older]);
-    older.extend_from_slice(digest.as_bytes());
-    let taken = Audit::decode(&older, book.policies()).unwrap();
-    assert_eq!(taken.encode(), bytes);
 }
 
 type Tamper = fn(&mut Vec<StartLine>);
@@ -528,8 +511,52 @@ fn no_start_can_be_tampered_with() {
         }),
         ("a value", |start| {
             let key = StateKey::erasures_of(EntryIndex(0));
-            let at = start.len() - 1;
+            let at = place(start, kind::CEASED);
             start.insert(at, StartLine::Value(key, vec![1]));
+        }),
+        ("a value", |start| {
+            value(start, kind::CEASED).1.pop();
+        }),
+        ("a value", |start| {
+            value(start, kind::CEASED).0.name[0] = 1;
+        }),
+        ("a value", |start| {
+            value(start, kind::COMPOSITION).1.pop();
+        }),
+        ("what stands in lists", |start| {
+            let at = held(start)[2];
+            start.remove(at);
+        }),
+        ("what stands in lists", |start| {
+            let at = held(start)[2];
+            start.swap(at, at + 1);
+        }),
+        ("what stands in lists", |start| {
+            let at = held(start)[2];
+            stands(start, at).meta_salt = Hash::ZERO;
+        }),
+        ("what stands in lists", |start| {
+            let at = held(start)[2];
+            stands(start, at).terms = None;
+        }),
+        ("what stands in lists", |start| {
+            let at = held(start)[2];
+            stands(start, at).lists[0].1 = Hash([9; 32]);
+        }),
+        ("what stands in lists", |start| {
+            let last = *held(start).last().unwrap();
+            stands(start, last).index = EntryIndex(1_000);
+        }),
+        ("the number of lists", |start| {
+            // One person's list, whole.
+            let list = (RowKind::Subject, person("carla"));
+            start.retain_mut(|line| match line {
+                StartLine::Held(change) => {
+                    change.lists.retain(|other| *other != list);
+                    !change.lists.is_empty()
+                }
+                _ => true,
+            });
         }),
         ("the order of values", |start| {
             let at = place(start, kind::EXCHANGE);
@@ -562,6 +589,45 @@ fn no_start_can_be_tampered_with() {
         }
     }
     assert!(otherwise.is_empty(), "{otherwise:#?}");
+}
+
+/// A cut after the start: what stood in lists before it leaves them, as it does for who replays from genesis.
+#[test]
+fn it_follows_a_cut() {
+    let mut told = told();
+    story::cut(&mut told.book);
+    told.rest = rest(&told.book, told.at);
+    let audit = replay(told.book.policies(), &told.start, &told.rest).unwrap();
+    assert_eq!(audit.report().state_roots, 3);
+    // Told to be of a type that stays.
+    let notes: Vec<usize> = held(&told.start);
+    let mut start = told.start.clone();
+    let first = notes.into_iter().find(|at| {
+        let terms = stands(&mut start, *at).terms.clone().unwrap();
+        terms.entry_type == EntryType::Household
+    });
+    stands(&mut start, first.unwrap())
+        .terms
+        .as_mut()
+        .unwrap()
+        .entry_type = EntryType::Link;
+    let evidence = replay(told.book.policies(), &start, &told.rest).unwrap_err();
+    assert_eq!(evidence.what, "the state root");
+}
+
+fn held(start: &[StartLine]) -> Vec<usize> {
+    let places = start.iter().enumerate();
+    places
+        .filter(|(_, line)| matches!(line, StartLine::Held(_)))
+        .map(|(at, _)| at)
+        .collect()
+}
+
+fn stands(start: &mut [StartLine], at: usize) -> &mut ledger::fold::Change {
+    match &mut start[at] {
+        StartLine::Held(change) => change,
+        other => panic!("{other:?} stands in no list"),
+    }
 }
 
 /// What nothing proves is caught where an entry contradicts it, and the evidence says what it rests on; else the entry is named.

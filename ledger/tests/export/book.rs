@@ -9,12 +9,13 @@ use ledger::{
     audit::{Fed, GOVERNANCE, Head as StartHead, LOCAL, StartLine},
     body::{
         Body, Content, Disclosed, EntryType,
-        system::{Link, StateRoot},
+        system::{Erasure, Ground, Link, StateRoot},
     },
     bytes::{CodeKind, ListValue},
     checkpoint::Checkpoint,
     cosignature, disclosure,
     entry::StoredEntry,
+    erasure::{self, Carried},
     export::{
         About, AboutKind, Audience, Binding, Erased, Export, Fact, Head, Item, List, ListHead,
         NotOpened, Opened, Why, Withheld,
@@ -28,6 +29,7 @@ use ledger::{
     number::{EntryIndex, TreeSize},
     oprf::{Blinding, Evaluated, LinkProof, OprfSecretKey},
     policy::{Policy, PolicySet},
+    retention::{self, RETENTION_MS, Reach, Terms},
     state::{State, StateKey, registry},
     state_map::{self, MapProof},
 };
@@ -170,6 +172,74 @@ impl Book {
         self.erased.insert(index, by);
     }
 
+    /// An institution cuts what is old enough now; answers with the order's index.
+    pub(crate) fn cut(&mut self, speaks: &str) -> u64 {
+        let cut = Erasure {
+            entries: Vec::new(),
+            subject: None,
+            before: Some(self.town.size()),
+            types: Vec::new(),
+            ground: Ground::RetentionEnded,
+        };
+        let key = format!("{speaks}.entry");
+        let by = self.say(Content::Erasure(cut), Vec::new(), speaks, &[key.as_str()]);
+        let state = &self.town.state;
+        let order = erasure::order(state, EntryIndex(by)).unwrap().unwrap();
+        for index in 0..by {
+            let (at, mut stored) = (EntryIndex(index), self.stored(index));
+            let ceased = retention::ceased(state, at, stored.meta.entry_type).unwrap();
+            let carried = order.carry_out(at, &mut stored, ceased).unwrap();
+            if matches!(carried, Carried::Now(_)) {
+                self.erased.entry(index).or_insert(by);
+            }
+        }
+        by
+    }
+
+    /// Whether an order took the body of an entry.
+    pub(crate) fn is_erased(&self, index: u64) -> bool {
+        self.erased.contains_key(&index)
+    }
+
+    /// All so far was kept by a build that noted nothing of what ceased.
+    pub(crate) fn forget_what_ceased(&mut self) {
+        let local = |key: &StateKey| key.for_retention();
+        let keys = self.town.state.iter().map(|(key, _)| key.clone());
+        let keys: Vec<StateKey> = keys.filter(local).collect();
+        let gone = keys.into_iter().map(|key| (key, None)).collect();
+        self.town.state.write(&gone);
+        self.fold = MemoryFold::new();
+        for accepted in self.town.accepted.iter().take(self.folded) {
+            let mut change = Change::of(&accepted.effects);
+            change.writes.retain(|(key, _)| !local(key));
+            self.fold.apply(&change);
+        }
+    }
+
+    /// Folds as if the authority had cut everything before an index, long after it is old enough: what a cluster of liars may do.
+    pub(crate) fn fold_early_cut(&mut self, before: u64) {
+        let cut = Change {
+            index: EntryIndex(self.town.size()),
+            accepted_at_ms: self.town.now_ms + 3 * RETENTION_MS,
+            meta_salt: Hash::ZERO,
+            leaf_hash: Hash::ZERO,
+            terms: Some(Terms {
+                entry_type: EntryType::Erasure,
+                institution: institution("garante"),
+                held: None,
+            }),
+            reach: Some(Reach {
+                before,
+                authority: true,
+                types: Vec::new(),
+            }),
+            left: 0,
+            lists: Vec::new(),
+            writes: Vec::new(),
+        };
+        self.fold.apply(&cut);
+    }
+
     /// Folds what came since the last state root, and roots it.
     pub(crate) fn root(&mut self) {
         let mut changes = Vec::new();
@@ -216,7 +286,10 @@ impl Book {
             folded,
             peaks: Frontier::read(folded, &self.tree).unwrap().peaks().to_vec(),
             checkpoint: self.checkpoint_at(published, 3),
+            cuts: self.fold.cuts().clone(),
         })];
+        let held = self.fold.held().map(|(change, _)| change.clone());
+        lines.extend(held.map(|change| StartLine::Held(Box::new(change))));
         let since = folded.0..self.size().0;
         lines.extend(
             since
@@ -430,6 +503,7 @@ impl Book {
         indexes
             .into_iter()
             .flatten()
+            .filter(|index| !self.erased.contains_key(index))
             .map(|&index| {
                 let Content::Household(said) = &self.body(index).content else {
                     panic!("entry {index} is in a household's list");
@@ -467,9 +541,14 @@ impl Book {
             proof: self.prove(&key),
         };
         let indexes = self.lists.get(&(kind, of)).into_iter().flatten();
-        let items = indexes
+        let indexes: Vec<&u64> = indexes
             .filter(|&&index| index < self.folded as u64)
-            .map(|&index| {
+            .collect();
+        // What retention left of it.
+        let standing = head.value.map_or(0, |list| list.count - list.base_count);
+        let items = indexes[indexes.len() - standing as usize..]
+            .iter()
+            .map(|&&index| {
                 if spells.is_some_and(|spells| !self.belongs(index, spells)) {
                     Item::Withheld(Withheld {
                         item: self.stored(index).item(&of),
@@ -504,7 +583,7 @@ impl Book {
                 path,
                 EntryIndex(by),
                 None,
-                Some("not-necessary".to_owned()),
+                Some(self.ground(by)),
             ))),
             None => {
                 let shown = shown(self.body(index), own);
@@ -514,6 +593,11 @@ impl Book {
                 Item::Opened(Box::new(opened.unwrap()))
             }
         }
+    }
+
+    fn ground(&self, order: u64) -> String {
+        let order = erasure::order(&self.town.state, EntryIndex(order)).unwrap();
+        order.unwrap().ground.as_str().to_owned()
     }
 
     /// An entry that explains others, with nothing disclosed.

@@ -72,6 +72,19 @@ pub(crate) fn tell(accesses: usize) -> Book {
     book
 }
 
+/// More than two years on: one more access, and the authority cuts what is old; rooted.
+pub(crate) fn cut(book: &mut Book) -> u64 {
+    book.town.now_ms += 800 * DAY_MS;
+    let asked = Asked {
+        targets: &["anna"],
+        ..Asked::default()
+    };
+    access(book, "asl_pv", "asl_pv.entry", &asked);
+    let by = book.cut("garante");
+    book.root();
+    by
+}
+
 /// A cooperative joins and may submit for the municipality.
 fn govern(book: &mut Book) {
     let governors = ["inps.governance", "garante.governance"];

@@ -202,7 +202,11 @@ fn an_order_excuses_only_what_it_fits() {
     assert!(cut(&[EntryType::Access], access, 3).is_ok());
     assert_eq!(cut(&[EntryType::Note], access, 3), Err(Lie::Changed));
     assert_eq!(cut(&[], access, 1), Err(Lie::Changed), "too young");
-    assert_eq!(cut(&[], consent, 3), Err(Lie::Changed), "never cut");
+    // Whether it held no more for so long, the body said.
+    assert!(cut(&[], consent, 3).is_ok());
+    assert_eq!(cut(&[], consent, 1), Err(Lie::Changed), "too young");
+    let household = |book: &Book| first_of(book, EntryType::Household);
+    assert_eq!(cut(&[EntryType::Consent], household, 3), Err(Lie::Changed));
 }
 
 /// The first entry of a type in Anna's list.
@@ -373,6 +377,77 @@ fn an_older_root_is_named() {
         Err(Lie::Missing),
         "the earlier one must hold too"
     );
+}
+
+/// A cut moved bases: what is left still goes on from the earlier export, and what is gone is said not to be compared.
+#[test]
+fn a_list_that_retention_shortened_goes_on() {
+    let wanted = Wanted::subject(person("anna"));
+    let mut book = tell(20);
+    let old = book.export(&wanted);
+    story::cut(&mut book);
+    let new = book.export(&wanted);
+    let policies = book.policies();
+    let since = |old: &Export, new: &Export| {
+        let asked = Asked {
+            since: Some(old),
+            ..Asked::default()
+        };
+        verify(new, &policies, asked)
+    };
+    let verified = since(&old, &new).unwrap();
+    let list = &verified.lists()[0];
+    assert!(list.base_count > 10 && list.erased > 2, "{list:?}");
+    assert_eq!(verified.not_compared(), list.base_count);
+    let said = verified.facts().join("\n");
+    let compared = format!("NOT COMPARED: {} entries", list.base_count);
+    assert!(said.contains(&compared), "{said}");
+    let older = format!("; {} older ones, all from before 2026-", list.base_count);
+    assert!(said.contains(&older), "{said}");
+    assert_eq!(since(&new, &new).unwrap().not_compared(), 0);
+    // The household of which the last composition holds.
+    let home = Wanted::household(story::home(), &[]);
+    let home = check(&book, &book.export(&home)).unwrap();
+    assert_eq!(home.lists()[0].base_count, 2);
+    assert!(home.remarks().contains(&Remark::MembershipPartial));
+    // A person of whom nothing is left, and then something new.
+    let gone = Wanted::subject(person("dario"));
+    let emptied = book.export(&gone);
+    assert_eq!(emptied.lists[0].head.value, None);
+    let earlier = tell(20).export(&gone);
+    let count = earlier.lists[0].items.len() as u64;
+    assert_eq!(since(&earlier, &emptied).unwrap().not_compared(), count);
+    let asked = story::Asked {
+        targets: &["dario"],
+        ..Default::default()
+    };
+    story::access(&mut book, "inps", "inps.entry", &asked);
+    book.root();
+    let anew = book.export(&gone);
+    assert_eq!(anew.lists[0].head.value.unwrap().count, 1);
+    assert_eq!(since(&earlier, &anew).unwrap().not_compared(), count);
+}
+
+/// A cluster that all together removes what is not old enough: nothing but an earlier export shows it.
+#[test]
+fn what_was_removed_before_its_time_is_missed() {
+    for (name, all) in [("anna", false), ("dario", true)] {
+        let wanted = Wanted::subject(person(name));
+        let mut book = tell(20);
+        let old = book.export(&wanted);
+        let size = book.size().0;
+        book.fold_early_cut(if all { size } else { size / 2 });
+        book.root();
+        let new = book.export(&wanted);
+        assert_eq!(new.lists[0].head.value.is_none(), all);
+        assert!(verify(&new, &book.policies(), Asked::default()).is_ok());
+        let asked = Asked {
+            since: Some(&old),
+            ..Asked::default()
+        };
+        let fault = verify(&new, &book.policies(), asked).unwrap_err();
+        assert_eq!(fault.lie, Lie::Missing, "{fault}");
+    }
 }
 
 /// Two ledgers under the same keys, one of which forgot an access: what a cluster that rewrites history would hand out.

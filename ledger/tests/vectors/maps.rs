@@ -152,6 +152,9 @@ fn the_ledger_s_own_entries_fold_to_that_root() {
             accepted_at_ms: 0,
             meta_salt: hash(entry, "meta_salt"),
             leaf_hash: hash(entry, "leaf_hash"),
+            terms: None,
+            reach: None,
+            left: 0,
             lists,
             writes: vec![],
         };

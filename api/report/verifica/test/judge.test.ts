@@ -48,7 +48,8 @@ test("an order takes only what it can", () => {
   const cut = { before: 9, ground: "retention-ended" as const };
   assert.ok(fits(cut, at, { type: "access", acceptedAt: old }));
   assert.ok(!fits(cut, at, { type: "access", acceptedAt: young }), "not old enough");
-  assert.ok(!fits(cut, at, { type: "consent", acceptedAt: old }), "it may still hold");
+  assert.ok(fits(cut, at, { type: "consent", acceptedAt: old }), "it may hold no more");
+  assert.ok(!fits(cut, at, { type: "consent", acceptedAt: young }), "not old enough");
   assert.ok(fits({ ...cut, types: ["read"] }, at, { type: "read", acceptedAt: old }));
   assert.ok(!fits({ ...cut, types: ["read"] }, at, { type: "access", acceptedAt: old }), "of another type");
   const named = { entries: [1], ground: "unlawful" as const };

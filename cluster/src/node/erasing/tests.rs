@@ -19,21 +19,28 @@ use std::{
 };
 
 use ledger::{
+    admission::{Row, RowKind},
     body::{
-        Body, Common, Content, Disclosed, Reference,
+        Content, Disclosed, EntryType,
+        consent::{Consent, ConsentEvent},
         system::{Erasure, Ground, Note, NoteKind},
     },
+    bytes::ListValue,
     entry::SubmittedEntry,
     erasure,
+    fold::FoldReader,
     hash::Hash,
     merkle,
     number::EntryIndex,
+    refusal::Refusal,
+    retention::RETENTION_MS,
+    state::StateKey,
 };
 
 use crate::{
-    Clock, Node, Outcome, Until,
-    store::{db::Db, db::Memory, erase},
-    testbed::{self, common, consent, genesis, key, tuning},
+    Clock, Direction, Node, Outcome, Until,
+    store::{db::Db, db::Memory, erase, fold::DbFold, keys},
+    testbed::{self, consent, cut, genesis, note_on, salt, sign, subject, tuning},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -120,20 +127,6 @@ fn order(entries: &[EntryIndex], salt: u64) -> SubmittedEntry {
         Content::Erasure(erasure),
         vec![],
     )
-}
-
-fn sign(now_ms: u64, salt: u64, content: Content, disclosures: Vec<String>) -> SubmittedEntry {
-    let body = Body {
-        common: Common {
-            refers_to: matches!(content, Content::Note(_)).then_some(Reference {
-                index: EntryIndex(0),
-                leaf: Hash::ZERO,
-            }),
-            ..common(now_ms, salt)
-        },
-        content,
-    };
-    SubmittedEntry::sign(body.to_json().as_bytes(), &[&key("entry")], disclosures).unwrap()
 }
 
 /// A note with a text of its own.
@@ -272,40 +265,183 @@ async fn a_node_that_ended_midway_finishes() {
     node.shutdown().await;
 }
 
+/// An event of one consent record of `number`'s person.
+fn event(now_ms: u64, person: u64, number: u64, event: ConsentEvent) -> SubmittedEntry {
+    let (subject, disclosure) = Disclosed::seal(salt(number).as_bytes(), subject(person));
+    let given = event == ConsentEvent::Given;
+    let some = |text: &str| given.then(|| vec![text.to_owned()]);
+    let consent = Consent {
+        record: "0197f000-0000-7000-8000-000000000001".into(),
+        subject,
+        event,
+        entity: None,
+        purposes: some("dpv:ServiceProvision"),
+        recipients: some("ipa:comune_a"),
+        data_categories: some("dpv-pd:Income"),
+        valid_from_ms: given.then_some(now_ms),
+        valid_until_ms: None,
+        notice: None,
+        loa: None,
+        indication: None,
+    };
+    sign(
+        now_ms,
+        number,
+        Content::Consent(Box::new(consent)),
+        vec![disclosure],
+    )
+}
+
+fn list(node: &Node, person: u64) -> (Option<ListValue>, Vec<EntryIndex>) {
+    let view = node.view().unwrap();
+    let value = DbFold(&view).value(&StateKey::subject(&subject(person)).hash());
+    let value = value
+        .unwrap()
+        .map(|value| ListValue::decode(&value).unwrap());
+    let size = view.size().0;
+    let rows = view.rows(
+        RowKind::Subject,
+        &subject(person),
+        0..size,
+        Direction::Up,
+        99,
+    );
+    (value, rows.unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_takes_what_is_older_than_the_time_of_retention() {
     let one = One::new();
     let node = one.open().await;
     let now_ms = Clock::system().now_ms();
-    let old = [note(now_ms, 1), note(now_ms, 2), consent(3)];
-    let gone = [needle(&old[0]), needle(&old[1])];
-    let consented = needle(&old[2]);
-    submit(&node, old.to_vec()).await;
-    one.ahead_ms
-        .store(erasure::RETENTION_MS + 60_000, Ordering::Release);
+    // One: two notes, then a consent that holds. Two: a consent that was withdrawn, then a note. Three: a note alone.
+    let old = [
+        note(now_ms, 1),
+        note_on(now_ms, 2, 1),
+        note_on(now_ms, 3, 1),
+        event(now_ms, 1, 4, ConsentEvent::Given),
+        event(now_ms, 2, 5, ConsentEvent::Given),
+        event(now_ms, 2, 6, ConsentEvent::Withdrawn),
+        note_on(now_ms, 7, 2),
+        note_on(now_ms, 8, 3),
+    ];
+    let places = submit(&node, old.to_vec()).await;
+    // Some of it is folded before, some not.
+    node.fold(PATIENCE).await.unwrap();
+    one.ahead_ms.store(RETENTION_MS + 60_000, Ordering::Release);
     let now_ms = one.clock().now_ms();
-    let young = note(now_ms, 4);
-    let kept = [needle(&young), consented];
-    let last = submit(&node, vec![young]).await[0];
-    let cut = Erasure {
-        entries: vec![],
-        subject: None,
-        before: Some(last.0 + 1),
-        types: vec![],
-        ground: Ground::RetentionEnded,
+    let young = submit(&node, vec![note_on(now_ms, 9, 1), note_on(now_ms, 10, 3)]).await;
+    let leaf = |index: EntryIndex| {
+        node.view()
+            .unwrap()
+            .entry(index)
+            .unwrap()
+            .unwrap()
+            .leaf_hash()
     };
-    let cut = sign(now_ms, 5, Content::Erasure(cut), vec![]);
-    let ordered = submit(&node, vec![cut]).await[0];
+    let (size, root) = {
+        let view = node.view().unwrap();
+        (view.size(), view.root())
+    };
+    let leaves: Vec<Hash> = places.iter().map(|index| leaf(*index)).collect();
+    let ordered = submit(&node, vec![cut(now_ms, 11, young[1].0 + 1)]).await[0];
     until(|| is_done(&node, ordered)).await;
-    let places = holding(&one.data(), &gone);
-    assert!(places.is_empty(), "{places:?}");
-    for kept in kept {
-        assert!(!holding(&one.data(), &[kept]).is_empty());
+
+    // Bodies: of all but the consent that holds.
+    let gone: Vec<String> = old.iter().map(needle).collect();
+    let held = gone[3].clone();
+    let places_of = |needles: &[String]| holding(&one.data(), needles);
+    let gone: Vec<String> = gone.into_iter().filter(|text| *text != held).collect();
+    assert!(places_of(&gone).is_empty(), "{:?}", places_of(&gone));
+    assert!(!places_of(&[held]).is_empty());
+    // Lists: past the notes up to the consent; gone, and begun anew by what is young.
+    let (one_s, rows) = list(&node, 1);
+    let one_s = one_s.unwrap();
+    assert_eq!((one_s.count, one_s.base_count), (4, 2));
+    assert_eq!(rows, [places[3], young[0]]);
+    assert_eq!(list(&node, 2), (None, vec![]));
+    let (three, rows) = list(&node, 3);
+    assert_eq!(
+        three.map(|list| (list.count, list.base_count)),
+        Some((2, 1))
+    );
+    assert_eq!(rows, [young[1]]);
+    // No file holds a row of what left its lists, nor a change.
+    let rows = [
+        (1, places[1]),
+        (1, places[2]),
+        (2, places[4]),
+        (2, places[6]),
+        (3, places[7]),
+    ];
+    for (person, index) in rows {
+        let key = keys::row(RowKind::Subject.code(), &subject(person), index.0);
+        assert_eq!(files_with(&one.data(), &key), Vec::<PathBuf>::new());
+        let view = node.view().unwrap();
+        assert_eq!(view.change(index).unwrap(), None);
+        assert_eq!(
+            view.rows(
+                RowKind::Type,
+                &Row::entry_type(EntryType::Note).of,
+                0..index.0 + 1,
+                Direction::Up,
+                9
+            )
+            .unwrap(),
+            []
+        );
     }
-    let view = node.view().unwrap();
-    let report = erasure::report(&view, ordered, node.number())
+    // Nor the ref of whom nothing is said any more.
+    let ref_of_two = subject(2);
+    let left = files_with(&one.data(), ref_of_two.as_bytes());
+    let kept = node.view().unwrap();
+    let record = StateKey::consent(&ref_of_two, "0197f000-0000-7000-8000-000000000001");
+    assert!(DbFold(&kept).value(&record.hash()).unwrap().is_some());
+    assert!(
+        left.iter()
+            .all(|path| path.to_string_lossy().contains("state-")
+                || path.to_string_lossy().contains("snapshots")),
+        "{left:?}"
+    );
+    // Every leaf is still proven.
+    for (index, leaf) in places.iter().zip(&leaves) {
+        let path = merkle::prove_inclusion(*index, size, &kept).unwrap();
+        let proven = merkle::verify_inclusion(*index, size, *leaf, &path);
+        assert_eq!(proven, Ok(root));
+    }
+    let report = erasure::report(&kept, ordered, node.number())
         .unwrap()
         .unwrap();
-    assert_eq!((report.done, report.spared), (2, last.0 - 1));
+    assert_eq!(report.done, 7);
+    drop(kept);
+
+    // A second cut within a day is refused; after a start everything is as it was.
+    let again = node.verify(vec![cut(now_ms, 12, 1)]).await.unwrap();
+    let again = again.into_iter().map(Result::unwrap).collect();
+    let outcome = node.submit(again, Until::Published, PATIENCE).await;
+    assert!(
+        matches!(&outcome[0], Outcome::Refused(refused) if refused.refusal == Refusal::CutAgain),
+        "{outcome:?}"
+    );
     node.shutdown().await;
+    let node = one.open().await;
+    assert_eq!(list(&node, 1).0, Some(one_s));
+    node.fold(PATIENCE).await.unwrap();
+    node.shutdown().await;
+}
+
+/// The files below a folder that hold these bytes.
+fn files_with(dir: &Path, bytes: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for item in std::fs::read_dir(dir).unwrap() {
+        let path = item.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_with(&path, bytes));
+        } else if std::fs::read(&path)
+            .is_ok_and(|data| data.windows(bytes.len()).any(|part| part == bytes))
+        {
+            found.push(path);
+        }
+    }
+    found
 }

@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ledger::hash::Hash;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +12,7 @@ use super::{Machine, Shared};
 use crate::error::Error;
 use crate::stage::Stage;
 use crate::store::db::Db;
-use crate::store::fold::{self, Between, Done, Folds, Order, Sizes};
+use crate::store::fold::{self, Between, Done, Folded, Folds, Order, Sizes};
 
 impl Machine {
     /// Where folding stands: changes with each order, each `state-root` entry and each fold done, when its write is readable.
@@ -58,12 +57,12 @@ impl Shared {
             }
             ControlFlow::Continue(())
         })?;
-        let Some((root, keys)) = folded else {
+        let Some(folded) = folded else {
             return Ok(());
         };
         Stage::Fold.took(start.elapsed());
-        metrics::histogram!("visto_fold_keys").record(keys as f64);
-        self.finish_fold(&db, order, root)
+        metrics::histogram!("visto_fold_keys").record(folded.keys as f64);
+        self.finish_fold(&db, order, &folded)
     }
 
     /// Shows that a fold of that state is under way, under the lock that install holds: of a state that was replaced meanwhile it is not, and no
@@ -78,14 +77,14 @@ impl Shared {
     }
 
     /// The order is read again: its `state-root` entry may have been applied while the fold ran.
-    fn finish_fold(&self, db: &Arc<Db>, order: Order, root: Hash) -> Result<(), Error> {
+    fn finish_fold(&self, db: &Arc<Db>, order: Order, folded: &Folded) -> Result<(), Error> {
         let _core = self.core.lock();
         if !self.is_in_force(db) {
             return Ok(());
         }
         let order = Order::read(&**db, order.version)?.unwrap_or(order);
-        order.judge(&root.0)?;
-        let done = fold::finish(db, &order, root)?;
+        order.judge(&folded.root.0)?;
+        let done = fold::finish(db, &order, folded)?;
         self.folds.send_modify(|folds| {
             folds.done = done;
             folds.stated = order.stated;

@@ -13,10 +13,8 @@ import { KIND, proves, stateKey } from "./state-map";
 const SEALED = tag("visto/sealed/v1");
 /** What can be erased by its index: what the ledger itself rests on stays. */
 const ERASABLE: TypeName[] = ["access", "consent", "household", "note", "read", "disclosure", "release"];
-/** Those of them that a cut takes: consents and compositions hold until something newer is said. */
-const CUT: TypeName[] = ERASABLE.filter((type) => type !== "consent" && type !== "household");
-/** How old an entry is when a cut takes it. */
-const RETENTION_MS = 730 * 86_400_000;
+/** How old an entry is when a cut takes it; a consent or a composition, which holds until something newer is said, is older still. */
+export const RETENTION_MS = 730 * 86_400_000;
 const EMPTY: ListValue = { count: 0, head: ZERO, baseCount: 0, baseHead: ZERO };
 
 /** A list and its entries, in its order. */
@@ -142,5 +140,5 @@ export function isOrdered(state: Judge, item: ErasedItem, meta: Meta): boolean {
 export function fits(order: Content<"erasure">, orderedAt: number, { type, acceptedAt }: Pick<Meta, "type" | "acceptedAt">): boolean {
   const { entries = [], types = [] } = order;
   if (entries.length > 0) return ERASABLE.includes(type);
-  return CUT.includes(type) && (types.length === 0 || types.includes(type)) && acceptedAt + RETENTION_MS <= orderedAt;
+  return ERASABLE.includes(type) && (types.length === 0 || types.includes(type)) && acceptedAt + RETENTION_MS <= orderedAt;
 }

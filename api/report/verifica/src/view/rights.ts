@@ -3,6 +3,7 @@
 import type { Report } from "../core/report";
 import { bullets, el, section } from "./dom";
 import { exchanges } from "./exchanges";
+import { removed } from "./removed";
 import type { Words } from "./words";
 
 export function rights(words: Words, report: Report): HTMLElement {
@@ -17,8 +18,8 @@ export function rights(words: Words, report: Report): HTMLElement {
     return bullets(lines);
   };
   const institution = (id: string) => words.institutionFull(id);
-  const deleted = report.lists.reduce((sum, list) => sum + list.deleted, 0);
-  const storage = [el("p", {}, r.d.knows), deleted > 0 ? el("p", {}, t.hidden.deleted(words.number(deleted))) : null];
+  const gone = removed(words, report);
+  const storage = [el("p", {}, r.d.knows), gone === null ? null : el("p", {}, gone)];
   const items: [{ title: string; ask: string }, (HTMLElement | null)[]][] = [
     [r.a, [counted(accesses.map((access) => access.purpose), (code) => words.code("purpose", code))]],
     [r.b, [counted(accesses.flatMap((access) => access.dataCategories), (code) => words.code("dataCategory", code))]],

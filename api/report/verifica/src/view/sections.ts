@@ -2,6 +2,7 @@
 // The smaller sections: household, what is not shown, institutions, technical details.
 import type { Report, ShownInstitution } from "../core/report";
 import { bullets, button, el, section, terms } from "./dom";
+import { removed } from "./removed";
 import { sentenceCase, type Words } from "./words";
 
 export function household(words: Words, report: Report): HTMLElement | null {
@@ -36,8 +37,8 @@ export function hidden(words: Words, report: Report): HTMLElement {
   for (const why of reasons) lines.push(t.hidden.notOpened(report.notOpened.filter((row) => row.why === why).length, words.code("notOpenedWhy", why)));
   const erased = report.entries.filter((entry) => entry.erased !== undefined).length;
   if (erased > 0) lines.push(t.hidden.erased(words.number(erased)));
-  const deleted = report.lists.reduce((sum, list) => sum + list.deleted, 0);
-  if (deleted > 0) lines.push(t.hidden.deleted(words.number(deleted)));
+  const gone = removed(words, report);
+  if (gone !== null) lines.push(gone);
   for (const remark of report.remarks) lines.push(t.hidden.remarks[remark]);
   return section("hidden", t.hidden.heading, lines.length === 0 ? el("p", {}, t.hidden.none) : bullets(lines), el("p", { class: "small" }, t.hidden.deferred));
 }

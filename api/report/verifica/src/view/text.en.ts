@@ -206,7 +206,8 @@ export const en: Texts = {
     none: "Nothing: all entries of the list are opened.",
     withheld: (n, why) => `${n} entries counted but not shown: ${why}.`,
     erased: (n) => `${n} entries whose content was erased; time, institution and findings stay proven.`,
-    deleted: (n) => `${n} entries deleted because their time of retention was over; their count and fingerprint stay in the ledger.`,
+    deleted: (n, before) =>
+      `${n} older entries have been removed because their time of retention was over${before === undefined ? "" : `; all are from before ${before}`}. Their count and fingerprint stay in the ledger.`,
     restricted: (n, ground) => `${n} accesses under a restriction that may be told: ${ground}.`,
     notOpened: (n, why) => (n === 1 ? `The list of 1 member of the household is not here: ${why}.` : `The lists of ${n} members of the household are not here: ${why}.`),
     remarks: {

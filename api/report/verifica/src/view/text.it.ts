@@ -242,7 +242,8 @@ export const it = {
     none: "Niente: tutte le registrazioni della lista sono aperte.",
     withheld: (n: string, why: string) => `${n} registrazioni contate ma non mostrate: ${why}.`,
     erased: (n: string) => `${n} registrazioni con il contenuto cancellato; ora, ente e rilievi restano provati.`,
-    deleted: (n: string) => `${n} registrazioni cancellate perché è finito il tempo di conservazione; il conto e l'impronta restano nel registro.`,
+    deleted: (n: string, before?: string) =>
+      `${n} registrazioni più vecchie sono state rimosse perché è finito il tempo di conservazione${before === undefined ? "" : `; sono tutte anteriori al ${before}`}. Il conto e l'impronta restano nel registro.`,
     restricted: (n: string, ground: string) => `${n} accessi soggetti a una limitazione che si può comunicare: ${ground}.`,
     notOpened: (n: number, why: string) => (n === 1 ? `La lista di 1 componente del nucleo non è qui: ${why}.` : `Le liste di ${n} componenti del nucleo non sono qui: ${why}.`),
     remarks: {

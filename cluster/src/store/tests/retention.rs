@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Cuts in the store: bases over crashes and snapshots, and on what earlier builds kept.
+
+use std::collections::BTreeMap;
+
+use ledger::admission::RowKind;
+use ledger::fold::{Change, FoldReader, MemoryFold};
+use ledger::retention::RETENTION_MS;
+use ledger::state::StateKey;
+use rocksdb::WriteBatch;
+
+use super::folds::{fold_at, fold_steps, fold_to_the_end, later, order, statement};
+use super::*;
+use crate::Direction;
+use crate::store::db::Db;
+use crate::store::fold::{DbFold, Done};
+use crate::store::keys::{self, state_cf, state_meta};
+use crate::testbed::{cut, key, note_on, subject};
+
+/// So many persons.
+const PERSONS: u64 = 20;
+/// Notes on them, some older than their retention when a cut comes.
+const OLD: u64 = 60;
+const YOUNG: u64 = 8;
+/// Entries in the tree after the cut: a genesis and a state root are among them.
+const SIZE: u64 = 1 + OLD + 1 + YOUNG + 1;
+
+fn person(number: u64) -> u64 {
+    number * 7 % PERSONS
+}
+
+fn batch(index: u64, stamp_ms: u64, entries: &[SubmittedEntry]) -> RaftEntry {
+    let items = entries
+        .iter()
+        .map(|entry| BatchItem::new(entry.encode().into(), [index as u8; 32], None));
+    later(index, Batch::new(stamp_ms, items.collect()))
+}
+
+/// What was there long ago, then what came since, and the cut.
+fn told() -> (Vec<RaftEntry>, Vec<RaftEntry>) {
+    let founded = genesis(&[(1, "127.0.0.1:1".parse().unwrap())].into());
+    let then_ms = Clock::system().now_ms();
+    let at = |now_ms, numbers: std::ops::Range<u64>| {
+        let notes = numbers.map(|number| note_on(now_ms, 100 + number, person(number)));
+        notes.collect::<Vec<_>>()
+    };
+    let old = vec![
+        batch(0, then_ms, &[founded]),
+        batch(1, then_ms, &at(then_ms, 0..OLD)),
+    ];
+    let now_ms = then_ms + RETENTION_MS + 60_000;
+    let mut young = at(now_ms, OLD..OLD + YOUNG);
+    young.push(cut(now_ms, 99, SIZE - 1));
+    (old, vec![batch(4, now_ms, &young), order(5)])
+}
+
+fn changes(db: &Db) -> Vec<Change> {
+    (0..)
+        .map_while(|index| db.get(state_cf::CHANGES, &keys::number(index)).unwrap())
+        .map(|change| Change::decode(&change).unwrap())
+        .collect()
+}
+
+/// The layout of builds that moved no base, written by nothing of this project's code but the lists and the writes.
+fn without_terms(change: &Change) -> Vec<u8> {
+    let mut out = vec![1];
+    out.extend(change.index.0.to_be_bytes());
+    out.extend(change.accepted_at_ms.to_be_bytes());
+    out.extend(change.meta_salt.0);
+    out.extend(change.leaf_hash.0);
+    out.extend((change.lists.len() as u32).to_be_bytes());
+    for (kind, of) in &change.lists {
+        out.push(*kind as u8);
+        out.extend(of.0);
+    }
+    let writes = change.writes.iter().filter(|(key, _)| key.kind < 0x80);
+    out.extend((writes.clone().count() as u32).to_be_bytes());
+    for (key, value) in writes {
+        out.extend((key.name.len() as u32 + 1).to_be_bytes());
+        out.push(key.kind);
+        out.extend(&key.name);
+        out.push(u8::from(value.is_some()));
+        if let Some(value) = value {
+            out.extend((value.len() as u32).to_be_bytes());
+            out.extend(value);
+        }
+    }
+    out
+}
+
+/// Values, rows and changes are what a fold in memory holds.
+fn agree(machine: &Machine, memory: &MemoryFold) {
+    let db = machine.state();
+    assert_eq!(Hash(Done::read(&*db).unwrap().root), memory.root());
+    for (key, value) in memory.iter() {
+        assert_eq!(DbFold(&*db).value(key).unwrap().as_ref(), Some(value));
+    }
+    let mut rows: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for (change, _) in memory.held() {
+        let stored = db.get(state_cf::CHANGES, &keys::number(change.index.0));
+        let stored = Change::decode(&stored.unwrap().unwrap()).unwrap();
+        assert_eq!(stored.lists, change.lists);
+        for number in 0..PERSONS {
+            if change.lists.contains(&(RowKind::Subject, subject(number))) {
+                rows.entry(number).or_default().push(change.index.0);
+            }
+        }
+    }
+    let view = machine.view().unwrap();
+    for number in 0..PERSONS {
+        let found = view
+            .rows(
+                RowKind::Subject,
+                &subject(number),
+                0..SIZE,
+                Direction::Up,
+                999,
+            )
+            .unwrap();
+        let found: Vec<u64> = found.into_iter().map(|index| index.0).collect();
+        assert_eq!(
+            found,
+            rows.remove(&number).unwrap_or_default(),
+            "of {number}"
+        );
+    }
+    let standing: usize = changes(&db).iter().map(|change| change.lists.len()).sum();
+    assert_eq!(standing as u64, YOUNG);
+    assert!(db.get(state_cf::META, state_meta::CUTS).unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_that_is_killed_or_copied_after_any_step_moves_each_base_once() {
+    let start = tempfile::tempdir().unwrap();
+    let (old, young) = told();
+    let memory = {
+        let (mut log, mut machine) = open_in(start.path()).unwrap();
+        fill(&mut log, &mut machine, old).await;
+        fold_at(2, &mut log, &mut machine).await;
+        let stated = statement(3, &machine, &key("node 1"));
+        fill(&mut log, &mut machine, vec![stated]).await;
+        fill(&mut log, &mut machine, young).await;
+        machine.flush().unwrap();
+        let mut memory = MemoryFold::new();
+        memory.apply_all(&changes(&machine.state()));
+        memory
+    };
+    for steps in 1.. {
+        let (dir, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        copy(start.path(), dir.path());
+        let ended = {
+            let (_log, machine) = open_in(dir.path()).unwrap();
+            let ended = fold_steps(&machine, steps);
+            machine.flush().unwrap();
+            ended
+        };
+        let (_log, mut machine) = open_in(dir.path()).unwrap();
+        let snapshot = machine
+            .get_snapshot_builder()
+            .await
+            .build_snapshot()
+            .await
+            .unwrap();
+        fold_to_the_end(&machine).await;
+        agree(&machine, &memory);
+        let (_other_log, mut other) = open_in(to.path()).unwrap();
+        other
+            .install_snapshot(&snapshot.meta, snapshot.snapshot)
+            .await
+            .unwrap();
+        fold_to_the_end(&other).await;
+        agree(&other, &memory);
+        if ended {
+            assert!(steps > 2, "only {steps} steps");
+            break;
+        }
+    }
+}
+
+/// A node of an earlier build is started anew as this one, before or after it folded what it had: it folds what all others do.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_build_kept_is_folded_as_what_this_one_keeps() {
+    let (old, young) = told();
+    for early in [None, Some(false), Some(true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = {
+            let (mut log, mut machine) = open_in(dir.path()).unwrap();
+            fill(&mut log, &mut machine, old.clone()).await;
+            let mut whole = changes(&machine.state());
+            if early == Some(true) {
+                keep_as_before(&machine, &whole);
+            }
+            fold_at(2, &mut log, &mut machine).await;
+            let stated = statement(3, &machine, &key("node 1"));
+            fill(&mut log, &mut machine, vec![stated]).await;
+            whole.extend(changes(&machine.state()).into_iter().skip(whole.len()));
+            if early == Some(false) {
+                keep_as_before(&machine, &whole);
+            }
+            machine.flush().unwrap();
+            whole
+        };
+        let (mut log, mut machine) = open_in(dir.path()).unwrap();
+        fill(&mut log, &mut machine, young.clone()).await;
+        let mut memory = MemoryFold::new();
+        let kept = changes(&machine.state()).into_iter().skip(whole.len());
+        memory.apply_all(&whole.iter().cloned().chain(kept).collect::<Vec<_>>());
+        fold_to_the_end(&machine).await;
+        agree(&machine, &memory);
+    }
+}
+
+fn keep_as_before(machine: &Machine, changes: &[Change]) {
+    let db = machine.state();
+    let mut batch = WriteBatch::default();
+    for change in changes {
+        let key = keys::number(change.index.0);
+        batch.put_cf(
+            db.cf(state_cf::CHANGES).unwrap(),
+            key,
+            without_terms(change),
+        );
+        let ceased = StateKey::ceased(change.index).encode();
+        batch.delete_cf(db.cf(state_cf::STATE).unwrap(), ceased);
+    }
+    db.write(batch, false).unwrap();
+}
+
+/// An exchange of which one side was told long ago is forgotten with the next snapshot; a younger one is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn pairs_that_stay_unsettled_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, young) = told();
+    let (mut log, mut machine) = open_in(dir.path()).unwrap();
+    let count = old.len() as u64;
+    fill(&mut log, &mut machine, old).await;
+    fill(&mut log, &mut machine, vec![order(count)]).await;
+    fold_to_the_end(&machine).await;
+    let stated = statement(3, &machine, &key("node 1"));
+    fill(&mut log, &mut machine, vec![stated]).await;
+    let unsettled = |machine: &Machine| -> Vec<u64> {
+        let found = machine.view().unwrap().unsettled(SIZE, 99).unwrap();
+        found.into_iter().map(|(index, _)| index.0).collect()
+    };
+    // As admission notes them, beside two entries that are old when the cut comes, and one that is not.
+    let db = machine.state();
+    let mut batch = WriteBatch::default();
+    for index in [1, OLD, SIZE - 2] {
+        let key = StateKey::unsettled(EntryIndex(index)).encode();
+        let value = ledger::bytes::sides::Unsettled::Corrected.encode();
+        batch.put_cf(db.cf(state_cf::STATE).unwrap(), key, value);
+    }
+    db.write(batch, false).unwrap();
+    let snapshot = |machine: &mut Machine| {
+        let mut machine = machine.clone();
+        async move {
+            let mut builder = machine.get_snapshot_builder().await;
+            builder.build_snapshot().await.unwrap();
+        }
+    };
+    snapshot(&mut machine).await;
+    assert_eq!(unsettled(&machine), [SIZE - 2, OLD, 1]);
+    fill(&mut log, &mut machine, young).await;
+    assert_eq!(unsettled(&machine), [SIZE - 2, OLD, 1]);
+    snapshot(&mut machine).await;
+    assert_eq!(unsettled(&machine), [SIZE - 2]);
+}
