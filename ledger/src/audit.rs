@@ -313,14 +313,8 @@ impl Audit {
                 .map_err(|error| unsound(fed.index, &error))?,
             None => Vec::new(),
         };
-        let change = self.judge(fed, entry, *body_salt, &ledger).map_err(|lie| {
-            let told = beyond::named(&on);
-            let computed = match told.as_str() {
-                "" => lie.computed,
-                _ => format!("{}, by what the start tells of: {told}", lie.computed),
-            };
-            Evidence { computed, ..lie }
-        })?;
+        let judged = self.judge(fed, entry, *body_salt, &ledger);
+        let change = judged.map_err(|lie| beyond::resting(lie, &on))?;
         self.report.rest(fed.index, &on);
         Ok(change)
     }
@@ -523,29 +517,6 @@ impl Audit {
             ));
         }
         Ok(change.clone())
-    }
-
-    /// The state root that was just admitted is the one of its size.
-    fn check_state_root(&mut self, index: EntryIndex) -> Result<(), Evidence> {
-        let said = registry::state_root(&self.state);
-        let Ok(Some(said)) = said else {
-            return Ok(());
-        };
-        let folded = self
-            .pending
-            .partition_point(|change| said.size.holds(change.index));
-        let changes: Vec<Change> = self.pending.drain(..folded).collect();
-        self.fold.apply_all(&changes);
-        if self.fold.root() != said.root {
-            return Err(Evidence {
-                at: Place::Entry(index),
-                what: "the state root",
-                said: said.root.to_string(),
-                computed: self.fold.root().to_string(),
-            });
-        }
-        self.report.state_roots += 1;
-        Ok(())
     }
 }
 

@@ -2,10 +2,9 @@
 //! What admission reads beyond the state root and the registry, in an audit that begins at a root: tables that the nodes hand over with the
 //! start, and that nothing proves. An entry whose judgement rests on them is named with each of its reasons, and does not count as recomputed.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
-use core::fmt;
+use alloc::{collections::BTreeMap, format, vec::Vec};
 
-use super::Fed;
+use super::{Evidence, Fed};
 use crate::{
     body::{
         Body, Content,
@@ -43,17 +42,20 @@ pub enum Unproven {
     Sealed = 5,
     /// Orders to erase given before.
     Orders = 6,
+    /// Whose the entries before are, how old and from whom kept: what decides which of them a cut takes out of their lists.
+    Terms = 7,
 }
 
 impl Unproven {
     /// Every table.
-    pub const ALL: [Unproven; 6] = [
+    pub const ALL: [Unproven; 7] = [
         Unproven::Ids,
         Unproven::Exchanges,
         Unproven::Consents,
         Unproven::Links,
         Unproven::Sealed,
         Unproven::Orders,
+        Unproven::Terms,
     ];
 
     /// Its name in answers.
@@ -65,6 +67,7 @@ impl Unproven {
             Unproven::Links => "links",
             Unproven::Sealed => "sealed",
             Unproven::Orders => "orders",
+            Unproven::Terms => "terms",
         }
     }
 
@@ -77,6 +80,7 @@ impl Unproven {
             Unproven::Links => "which refs were joined before the start",
             Unproven::Sealed => "from whom an entry before the start is kept",
             Unproven::Orders => "what was ordered to be erased before the start",
+            Unproven::Terms => "which entries before the start a cut may take out of their lists",
         }
     }
 }
@@ -146,7 +150,11 @@ impl Beyond {
                     .saturating_add(2)
                     .saturating_mul(ERA_MS),
             ),
-            Unproven::Consents | Unproven::Links | Unproven::Sealed | Unproven::Orders => None,
+            Unproven::Consents
+            | Unproven::Links
+            | Unproven::Sealed
+            | Unproven::Orders
+            | Unproven::Terms => None,
         }
     }
 
@@ -260,17 +268,15 @@ impl Beyond {
     }
 }
 
-/// The tables of an entry, for evidence.
-pub(super) fn named(on: &[Unproven]) -> String {
-    struct Named<'a>(&'a [Unproven]);
-    impl fmt::Display for Named<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            for (place, table) in self.0.iter().enumerate() {
-                let comma = if place == 0 { "" } else { ", " };
-                write!(f, "{comma}{}", table.as_str())?;
-            }
-            Ok(())
-        }
+/// The evidence, with what of the start it rests on.
+pub(super) fn resting(lie: Evidence, on: &[Unproven]) -> Evidence {
+    if on.is_empty() {
+        return lie;
     }
-    alloc::format!("{}", Named(on))
+    let tables: Vec<&str> = on.iter().map(|table| table.as_str()).collect();
+    let (computed, tables) = (lie.computed, tables.join(", "));
+    Evidence {
+        computed: format!("{computed}, by what the start tells of: {tables}"),
+        ..lie
+    }
 }

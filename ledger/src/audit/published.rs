@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Published checkpoints: of the tree as replayed, and signed by those whom the replayed registry names.
+//! What the ledger publishes of itself: state roots, which follow from what was replayed, and checkpoints, of the tree as replayed and signed
+//! by those whom the replayed registry names.
 
 use alloc::{
     format,
@@ -8,9 +9,10 @@ use alloc::{
 };
 use core::fmt;
 
-use super::{Audit, Evidence, Place};
+use super::{Audit, Evidence, Place, Unproven, beyond::resting};
 use crate::{
     checkpoint::Checkpoint,
+    fold::Change,
     id::KeyId,
     note::{KeyName, Note, SignatureType, VerifierKey},
     number::{EntryIndex, TreeSize},
@@ -19,6 +21,34 @@ use crate::{
 };
 
 impl Audit {
+    /// The state root that was just admitted is the one of its size.
+    pub(super) fn check_state_root(&mut self, index: EntryIndex) -> Result<(), Evidence> {
+        let said = registry::state_root(&self.state);
+        let Ok(Some(said)) = said else {
+            return Ok(());
+        };
+        let folded = self
+            .pending
+            .partition_point(|change| said.size.holds(change.index));
+        let changes: Vec<Change> = self.pending.drain(..folded).collect();
+        self.fold.apply_all(&changes);
+        // A cut takes entries before the start by what the start told of them.
+        let cut = self.beyond.is_some() && changes.iter().any(|change| change.reach.is_some());
+        let on: &[Unproven] = if cut { &[Unproven::Terms] } else { &[] };
+        if self.fold.root() != said.root {
+            let lie = Evidence {
+                at: Place::Entry(index),
+                what: "the state root",
+                said: said.root.to_string(),
+                computed: self.fold.root().to_string(),
+            };
+            return Err(resting(lie, on));
+        }
+        self.report.rest(index, on);
+        self.report.state_roots += 1;
+        Ok(())
+    }
+
     pub(super) fn take_checkpoint(&mut self, note: &Note) -> Result<(), Evidence> {
         let checkpoint = Checkpoint::parse(note.text());
         let size = checkpoint

@@ -43,10 +43,13 @@ pub struct Report {
 impl Report {
     /// Names an entry under each table that its judgement rests on.
     pub(super) fn rest(&mut self, index: EntryIndex, on: &[Unproven]) {
+        let last = |ranges: &Ranges| ranges.last().map(|(_, end)| *end);
+        let mut named = self.not_recomputed.values();
+        let known = named.any(|ranges| last(ranges) == Some(index.size().0));
         for table in on {
             extend(self.not_recomputed.entry(*table).or_default(), index.0);
         }
-        self.not_recomputed_count += u64::from(!on.is_empty());
+        self.not_recomputed_count += u64::from(!on.is_empty() && !known);
     }
 }
 

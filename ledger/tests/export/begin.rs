@@ -425,6 +425,12 @@ fn no_start_can_be_tampered_with() {
             start.remove(at);
         }),
         ("the registry", |start| {
+            // Granted and revoked: the state is the same without both.
+            for at in records(start, EntryType::Role).into_iter().rev() {
+                start.remove(at);
+            }
+        }),
+        ("the registry", |start| {
             // The first of its chain stands before: whoever follows names what is not there.
             let at = *records(start, EntryType::Policy).last().unwrap();
             start.truncate(at);
@@ -630,6 +636,35 @@ fn stands(start: &mut [StartLine], at: usize) -> &mut ledger::fold::Change {
     }
 }
 
+/// Two refs have a record of one name: had they been joined before the start, the one's would count for the other.
+#[test]
+fn uses_that_a_link_could_judge_otherwise_are_named() {
+    let mut book = tell(5);
+    for who in ["dario", "elsa"] {
+        consent(&mut book, who, "consenso-2", ConsentEvent::Given);
+    }
+    book.root();
+    let start = book.start(book.size());
+    let at = book.size().0;
+    let used = asked(Some("consenso-2"));
+    access(&mut book, "asl_pv", "asl_pv.entry", &used);
+    book.link(person("anna"), person("anna-2"));
+    let audit = replay(book.policies(), &start, &rest(&book, at)).unwrap();
+    assert_eq!(ranges(&audit, Unproven::Links), [at, at + 1]);
+}
+
+/// The last of governance left out breaks no chain; the root names what it wrote.
+#[test]
+fn the_registry_is_whole() {
+    let book = tell(5);
+    let mut start = book.start(book.size());
+    assert!(begin(book.policies(), &start).is_ok());
+    start.remove(records(&start, EntryType::Delegation)[0]);
+    recount(&mut start);
+    let evidence = begin(book.policies(), &start).unwrap_err();
+    assert_eq!(evidence.what, "the registry", "{evidence}");
+}
+
 /// What nothing proves is caught where an entry contradicts it, and the evidence says what it rests on; else the entry is named.
 #[test]
 fn what_no_root_proves_is_caught_or_named() {
@@ -681,6 +716,87 @@ fn what_no_root_proves_is_caught_or_named() {
     }
     let evidence = replay(policies(), &start, &told.rest).unwrap_err();
     assert_eq!(evidence.at, Place::Entry(EntryIndex(told.at)));
+}
+
+/// Retention cuts what is old after a start: what the start told of it leads to the same lists, and the root is named as resting on that.
+#[test]
+fn a_cut_after_the_start_is_followed() {
+    let (book, start, at) = cut_later();
+    let lines = rest(&book, at);
+    let audit = replay(book.policies(), &start, &lines).unwrap();
+    let mut whole = Audit::begin(book.policies());
+    let all = feed(&book);
+    all.iter().for_each(|line| whole.take(line).unwrap());
+    assert_eq!(audit.state_root(), whole.state_root());
+    assert_eq!(audit.report().state_roots, 2);
+    let root = (at..).find(|at| book.stored(*at).meta.entry_type == EntryType::StateRoot);
+    assert_eq!(ranges(&audit, Unproven::Terms), [root.unwrap()]);
+    assert!(ranges(&whole, Unproven::Terms).is_empty());
+    // Put down before the cut, it still knows what stands in lists.
+    let mut audit = begin(book.policies(), &start).unwrap();
+    for line in &lines {
+        audit = Audit::decode(&audit.encode(), book.policies()).unwrap();
+        audit.take(line).unwrap();
+    }
+    assert_eq!(audit.state_root(), whole.state_root());
+}
+
+/// What stands in lists leads to their heads. Whose it is and how old nothing proves: the cut's root shows it.
+#[test]
+fn what_stands_in_lists_is_caught_or_leads_to_another_root() {
+    let (book, start, at) = cut_later();
+    let lines = rest(&book, at);
+    let lies: &[(&str, Tamper)] = &[
+        ("what stands in lists", |start| {
+            stands(start, 3).meta_salt.0[0] ^= 1;
+        }),
+        ("what stands in lists", |start| {
+            stands(start, 3).leaf_hash.0[0] ^= 1;
+        }),
+        ("what stands in lists", |start| {
+            stands(start, 3).lists[0].1.0[0] ^= 1;
+        }),
+        ("what stands in lists", |start| {
+            stands(start, 3).lists.pop();
+        }),
+        ("what stands in lists", |start| {
+            start.remove(3);
+        }),
+        ("what stands in lists", |start| {
+            let more = start[3].clone();
+            start.insert(4, more);
+        }),
+        ("what stands in lists", |start| start.swap(3, 4)),
+        ("the number of lists", |start| {
+            start.retain(|line| !matches!(line, StartLine::Held(_)));
+        }),
+        ("the state root", |start| {
+            let terms = stands(start, 1).terms.as_mut().unwrap();
+            terms.entry_type = EntryType::Link;
+        }),
+        ("the state root", |start| {
+            stands(start, 1).accepted_at_ms += 1_000 * 86_400_000;
+        }),
+    ];
+    for (number, (what, lie)) in lies.iter().enumerate() {
+        let mut start = start.clone();
+        lie(&mut start);
+        recount(&mut start);
+        let evidence =
+            replay(book.policies(), &start, &lines).expect_err(&format!("lie {number}: {what}"));
+        assert_eq!(evidence.what, *what, "lie {number}: {evidence}");
+        let by_the_start = evidence.computed.ends_with("tells of: terms");
+        assert_eq!(by_the_start, *what == "the state root", "{evidence}");
+    }
+}
+
+/// A start, and more than two years later a cut.
+fn cut_later() -> (Book, Vec<StartLine>, u64) {
+    let mut book = tell(20);
+    let start = book.start(book.size());
+    let at = book.size().0;
+    story::cut(&mut book);
+    (book, start, at)
 }
 
 /// An older root of the same ledger is a start like any other, and the later one follows from it.
