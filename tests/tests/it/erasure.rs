@@ -310,6 +310,29 @@ async fn an_absent_node_keeps_an_erasure_open_and_erases_what_it_brings_back() {
     cluster.finish().await;
 }
 
+/// Nothing is old enough here: all nodes fold the cut, look and sign, and what is young stays. Twice a day is once too often.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_is_folded_and_signed_by_every_node_and_given_once_a_day() {
+    let cluster = Cluster::start().await;
+    let anna = world::person("anna");
+    let access = world::access_draft(&anna).sign(&[&key(VOGHERA, "entry")]);
+    let (young, _) = cluster.accept(1, &access.line()).await;
+    let cut = |before| {
+        let content = json!({"before": before, "ground": "retention-ended"});
+        order(VOGHERA, content, None)
+    };
+    let (ordered, _) = cluster.accept(2, &cut(young + 1).line()).await;
+    for number in [1, 2, 3] {
+        let told = done(&cluster, number, ordered).await;
+        assert_eq!(told["before"], young + 1, "{told}");
+    }
+    assert!(show(&cluster, 3, young).await["body"].is_object());
+    let answer = cluster.submit(3, &cut(young).line()).await;
+    assert_eq!(answer.status, 422, "{}", answer.text);
+    assert!(answer.text.contains("cut-again"), "{}", answer.text);
+    cluster.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_other_side_is_told_that_its_twin_is_gone() {
     let cluster = Cluster::start().await;
