@@ -97,7 +97,7 @@ impl Default for Tuning {
         const MIB: usize = 1024 * 1024;
         Tuning {
             raft_snapshot_after: 20_000,
-            raft_keep: 10_000,
+            raft_keep: 20_000,
             heartbeat: Duration::from_millis(200),
             election_timeout: Duration::from_millis(1000),
             batch_entries_max: 256,

@@ -5,6 +5,7 @@
 //! tenth of its time on that. These sleep at once.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use parking_lot::{Condvar, Mutex};
@@ -28,27 +29,42 @@ impl Queue {
                 }
             };
             drop(jobs);
-            job();
+            // A job that broke must not take the thread with it: who waits for it finds its channel closed, and apply does the work itself.
+            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                tracing::error!("a computing job broke; the panic's own message says where");
+            }
         }
     }
 }
 
 /// So many threads there are.
 pub(crate) fn count() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// Runs a job on one of them, as soon as one is free.
-pub(crate) fn run(job: impl FnOnce() + Send + 'static) {
+fn queue() -> &'static Queue {
     static QUEUE: OnceLock<&'static Queue> = OnceLock::new();
-    let queue = QUEUE.get_or_init(|| {
+    QUEUE.get_or_init(|| {
         let queue: &'static Queue = Box::leak(Box::default());
         for _ in 0..count() {
             std::thread::spawn(|| queue.work());
         }
         queue
-    });
+    })
+}
+
+/// Runs a job on one of them, after all that wait already.
+pub(crate) fn run(job: impl FnOnce() + Send + 'static) {
+    let queue = queue();
     queue.jobs.lock().push_back(Box::new(job));
+    queue.more.notify_one();
+}
+
+/// Runs a job as soon as a thread is free: what is in the Raft log goes before what stands at the door.
+pub(crate) fn run_first(job: impl FnOnce() + Send + 'static) {
+    let queue = queue();
+    queue.jobs.lock().push_front(Box::new(job));
     queue.more.notify_one();
 }
 
@@ -56,6 +72,16 @@ pub(crate) fn run(job: impl FnOnce() + Send + 'static) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::mpsc;
+
+    #[test]
+    fn jobs_that_break_take_no_thread_along() {
+        for _ in 0..2 * super::count() {
+            super::run(|| std::panic::resume_unwind(Box::new("broken")));
+        }
+        let (done, seen) = mpsc::channel();
+        super::run_first(move || done.send(()).unwrap());
+        seen.recv().unwrap();
+    }
 
     #[test]
     fn every_job_is_run_once() {

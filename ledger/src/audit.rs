@@ -47,7 +47,7 @@ mod start;
 
 pub use begin::Beginning;
 pub use beyond::{Beyond, Ranges, Unproven};
-use builds::{agrees, is_without_terms, of_its_build};
+use builds::{agrees, beyond_its_type, is_without_terms, of_its_build};
 
 pub use line::{Fed, Line};
 pub use progress::Damaged;
@@ -507,6 +507,13 @@ impl Audit {
                 "what it changes under the state root",
                 described(change),
                 format!("of leaf {}", fed.leaf_hash()),
+            ));
+        }
+        if let Some(why) = beyond_its_type(fed, change) {
+            return Err(lie(
+                "what an erased entry changes",
+                described(change),
+                why.into(),
             ));
         }
         if change.left > 0 {

@@ -127,7 +127,7 @@ impl Apply {
             };
             results.push(result);
             self.applied.raft_log_id = Some(entry.log_id);
-            if write.batch.size_in_bytes() >= WRITE_BYTES {
+            if write.bytes() >= WRITE_BYTES {
                 self.commit(std::mem::take(&mut write))?;
             }
         }
@@ -378,4 +378,15 @@ struct Write {
     known: Known,
     rows: Vec<[u8; keys::ROW_BYTES]>,
     accepted: HashMap<u64, ItemResult>,
+}
+
+impl Write {
+    /// About how many bytes of memory it holds.
+    fn bytes(&self) -> usize {
+        /// What a key of the state and its value take, roughly.
+        const STATE_BYTES: usize = 256;
+        self.batch.size_in_bytes()
+            + self.rows.len() * keys::ROW_BYTES
+            + self.known.len() * STATE_BYTES
+    }
 }

@@ -352,15 +352,18 @@ impl View {
         let db = self.db();
         let keys: Vec<_> = indexes.iter().map(|index| keys::number(index.0)).collect();
         let sorted = indexes.is_sorted();
-        let found = db
-            .raw()
-            .batched_multi_get_cf(db.cf(state_cf::CHANGES)?, &keys, sorted);
+        // At this moment, as the entries are read: retention rewrites changes and deletes them.
+        let found = db.raw().batched_multi_get_cf_opt(
+            db.cf(state_cf::CHANGES)?,
+            &keys,
+            sorted,
+            &self.pinned_reads(),
+        );
         let read = |(index, found): (&EntryIndex, Result<Option<_>, _>)| {
             let key = keys::number(index.0);
             let bytes: Option<rocksdb::DBPinnableSlice<'_>> =
                 found.map_err(|error| db.read_error(state_cf::CHANGES, &key, error))?;
-            // They are written once, so no moment need be pinned; those beyond this one are not of it.
-            let Some(bytes) = bytes.filter(|_| self.size().holds(*index)) else {
+            let Some(bytes) = bytes else {
                 return Ok(None);
             };
             Change::decode(&bytes)

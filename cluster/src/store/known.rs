@@ -30,6 +30,11 @@ impl Known {
         ReadOnce { known: self, state }
     }
 
+    /// How many keys are known.
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     /// What is to be written, each key once, in the order of the store.
     pub(crate) fn into_writes(self) -> Writes {
         let changed = self.0.into_inner().into_iter();

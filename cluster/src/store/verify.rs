@@ -31,6 +31,7 @@ const CHUNK: usize = 32;
 
 /// So few are verified in the time that it takes to wake another thread for it.
 const VERIFIED_HERE_MAX: usize = 2;
+const VERIFIED_HERE_BYTES_MAX: usize = 8 * 1024;
 
 /// What is known of a submission before it is judged.
 pub(crate) type Verified = Result<VerifiedEntry, Refused>;
@@ -62,6 +63,17 @@ const DOOR_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl Door {
     fn remember(&mut self, bytes: Bytes, entry: VerifiedEntry) {
+        // Sent again, since the leader changed.
+        if self.verified.contains_key(&bytes) {
+            return;
+        }
+        // What came back is not kept longer than what was sent before it.
+        while let Some(oldest) = self.order.front()
+            && !self.verified.contains_key(oldest)
+        {
+            self.bytes -= oldest.len();
+            self.order.pop_front();
+        }
         self.verified.insert(bytes.clone(), entry);
         self.bytes += bytes.len();
         self.order.push_back(bytes);
@@ -104,7 +116,7 @@ impl VerifyPool {
             .filter(|items| !are_verified(items));
         for _ in open.take(workers::count()) {
             let (pool, batch, since) = (self.clone(), batch.clone(), Instant::now());
-            workers::run(move || {
+            workers::run_first(move || {
                 // A failure here is met again in apply, which reports it.
                 let _ = pool.take_chunks(&batch);
                 if batch.is_from_peer() {
@@ -176,7 +188,8 @@ impl VerifyPool {
         &self,
         entries: Vec<SubmittedEntry>,
     ) -> Result<Vec<OrReturned>, Error> {
-        if entries.len() <= VERIFIED_HERE_MAX {
+        let bytes: usize = entries.iter().map(|entry| entry.pae().len()).sum();
+        if entries.len() <= VERIFIED_HERE_MAX && bytes <= VERIFIED_HERE_BYTES_MAX {
             return self.verify_chunk(entries);
         }
         let mut entries = entries.into_iter().peekable();
@@ -186,7 +199,9 @@ impl VerifyPool {
             let (pool, (answer, answered)) = (self.clone(), oneshot::channel());
             workers::run(move || {
                 // Who asked may be gone.
-                let _ = answer.send(pool.verify_chunk(chunk));
+                if !answer.is_closed() {
+                    let _ = answer.send(pool.verify_chunk(chunk));
+                }
             });
             answers.push(answered);
         }

@@ -177,6 +177,13 @@ impl View {
         get(&self.0.pinned, family, key)
     }
 
+    /// For reads of the database itself, as of this moment.
+    pub(crate) fn pinned_reads(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(self.0.pinned.borrow_dependent());
+        options
+    }
+
     pub(crate) fn iterate<'a>(
         &'a self,
         family: &str,

@@ -6,9 +6,10 @@ use alloc::{format, vec::Vec};
 
 use super::{Asked, Export, Fault, Item, Lie, List, Verified, verify::verify};
 use crate::{
+    admission::RowKind,
     bytes::{self, ListValue, Meta},
     hash::Hash,
-    number::EntryIndex,
+    number::{EntryIndex, TreeSize},
     policy::PolicySet,
     retention,
 };
@@ -46,7 +47,7 @@ pub(super) fn compare(
             |list: &&List| (list.head.kind, list.head.of) == (before.head.kind, before.head.of);
         match new.lists.iter().enumerate().find(|(_, list)| same(list)) {
             Some((at, after)) => {
-                let missed = continues(before, after, verified.time_ms);
+                let missed = continues(before, after, earlier.size, verified.time_ms);
                 not_compared += missed.map_err(|fault| fault.at(at).at("lists"))?;
             }
             // A member whose list is no longer opened is told by name among those who are not.
@@ -54,6 +55,11 @@ pub(super) fn compare(
                 .not_opened
                 .iter()
                 .any(|member| member.of == before.head.of) => {}
+            // Nor can one be told of whose membership is older than what retention left of the household's list.
+            None if is_forgotten(before, old, new, verified) => {
+                let held = before.head.value.unwrap_or(ListValue::EMPTY);
+                not_compared += held.count - held.base_count;
+            }
             None => {
                 let why = "a list of the earlier export is not in here";
                 return Err(Fault::new(Lie::Missing, why).at("lists"));
@@ -63,9 +69,23 @@ pub(super) fn compare(
     Ok(not_compared)
 }
 
+/// Whether a member's list may be missing: the compositions that named the person were removed from the household's list, and none that is
+/// left names the person.
+fn is_forgotten(before: &List, old: &Export, new: &Export, verified: &Verified) -> bool {
+    let base = |export: &Export| {
+        let mut lists = export.lists.iter().map(|list| &list.head);
+        let own = lists.find(|head| head.kind == RowKind::Household);
+        own.map(|head| head.value.unwrap_or(ListValue::EMPTY).base_count)
+    };
+    let is_member = |spell: &crate::household::Spell| spell.person == before.head.of;
+    before.head.kind == RowKind::Subject
+        && base(old).zip(base(new)).is_some_and(|(old, new)| old < new)
+        && !verified.spells().iter().any(is_member)
+}
+
 /// The later list passes through the head of the earlier one, or through as much of it as retention left by `time_ms`. How many of its
 /// items are not there any more.
-fn continues(before: &List, after: &List, time_ms: u64) -> Result<u64, Fault> {
+fn continues(before: &List, after: &List, earlier: TreeSize, time_ms: u64) -> Result<u64, Fault> {
     let old = before.head.value.unwrap_or(ListValue::EMPTY);
     let new = after.head.value.unwrap_or(ListValue::EMPTY);
     let refuse = |lie, why| Err(Fault::new(lie, why).at("value"));
@@ -100,15 +120,9 @@ fn continues(before: &List, after: &List, time_ms: u64) -> Result<u64, Fault> {
         };
     }
     if !goes_on {
-        // All of it was removed, and the list began anew: with what came later.
-        let last = before
-            .items
-            .iter()
-            .filter_map(shown)
-            .map(|(index, _)| index);
-        let last = last.max();
+        // All of it was removed since, and the list began anew: with what came later.
         let mut first = after.items.iter().filter_map(shown);
-        if first.any(|(index, _)| Some(index) <= last) {
+        if first.any(|(index, _)| earlier.holds(index)) {
             return refuse(
                 Lie::Changed,
                 "the list does not begin as it did in the earlier export",

@@ -14,8 +14,11 @@ use ledger::{
     finding::Finding,
     fold::Change,
     hash::Hash,
+    id::{InstitutionId, NodeNumber},
     number::{EntryIndex, TreeSize},
     policy::PolicySet,
+    retention::{Held, Reach},
+    state::StateKey,
 };
 
 use crate::{
@@ -190,6 +193,68 @@ fn what_is_erased_is_bridged() {
     );
 }
 
+/// Nobody can hold what an erased entry changed against its body, so it must not be more than its type can change.
+#[test]
+fn an_erased_entry_is_believed_no_more_than_its_type_allows() {
+    let book = tell(20);
+    let lines = feed(&book);
+    let (consent, access) = (
+        first(&book, EntryType::Consent),
+        first(&book, EntryType::Access),
+    );
+    let reach = Reach {
+        before: access,
+        authority: true,
+        types: Vec::new(),
+    };
+    let node = StateKey::node(NodeNumber(9));
+    let early = 0u64.to_be_bytes().to_vec();
+    type Tell = Box<dyn Fn(&mut Change)>;
+    let lies: [(u64, Tell); 5] = [
+        (
+            access,
+            Box::new(move |change| change.reach = Some(reach.clone())),
+        ),
+        (
+            access,
+            Box::new(|change| change.terms.as_mut().unwrap().entry_type = EntryType::Note),
+        ),
+        (
+            access,
+            Box::new(move |change| change.writes = vec![(node.clone(), Some(vec![1]))]),
+        ),
+        (
+            access,
+            Box::new(move |change| {
+                let ceased = StateKey::ceased(EntryIndex(consent));
+                let late = u64::MAX.to_be_bytes().to_vec();
+                change.writes = vec![(ceased, Some(late))];
+            }),
+        ),
+        (
+            consent,
+            Box::new(move |change| {
+                let ceased = StateKey::ceased(EntryIndex(consent));
+                change.writes = vec![(ceased, Some(early.clone()))];
+            }),
+        ),
+    ];
+    for (index, tell) in lies {
+        let mut lines = lines.clone();
+        let told = fed(&mut lines, index);
+        told.body = None;
+        tell(told.change.as_mut().unwrap());
+        let evidence = replay(book.policies(), &lines).unwrap_err();
+        assert_eq!(
+            (evidence.at, evidence.what),
+            (
+                Place::Entry(EntryIndex(index)),
+                "what an erased entry changes"
+            )
+        );
+    }
+}
+
 /// A cut moves bases. Who replays follows it: whole entries, put down and taken up, or entries that were erased meanwhile and are told of.
 #[test]
 fn it_replays_through_a_cut() {
@@ -217,10 +282,13 @@ fn it_replays_through_a_cut() {
     assert_eq!(report.state_roots, 3);
     assert!(report.erased > 20, "{report:?}");
 
-    // Told to be young, it would stay; told to be another's, it would not. The root shows it.
+    // Told to be held back by an authority, it would stay. The root shows it.
     let first = (0..cut).find(|index| book.is_erased(*index)).unwrap();
     let told = fed(&mut erased, first).change.as_mut().unwrap();
-    told.terms.as_mut().unwrap().entry_type = EntryType::Link;
+    told.terms.as_mut().unwrap().held = Some(Held {
+        by: InstitutionId::parse("ipa:nobody").unwrap(),
+        due_ms: None,
+    });
     let evidence = replay(book.policies(), &erased).unwrap_err();
     assert_eq!(evidence.what, "the state root");
     // Once it left its lists, a node cannot tell any more what it changed.

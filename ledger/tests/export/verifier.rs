@@ -385,6 +385,7 @@ fn a_list_that_retention_shortened_goes_on() {
     let wanted = Wanted::subject(person("anna"));
     let mut book = tell(20);
     let old = book.export(&wanted);
+    let old_home = book.export(&Wanted::household(story::home(), &[]));
     story::cut(&mut book);
     let new = book.export(&wanted);
     let policies = book.policies();
@@ -406,8 +407,9 @@ fn a_list_that_retention_shortened_goes_on() {
     assert!(said.contains(&older), "{said}");
     assert_eq!(since(&new, &new).unwrap().not_compared(), 0);
     // The household of which the last composition holds.
-    let home = Wanted::household(story::home(), &[]);
-    let home = check(&book, &book.export(&home)).unwrap();
+    let home = book.export(&Wanted::household(story::home(), &[]));
+    assert!(since(&old_home, &home).unwrap().not_compared() > 2);
+    let home = check(&book, &home).unwrap();
     assert_eq!(home.lists()[0].base_count, 2);
     assert!(home.remarks().contains(&Remark::MembershipPartial));
     // A person of whom nothing is left, and then something new.

@@ -200,7 +200,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "raft.keep",
-        Some("10000"),
+        Some("20000"),
         "Raft entries kept behind a snapshot, for nodes that were away",
     ),
     key("log.json", Some("true"), "Logs as JSON lines"),

@@ -365,12 +365,13 @@ async fn answers(app: &App, outcomes: Vec<Outcome>) -> Vec<Line> {
         })
         .collect();
     // They are written, whatever becomes of the receipts: a failure here must not be told as one of the entries.
-    let mut receipts = receipts(app, published).await.unwrap_or_default();
+    let receipts = receipts(app, published).await.unwrap_or_default();
     outcomes
         .into_iter()
         .map(|outcome| match outcome {
             Outcome::Accepted(accepted) => {
-                let receipt = receipts.remove(&accepted.index);
+                // Not taken out: the same entry may stand in a batch twice.
+                let receipt = receipts.get(&accepted.index).cloned();
                 Ok(answer(accepted, receipt))
             }
             Outcome::Refused(refused) => Err(refused.into()),
@@ -410,6 +411,7 @@ async fn receipts(
 ) -> Result<HashMap<EntryIndex, String>, Fault> {
     const PATIENCE: Duration = Duration::from_secs(1);
     indexes.sort_unstable();
+    indexes.dedup();
     let Some(last) = indexes.last() else {
         return Ok(HashMap::new());
     };

@@ -81,6 +81,20 @@ async fn an_entry_gets_a_receipt_and_the_same_one_again() {
     assert_eq!(again["index"], accepted["index"]);
     assert_eq!(running.size(), size);
 
+    // The same entry twice in one batch, known before and new: each line has its receipt.
+    let new = access(&[person(1)], now_ms());
+    let batch = [&entry, &entry, &new, &new].map(|entry| entry.to_wire());
+    let headers = [("content-type", "application/x-ndjson")];
+    let answer = running
+        .call(Method::POST, "/v1/entries", &headers, batch.join("\n"))
+        .await;
+    for line in answer.text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["accepted"]["receipt"].is_string(), "{line}");
+        assert_eq!(line["accepted"]["state"], "published", "{line}");
+    }
+    assert_eq!(answer.text.lines().count(), 4);
+
     let quick = access(&[person(1)], now_ms());
     let headers = [
         ("content-type", "application/json"),
