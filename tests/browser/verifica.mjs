@@ -56,6 +56,14 @@ check("a household, and somebody of whom nothing is known", async () => {
   }
 });
 
+check("what retention removed from the list", async () => {
+  const { page, close } = await open("cut.html");
+  await isGood(page);
+  const removed = /registrazioni più vecchie sono state rimosse perché è finito il tempo di conservazione; sono tutte anteriori al \d/;
+  assert.match(await page.locator("#hidden").innerText(), removed);
+  await close();
+});
+
 check("what an access says, in plain words", async () => {
   const { page, close } = await open("small.html");
   await isGood(page);

@@ -52,6 +52,9 @@ fn the_page_turns_green_or_red_in_a_real_browser() {
     write_page(&at("nobody.html"), &at("small"), "nobody.json", |export| {
         export
     });
+    write_page(&at("cut.html"), &at("small"), "person-cut.json", |export| {
+        export
+    });
     // The time of acceptance of one entry, a bit later than it was.
     write_page(
         &at("tampered.html"),
