@@ -131,6 +131,33 @@ async fn submitted_committed_applied_published_and_still_there_after_a_restart()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn receipts_of_many_are_those_of_each() {
+    let one = One::new();
+    let node = one.open().await.unwrap();
+    ready(&node).await;
+    // Under several checkpoints.
+    for first in [1, 31, 61] {
+        submit(&node, first..first + 30, Until::Published).await;
+    }
+    let view = node.view().unwrap();
+    let mut indexes: Vec<EntryIndex> = (0..91).map(EntryIndex).collect();
+    // Descending, twice and beyond the end, too.
+    indexes.extend([90, 3, 40, 3, 500].map(EntryIndex));
+    let many = view.receipts(&indexes).unwrap();
+    assert_eq!(many.len(), indexes.len());
+    for (index, receipt) in indexes.iter().zip(&many) {
+        let alone = view
+            .receipt(*index)
+            .unwrap()
+            .map(|receipt| receipt.to_string());
+        assert_eq!(receipt.as_ref().map(ToString::to_string), alone, "{index}");
+        assert_eq!(alone.is_some(), index.0 <= 90, "{index}");
+    }
+    drop(view);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_entry_again_gets_its_first_answer_and_another_with_its_id_is_refused() {
     let one = One::new();
     let node = one.open().await.unwrap();

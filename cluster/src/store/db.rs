@@ -70,8 +70,8 @@ impl Db {
         let families = raft_cf::ALL.iter().map(|&name| {
             let mut family = family_options(&cache, memory.write_buffer_bytes);
             if name == raft_cf::LOG {
-                // Blob files are dropped whole after a purge: a raft_entry is written to its WAL and once to a blob, then never moved. It is
-                // there for minutes, so the space that packing would save is not worth the time on the way of every write.
+                // Blob files are dropped whole after a purge: a raft_entry is written to its WAL and once to a blob, then never moved. It goes
+                // with the log, so the space that packing would save is not worth the time on the way of every write.
                 blobs(&mut family);
                 family.set_blob_compression_type(DBCompressionType::None);
             }

@@ -69,3 +69,50 @@ impl<S: State> State for ReadOnce<'_, S> {
         Ok(value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::cell::Cell;
+
+    use ledger::hash::Hash;
+    use ledger::number::EntryIndex;
+    use ledger::state::StateError;
+
+    use super::*;
+
+    /// Has one value under every key, and counts who asks.
+    #[derive(Default)]
+    struct Counted(Cell<u32>);
+
+    impl State for Counted {
+        type Error = StateError;
+
+        fn get(&self, _: &StateKey) -> Result<Option<Vec<u8>>, StateError> {
+            self.0.set(self.0.get() + 1);
+            Ok(Some(vec![1]))
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_twice_what_is_put_hides_it_and_only_that_is_written() {
+        let (state, known) = (Counted::default(), Known::default());
+        let (read, removed) = (
+            StateKey::subject(&Hash([1; 32])),
+            StateKey::subject(&Hash([2; 32])),
+        );
+        let put = StateKey::ceased(EntryIndex(1));
+        for _ in 0..2 {
+            assert_eq!(known.over(&state).get(&read).unwrap(), Some(vec![1]));
+        }
+        assert_eq!(state.0.get(), 1);
+        known.put(put.clone(), Some(vec![2]));
+        known.put(put.clone(), Some(vec![3]));
+        assert_eq!(known.over(&state).get(&removed).unwrap(), Some(vec![1]));
+        known.put(removed.clone(), None);
+        assert_eq!(known.over(&state).get(&removed).unwrap(), None);
+        assert_eq!(known.over(&state).get(&put).unwrap(), Some(vec![3]));
+        assert_eq!((state.0.get(), known.len()), (2, 3));
+        assert_eq!(known.into_writes(), [(removed, None), (put, Some(vec![3]))]);
+    }
+}

@@ -289,3 +289,49 @@ fn settle(result: Result<VerifiedEntry, Stop<Error>>) -> Result<Verified, Error>
 fn decode(item: &BatchItem) -> Result<SubmittedEntry, Refused> {
     SubmittedEntry::decode(&item.entry).map_err(|_| Refused::from(Refusal::Json))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::testbed::{LEDGER, consent, genesis};
+
+    fn sent(number: u64) -> (Bytes, VerifiedEntry) {
+        let keys = genesis_keys(&genesis(&[(1, "127.0.0.1:1".parse().unwrap())].into())).unwrap();
+        let entry = consent(number);
+        let bytes = Bytes::from(entry.encode());
+        let verified = ledger::entry::verify(entry, LEDGER, &keys);
+        (bytes, verified.ok().unwrap())
+    }
+
+    #[test]
+    fn the_door_gives_what_was_sent_once_and_for_the_same_bytes_alone() {
+        let pool = VerifyPool::new(LEDGER);
+        let (bytes, entry) = sent(1);
+        pool.sent(bytes.clone(), entry.clone());
+        pool.sent(bytes.clone(), entry.clone());
+        let take = |bytes: &Bytes| pool.0.door.lock().verified.remove(bytes);
+        assert!(take(&sent(2).0).is_none());
+        assert_eq!(take(&bytes).unwrap().pae(), entry.pae());
+        assert!(take(&bytes).is_none());
+    }
+
+    #[test]
+    fn the_door_is_bounded_and_forgets_the_oldest() {
+        let mut door = Door::default();
+        let (_, entry) = sent(1);
+        let of =
+            |number: usize| Bytes::from(vec![u8::try_from(number).unwrap(); DOOR_BYTES_MAX / 4]);
+        for number in 0..6 {
+            door.remember(of(number), entry.clone());
+            assert!(door.bytes <= DOOR_BYTES_MAX);
+        }
+        let held = |door: &Door, number| door.verified.contains_key(&of(number));
+        assert!(!held(&door, 0) && !held(&door, 1) && held(&door, 2) && held(&door, 5));
+        // What came back stands in the way of nobody.
+        door.verified.remove(&of(2));
+        door.remember(of(6), entry);
+        assert!(held(&door, 3) && held(&door, 6));
+        assert_eq!(door.order.len(), 4);
+    }
+}
