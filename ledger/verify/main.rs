@@ -13,10 +13,10 @@ use ledger::policy::{POLICY_BYTES_MAX, PolicySet};
 
 const USAGE: &str = "\
 usage: visto-verify --policy FILE [--key PUBLIC_KEY]... ENTRY.json RECEIPT.tlog-proof
-       visto-verify --policy FILE [--code CODE] [--at-least SIZE] [--since EARLIER.json] EXPORT.json
+       visto-verify --policy FILE [--code-file FILE] [--at-least SIZE] [--since EARLIER.json] EXPORT.json
   --policy FILE    which log and nodes to trust, from which tree size on
   --key KEY        public key of a signer of the entry, base64url; may be repeated
-  --code CODE      the code whose ref the export must be about, as typed
+  --code-file FILE file with the code whose ref the export must be about, - for stdin: arguments are seen by others
   --at-least SIZE  the export must cover a tree of at least this size
   --since FILE     what this earlier export showed must still be there
 exit codes: 0 all that was checked holds, 1 proven false, 2 usage, 3 cannot check";
@@ -81,7 +81,7 @@ fn parse(args: Vec<String>) -> Result<Asked, Stop> {
         let mut value = || args.next().ok_or_else(|| usage("a flag lacks its value"));
         match arg.as_str() {
             "--policy" if asked.policy.is_none() => asked.policy = Some(value()?),
-            "--code" if asked.code.is_none() => asked.code = Some(value()?),
+            "--code-file" if asked.code.is_none() => asked.code = Some(code(&value()?)?),
             "--since" if asked.since.is_none() => asked.since = Some(value()?),
             "--at-least" if asked.at_least.is_none() => {
                 let size = parse_decimal(&value()?).map(TreeSize);
@@ -100,6 +100,21 @@ fn parse(args: Vec<String>) -> Result<Asked, Stop> {
     }
     Ok(asked)
 }
+
+/// The code in a file, or on stdin. One that is cut here is longer than any code, and so refused.
+fn code(file: &str) -> Result<String, Stop> {
+    let mut text = String::new();
+    let from = match file {
+        "-" => Ok(Box::new(std::io::stdin()) as Box<dyn Read>),
+        _ => File::open(file).map(|file| Box::new(file) as Box<dyn Read>),
+    };
+    from.and_then(|from| from.take(CODE_FILE_BYTES_MAX).read_to_string(&mut text))
+        .map_err(|error| cannot_check(format!("{file}: {error}")))?;
+    Ok(text)
+}
+
+/// More bytes than a file with one code has.
+const CODE_FILE_BYTES_MAX: u64 = 1_024;
 
 /// Reads a file; one that is longer than any valid one is cut just past that, and so refused when it is parsed.
 fn read(path: &str, bytes_max: usize) -> Result<Vec<u8>, Stop> {

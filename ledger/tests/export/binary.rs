@@ -28,6 +28,7 @@ fn exports_are_verified_offline() {
     book.root();
     let mut export = book.export(&wanted);
     write("export.json", export.to_json().as_bytes());
+    write("code.txt", b"RSSMRA80A01H501U\n");
     write("policy.txt", &book.policies().format());
     export.lists[0].items.remove(2);
     write("short.json", export.to_json().as_bytes());
@@ -41,11 +42,7 @@ fn exports_are_verified_offline() {
         (&["short.json"][..], 1, "missing: the ledger's list has"),
         (&["--since", "export.json", "old.json"], 1, "old-root: "),
         (&["--at-least", "100000", "export.json"], 1, "old-root: "),
-        (
-            &["--code", "RSSMRA80A01H501U", "export.json"],
-            1,
-            "binding: ",
-        ),
+        (&["--code-file", "code.txt", "export.json"], 1, "binding: "),
         (&["policy.txt"], 1, "malformed: "),
         (&["nowhere.json"], 3, "nowhere.json"),
         (

@@ -421,6 +421,19 @@ async fn nothing_is_lost_or_doubled_over_kills_and_outages_and_emergencies_are_o
         (gate.waiting_on_disk() == 0).then_some(())
     })
     .await;
+    let kept = Command::new(binary("visto"))
+        .args(["gate", "--receipts", "--output", "json", "--config"])
+        .arg(gate.file())
+        .output()
+        .unwrap();
+    let kept: Vec<serde_json::Value> = serde_json::from_slice(&kept.stdout).unwrap();
+    assert!(kept.len() as u64 >= waiting + 4, "{kept:?}");
+    for it in &kept {
+        let receipt = it["receipt"].as_str().unwrap();
+        let index = it["index"].as_u64().unwrap();
+        assert!(receipt.contains(&format!("\nindex {index}\n")), "{it}");
+        assert!(it["acceptedAt"].as_str().unwrap().starts_with("20"), "{it}");
+    }
     let both = |findings: &[&str]| {
         let findings: Vec<String> = findings.iter().map(|it| (*it).to_owned()).collect();
         ["consumer", "provider"].map(|side| (side.to_owned(), findings.clone()))

@@ -151,14 +151,21 @@ fn as_voghera(cluster: &Cluster, words: &str, stdin: &str) -> (i32, String) {
     if !key_file.exists() {
         client::keyfile::write_new(&key_file, &world::seed(VOGHERA, "token")).unwrap();
     }
-    let mut child = Command::new(binary("visto"))
+    let mut command = Command::new(binary("visto"));
+    command
         .args(words.split_whitespace())
         .args(["--person", "anagrafe", "--purpose", "dpv:LegalCompliance"])
         .args(["--ledger", world::LEDGER, "--institution", VOGHERA])
         .args(["--url", &cluster.url(1, ""), "--token-key"])
         .arg(&key_file)
         .arg("--policy")
-        .arg(cluster.policy_file())
+        .arg(cluster.policy_file());
+    with_stdin(&mut command, stdin)
+}
+
+/// A command with this on stdin: exit code, and what it said.
+fn with_stdin(command: &mut Command, stdin: &str) -> (i32, String) {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -207,6 +214,23 @@ async fn a_desk_makes_an_export_that_the_typed_code_opens() {
     };
     assert_eq!(opened(ANNA).unwrap(), anna);
     assert_eq!(opened(MARIO).unwrap_err().lie, Lie::Binding);
+    for program in ["visto", "visto-verify"] {
+        for (from, stdin, exit, part) in [
+            (typed.as_path(), "", 0, "Complete as of size "),
+            (Path::new("-"), ANNA, 0, "Complete as of size "),
+            (Path::new("-"), MARIO, 1, "binding: "),
+            (&out("nowhere.txt"), "", 3, "nowhere.txt"),
+        ] {
+            let mut command = Command::new(binary(program));
+            command.args((program == "visto").then_some("verify"));
+            command.arg("--policy").arg(cluster.policy_file());
+            command.arg("--code-file").arg(from).arg(out("one.json"));
+            let (ended, told) = with_stdin(&mut command, stdin);
+            assert_eq!(ended, exit, "{program}: {told}");
+            assert!(told.contains(part), "{program}: {told}");
+            assert!(!told.contains(MARIO), "{program}: {told}");
+        }
+    }
     for (from, flags, stdin, exit, told) in [
         // Another's ref; a person's code for a household; two codes; a wrong letter; a key that is not the ledger's; a key and no code.
         (

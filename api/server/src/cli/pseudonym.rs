@@ -177,8 +177,8 @@ fn asking(connection: Connection, key: &Key) -> Result<(Pseudonyms, OprfPublicKe
     Ok((Pseudonyms::new(client, key, Box::new(tokens)), key))
 }
 
-/// The codes of a file, or of stdin, one a line; told of a wrong one is its line's number alone.
-pub(crate) fn read_codes(from: Option<&Path>, kind: CodeKind) -> Result<Vec<Code>, Failure> {
+/// The text of a file, or of stdin where there is none or it is called -; it is wiped after use.
+pub(super) fn read_secret(from: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
     let mut text = Zeroizing::new(String::new());
     match from.filter(|file| *file != Path::new("-")) {
         Some(file) => {
@@ -191,6 +191,12 @@ pub(crate) fn read_codes(from: Option<&Path>, kind: CodeKind) -> Result<Vec<Code
                 .map_err(Failure::cannot_check)?;
         }
     }
+    Ok(text)
+}
+
+/// The codes of a file, or of stdin, one a line; told of a wrong one is its line's number alone.
+pub(crate) fn read_codes(from: Option<&Path>, kind: CodeKind) -> Result<Vec<Code>, Failure> {
+    let text = read_secret(from)?;
     let lines = (1..)
         .zip(text.lines())
         .filter(|(_, line)| !line.trim().is_empty());

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json,
-    body::Body,
+    Json,
     extract::State,
-    http::{HeaderMap, header},
+    http::header,
     response::{IntoResponse, Response},
 };
 use ledger::time;
@@ -16,12 +15,10 @@ use wire::{
     search::{EntryPage, Spell},
 };
 
+use super::asked::{Asked, Question};
 use crate::{
     app::{App, Consistency, blocking},
-    body::{self, QUERY_BYTES_MAX},
-    cursor,
-    extract::Query as UrlQuery,
-    observe::Notes,
+    body, cursor,
     present::hash_text,
     problem::Fault,
     receipts::audit_event::{self, FHIR_JSON},
@@ -47,18 +44,10 @@ use crate::{
         (Object = "application/fhir+json"),
     )))
 )]
-pub async fn search(
-    State(app): State<Arc<App>>,
-    Extension(notes): Extension<Notes>,
-    UrlQuery(consistency): UrlQuery<Consistency>,
-    headers: HeaderMap,
-    request_body: Body,
-) -> Result<Response, Fault> {
-    body::demand_json(&headers)?;
-    let as_audit_events = body::accepts_first(&headers, &[wire::JSON, FHIR_JSON]) == FHIR_JSON;
-    let view = app.view(&consistency).await?;
-    let reader = app.reader(&headers, &view, &notes)?;
-    let read = app.bodies.read(request_body, QUERY_BYTES_MAX).await?;
+pub async fn search(State(app): State<Arc<App>>, question: Question) -> Result<Response, Fault> {
+    let as_audit_events =
+        body::accepts_first(&question.headers, &[wire::JSON, FHIR_JSON]) == FHIR_JSON;
+    let Asked { view, reader, read } = question.asked(&app, |_| Ok(())).await?;
     let query = Query::parse(&read.bytes, &reader)?;
     drop(read);
 

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{Extension, Json, body::Body, extract::State, http::HeaderMap};
+use axum::{Json, extract::State};
 use cluster::View;
 use ledger::{
     admission::{Row, RowKind},
@@ -18,15 +18,13 @@ use wire::{
     consent::{ConsentEvent, ConsentPage, ConsentRecord},
 };
 
+use super::asked::{Asked, Question};
 use crate::{
     access,
     app::{App, Consistency, now_ms},
     auth::Reader,
-    body::{self, QUERY_BYTES_MAX},
     cursor,
-    extract::Query as UrlQuery,
     form::{Form, bad},
-    observe::Notes,
     present::Seen,
     problem::Fault,
     release::{Recorded, Release},
@@ -52,16 +50,11 @@ const ROWS_MAX: usize = 20_000;
 )]
 pub async fn search(
     State(app): State<Arc<App>>,
-    Extension(notes): Extension<Notes>,
-    UrlQuery(consistency): UrlQuery<Consistency>,
-    headers: HeaderMap,
-    request_body: Body,
+    question: Question,
 ) -> Result<Json<ConsentPage>, Fault> {
-    body::demand_json(&headers)?;
-    let view = app.view(&consistency).await?;
-    let reader = app.reader(&headers, &view, &notes)?;
-    access::demand_reader_of_entries(&reader)?;
-    let read = app.bodies.read(request_body, QUERY_BYTES_MAX).await?;
+    let Asked { view, reader, read } = question
+        .asked(&app, access::demand_reader_of_entries)
+        .await?;
     let mut form = Form::parse(&read.bytes)?;
     let subject = form
         .hash("subject")?

@@ -3,17 +3,15 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, Json, body::Body, extract::State, http::HeaderMap};
+use axum::{Json, extract::State};
 use ledger::{body::Content, export::persons, hash::Hash};
 use wire::household::Composition;
 
+use super::asked::{Asked, Question};
 use crate::{
     access,
     app::{App, Consistency, now_ms},
-    body::{self, QUERY_BYTES_MAX},
-    extract::Query,
     form::{Form, bad},
-    observe::Notes,
     present::Seen,
     problem::Fault,
     release::Release,
@@ -35,16 +33,11 @@ use crate::{
 )]
 pub async fn composition(
     State(app): State<Arc<App>>,
-    Extension(notes): Extension<Notes>,
-    Query(consistency): Query<Consistency>,
-    headers: HeaderMap,
-    request_body: Body,
+    question: Question,
 ) -> Result<Json<Composition>, Fault> {
-    body::demand_json(&headers)?;
-    let view = app.view(&consistency).await?;
-    let reader = app.reader(&headers, &view, &notes)?;
-    access::demand_reader_of_entries(&reader)?;
-    let read = app.bodies.read(request_body, QUERY_BYTES_MAX).await?;
+    let Asked { view, reader, read } = question
+        .asked(&app, access::demand_reader_of_entries)
+        .await?;
     let mut form = Form::parse(&read.bytes)?;
     let household = form
         .hash("household")?

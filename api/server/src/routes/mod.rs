@@ -11,6 +11,7 @@ use crate::{app::App, observe, openapi, problem::Fault};
 
 pub mod accesses;
 pub mod admin;
+mod asked;
 pub mod audit;
 pub mod consent_status;
 pub mod consents;

@@ -4,10 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    Extension,
-    body::Body,
     extract::State,
-    http::{HeaderMap, header},
+    http::header,
     response::{IntoResponse, Response},
 };
 use cluster::View;
@@ -15,14 +13,14 @@ use ledger::{
     body::Content, consent::ConsentStatus, hash::Hash, id::InstitutionId, state::registry,
 };
 
-use super::consents;
+use super::{
+    asked::{Asked, Question},
+    consents,
+};
 use crate::{
     access,
     app::{App, Consistency, now_ms},
-    body::{self, QUERY_BYTES_MAX},
-    extract::Query as UrlQuery,
     form::{Form, bad},
-    observe::Notes,
     present::Seen,
     problem::Fault,
     receipts::consent_record::{ConsentRecord, Event, LD_JSON},
@@ -43,18 +41,10 @@ use crate::{
     security(("reader" = [])),
     responses((status = 200, description = "The receipt, JSON-LD", body = Object, content_type = "application/ld+json"))
 )]
-pub async fn consent(
-    State(app): State<Arc<App>>,
-    Extension(notes): Extension<Notes>,
-    UrlQuery(consistency): UrlQuery<Consistency>,
-    headers: HeaderMap,
-    request_body: Body,
-) -> Result<Response, Fault> {
-    body::demand_json(&headers)?;
-    let view = app.view(&consistency).await?;
-    let reader = app.reader(&headers, &view, &notes)?;
-    access::demand_reader_of_entries(&reader)?;
-    let read = app.bodies.read(request_body, QUERY_BYTES_MAX).await?;
+pub async fn consent(State(app): State<Arc<App>>, question: Question) -> Result<Response, Fault> {
+    let Asked { view, reader, read } = question
+        .asked(&app, access::demand_reader_of_entries)
+        .await?;
     let mut form = Form::parse(&read.bytes)?;
     let person = form
         .hash("subject")?

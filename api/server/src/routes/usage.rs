@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{Extension, Json, body::Body, extract::State, http::HeaderMap};
+use axum::{Json, extract::State};
 use cluster::View;
 use ledger::{
     body::{
@@ -18,13 +18,11 @@ use ledger::{
 };
 use wire::usage::{Heartbeat, USAGES_MAX, Usage, UsagePeriod, Usages};
 
+use super::asked::{Asked, Question};
 use crate::{
     access::{self, citizen::Citizen},
     app::{App, Consistency, blocking},
-    body::{self, QUERY_BYTES_MAX},
-    extract::Query,
     form::{Form, bad},
-    observe::Notes,
     present::StoredAt,
     problem::Fault,
     release::{Recorded, Release},
@@ -47,18 +45,8 @@ const ROWS_MAX: usize = 20_000;
     security(("reader" = [])),
     responses((status = 200, description = "Usages, newest first", body = Usages))
 )]
-pub async fn find(
-    State(app): State<Arc<App>>,
-    Extension(notes): Extension<Notes>,
-    Query(consistency): Query<Consistency>,
-    headers: HeaderMap,
-    request_body: Body,
-) -> Result<Json<Usages>, Fault> {
-    body::demand_json(&headers)?;
-    let view = app.view(&consistency).await?;
-    let reader = app.reader(&headers, &view, &notes)?;
-    access::demand_citizens_desk(&reader)?;
-    let read = app.bodies.read(request_body, QUERY_BYTES_MAX).await?;
+pub async fn find(State(app): State<Arc<App>>, question: Question) -> Result<Json<Usages>, Fault> {
+    let Asked { view, reader, read } = question.asked(&app, access::demand_citizens_desk).await?;
     let mut form = Form::parse(&read.bytes)?;
     let subject = form
         .hash("subject")?

@@ -18,7 +18,7 @@ use client::{
     },
     http::Client,
     keyfile,
-    outbox::{self, Bounds, Outbox, sender},
+    outbox::{self, Bounds, KeptReceipt, Outbox, sender},
 };
 use ledger::{
     id::{InstitutionId, KeyId},
@@ -57,10 +57,13 @@ pub(crate) struct Arguments {
     #[arg(long, env = "VISTO_GATE_CONFIG", value_name = "FILE")]
     config: PathBuf,
     /// Run nothing: show how many entries wait in the outbox, and which ones the ledger refused. May be asked while the gate runs.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "receipts")]
     show: bool,
+    /// Run nothing: list the receipts that are kept, oldest day first. May be asked while the gate runs.
+    #[arg(long)]
+    receipts: bool,
     /// Also stop when stdin ends, so that the gate ends with its parent.
-    #[arg(long, conflicts_with = "show")]
+    #[arg(long, conflicts_with_all = ["show", "receipts"])]
     stop_with_stdin: bool,
 }
 
@@ -68,6 +71,9 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let config = Config::load(&arguments.config)?;
     if arguments.show {
         return show(&config, output);
+    }
+    if arguments.receipts {
+        return receipts(&config, output);
     }
     server::logging::init(config.log.json, &config.log.level).map_err(Failure::usage)?;
     let stop = stop_asked(arguments.stop_with_stdin)?;
@@ -334,6 +340,33 @@ fn show(config: &Config, output: Output) -> Result<Exit, Failure> {
         }
         lines.join("\n")
     })?;
+    Ok(Exit::Ok)
+}
+
+/// Kept receipts as they are read: there may be more than memory holds. For persons without their text.
+fn receipts(config: &Config, output: Output) -> Result<Exit, Failure> {
+    let mut told = Ok(());
+    let mut list = Vec::new();
+    let each = |it: KeptReceipt| {
+        let accepted = ledger::time::format_timestamp(it.accepted_at_ms);
+        let shown = serde_json::json!({
+            "id": it.id, "index": it.index, "acceptedAt": accepted, "receipt": it.receipt,
+        });
+        match output {
+            Output::Json => list.push(shown),
+            _ if told.is_err() => (),
+            _ => {
+                told = output::one(output, &shown, |_| {
+                    format!("{accepted}  {:>10}  {}", it.index, it.id)
+                });
+            }
+        }
+    };
+    outbox::receipts(&config.data.join("outbox"), each).map_err(Failure::cannot_check)?;
+    told?;
+    if output == Output::Json {
+        output::one(output, &list, |_| String::new())?;
+    }
     Ok(Exit::Ok)
 }
 

@@ -20,14 +20,15 @@ use serde::Serialize;
 use super::super::{
     exit::{Exit, Failure},
     output::{self, Output},
+    pseudonym::read_secret,
 };
 
 /// What an export must show beyond holding in itself.
 #[derive(clap::Args)]
 pub(super) struct Asked {
-    /// The code whose ref the export must be about, as typed.
-    #[arg(long, value_name = "CODE")]
-    code: Option<String>,
+    /// File with the code whose ref the export must be about, - for stdin. Not an argument: those stand in the list of processes.
+    #[arg(long, value_name = "FILE")]
+    code_file: Option<PathBuf>,
     /// The export must cover a tree of at least this size.
     #[arg(long, value_name = "SIZE")]
     at_least: Option<u64>,
@@ -63,10 +64,12 @@ pub(super) fn verify(
     output: Output,
 ) -> Result<Exit, Failure> {
     let since = asked.since.as_deref().map(open).transpose()?;
+    let code = asked.code_file.as_deref();
+    let code = code.map(|file| read_secret(Some(file))).transpose()?;
     let question = export::Asked {
         at_least: asked.at_least.map(TreeSize),
         since: since.as_ref(),
-        code: asked.code.as_deref(),
+        code: code.as_deref().map(String::as_str),
     };
     let verified = export::verify(&open(file)?, policies, question).map_err(failure)?;
     output::one(output, &describe(&verified), |_| {
