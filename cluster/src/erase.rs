@@ -14,12 +14,7 @@ use ledger::{
     erasure::{self, Order, Scope},
     id::NodeNumber,
 };
-use parking_lot::Mutex;
-use tokio::{
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     clock::Clock,
@@ -62,32 +57,6 @@ pub(crate) struct Eraser {
     pub(crate) write: Write,
 }
 
-/// The running eraser.
-#[derive(Default)]
-pub(crate) struct Erasing {
-    stop: CancellationToken,
-    task: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Erasing {
-    pub(crate) fn start(&self, eraser: Eraser) {
-        let stop = self.stop.clone();
-        let task = tokio::spawn(async move {
-            stop.run_until_cancelled(eraser.run()).await;
-        });
-        *self.task.lock() = Some(task);
-    }
-
-    /// Ends it between two steps; a step that is under way on a thread of its own ends by itself.
-    pub(crate) async fn stop(&self) {
-        self.stop.cancel();
-        let task = self.task.lock().take();
-        if let Some(task) = task {
-            let _ = task.await;
-        }
-    }
-}
-
 /// The orders of one moment, and what they ask of this node.
 struct Due {
     db: Arc<Db>,
@@ -105,7 +74,7 @@ struct Due {
 
 impl Eraser {
     /// Works until it is dropped.
-    async fn run(self) {
+    pub(crate) async fn run(self) {
         let mut applied = self.machine.applied();
         // Orders up to this place are signed: they are not looked at again.
         let mut settled = 0;

@@ -56,8 +56,13 @@ pub struct NodeKeys {
 pub struct Tuning {
     /// raft_entries between snapshots.
     pub raft_snapshot_after: u64,
-    /// raft_entries kept behind a snapshot, for peers that were away.
+    /// Bytes of raft_entries between snapshots, or 1/64 of the state if that is more.
+    pub raft_snapshot_bytes: u64,
+    /// raft_entries kept for peers that were away, at most.
     pub raft_keep: u64,
+    /// Bytes of raft_entries kept for peers that were away, or 1/32 of the state if that is more; the leader keeps eight times as much for a
+    /// peer that lacks it.
+    pub raft_keep_bytes: u64,
     /// Leader's heartbeat.
     pub heartbeat: Duration,
     /// A follower that heard nothing for one and a half to two of these stands for election; a leader that heard of no quorum for two refuses.
@@ -97,7 +102,9 @@ impl Default for Tuning {
         const MIB: usize = 1024 * 1024;
         Tuning {
             raft_snapshot_after: 20_000,
-            raft_keep: 20_000,
+            raft_snapshot_bytes: 32 * MIB as u64,
+            raft_keep: 1_000_000,
+            raft_keep_bytes: 16 * MIB as u64,
             heartbeat: Duration::from_millis(200),
             election_timeout: Duration::from_millis(1000),
             batch_entries_max: 256,

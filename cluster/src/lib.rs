@@ -12,6 +12,8 @@ mod face;
 mod fold;
 mod raft_types;
 mod store;
+mod tasks;
+mod trim;
 mod workers;
 
 pub mod certs;

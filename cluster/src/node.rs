@@ -19,7 +19,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use self::here::Here;
-use crate::erase::Erasing;
 use crate::error::{Error, ErrorKind};
 use crate::face::{Config, Failure, Outcome, Published, Role, Status, Until};
 use crate::fold::leader::Pace;
@@ -30,6 +29,7 @@ use crate::store::log::Log;
 use crate::store::size::StoreBytes;
 use crate::store::verify::OrReturned;
 use crate::store::view::View;
+use crate::tasks::Beside;
 
 mod erasing;
 mod fold;
@@ -57,7 +57,8 @@ struct Inner {
     pace: Pace,
     fatal: Fatal,
     log: Log,
-    erasing: Erasing,
+    erasing: Beside,
+    trimming: Beside,
 }
 
 impl Node {
@@ -424,6 +425,7 @@ impl Node {
     /// Stops the node in good order: no more submissions, Raft ended, what is applied flushed.
     pub async fn shutdown(self) {
         self.0.erasing.stop().await;
+        self.0.trimming.stop().await;
         self.0.net.stop().await;
         if let Err(error) = self.0.here.raft.shutdown().await {
             tracing::warn!(%error, "Raft did not end in good order");

@@ -413,7 +413,7 @@ impl Values {
             },
             raft: Raft {
                 snapshot_after: self.above_zero("raft.snapshot-after", Some(20_000))?,
-                keep: self.above_zero("raft.keep", Some(20_000))?,
+                keep: self.above_zero("raft.keep", Some(1_000_000))?,
             },
             log_json: self.optional("log.json", "true or false")?.unwrap_or(true),
             log_level: self

@@ -198,6 +198,44 @@ async fn a_node_far_behind_is_rebuilt_from_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_leader_keeps_more_of_its_log_while_a_peer_lacks_it() {
+    let tuning = Tuning {
+        raft_snapshot_bytes: 512 << 10,
+        raft_keep_bytes: 256 << 10,
+        ..testbed::tuning()
+    };
+    let town = Town::new(3, tuning);
+    let mut nodes = town.open_all().await;
+    submit(&nodes[&1], 1..3).await;
+    let leader = leader(&nodes).await;
+    let mut others = [1, 2, 3].into_iter().filter(|node| *node != leader);
+    let (away, third) = (others.next().unwrap(), others.next().unwrap());
+    let stopped_at = nodes[&away].status().raft_last;
+    nodes.remove(&away).unwrap().shutdown().await;
+    let mut next = 3;
+    let (mut purged, mut more) = (false, 0);
+    while more < 4 {
+        assert!(next < 2_500);
+        submit(&nodes[&leader], next..next + 100).await;
+        next += 100;
+        purged |= nodes[&third].status().raft_purged > stopped_at;
+        more += u64::from(purged);
+    }
+    // Nobody waits for the third, which purged some time ago; what the one that is away lacks, the leader still has.
+    let status = nodes[&leader].status();
+    assert!(
+        status.raft_snapshot > stopped_at && status.raft_purged <= stopped_at,
+        "{status:?}"
+    );
+    while nodes[&leader].status().raft_purged <= stopped_at {
+        assert!(next < 20_000);
+        submit(&nodes[&leader], next..next + 100).await;
+        next += 100;
+    }
+    close(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_clock_neither_leads_nor_cosigns_the_future_nor_holds_up_the_others() {
     let mut town = Town::new(3, testbed::tuning());
     let mut nodes = BTreeMap::new();

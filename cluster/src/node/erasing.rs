@@ -31,7 +31,7 @@ impl Node {
             .boxed()
         });
         let here = &self.0.here;
-        self.0.erasing.start(Eraser {
+        let eraser = Eraser {
             node: self.0.node,
             raft: here.raft.clone(),
             log: self.0.log.clone(),
@@ -40,7 +40,8 @@ impl Node {
             clock: here.clock.clone(),
             fold_wanted: self.0.net.fold_wanted.clone(),
             write,
-        });
+        };
+        self.0.erasing.start(eraser.run());
     }
 }
 

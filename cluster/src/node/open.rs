@@ -23,6 +23,8 @@ use crate::store::fold::Sizes;
 use crate::store::{
     self, db::Memory, log::Log, machine::Machine, verify::VerifyPool, view::read_entry,
 };
+use crate::tasks::Beside;
+use crate::trim::Trimmer;
 
 pub(super) async fn open(config: Config) -> Result<Inner, Error> {
     let genesis = Founding::read(&config)?;
@@ -112,6 +114,8 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         pause: tuning.fold_pause,
         entries_max: tuning.fold_entries_max,
     };
+    let trimming = Beside::default();
+    trimming.start(Trimmer::new(raft, log.clone(), machine, tuning).run());
     Ok(Inner {
         node: config.node,
         ledger,
@@ -122,7 +126,8 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         pace,
         fatal,
         log,
-        erasing: Erasing::default(),
+        erasing: Beside::default(),
+        trimming,
     })
 }
 
@@ -274,8 +279,8 @@ async fn raft(
         max_payload_entries: 64,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.raft_snapshot_after.max(1)),
         replication_lag_threshold: tuning.raft_snapshot_after.max(1).saturating_mul(2),
-        max_in_snapshot_log_to_keep: tuning.raft_keep,
-        purge_batch_size: (tuning.raft_keep / 10).max(1),
+        // Never by itself: the trimmer purges, by bytes.
+        max_in_snapshot_log_to_keep: u64::MAX,
         ..openraft::Config::default()
     };
     let raft_config = raft_config.validate().map_err(|error| {

@@ -74,6 +74,10 @@ impl Db {
                 // with the log, so the space that packing would save is not worth the time on the way of every write.
                 blobs(&mut family);
                 family.set_blob_compression_type(DBCompressionType::None);
+                family.set_enable_blob_gc(false);
+                // A blob file goes when a compaction has dropped the last key that refers to it. The tables hold keys alone, so each flush may
+                // have its compaction; with the usual four tables per compaction, four flushes' worth of purged entries stayed behind.
+                family.set_level_zero_file_num_compaction_trigger(1);
             }
             ColumnFamilyDescriptor::new(name, family)
         });

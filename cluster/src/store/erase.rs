@@ -351,21 +351,26 @@ pub(crate) fn compact(db: &Db, family: &str, range: Option<(&[u8], &[u8])>) -> R
     let cf = db.cf(family)?;
     let old = tables(db, family, range)?;
     // Blob files are rewritten from the oldest on, up to this share of them. As a lasting setting it would move every body at each compaction.
-    let cutoff = |share| {
-        let options = [("blob_garbage_collection_age_cutoff", share)];
+    let rewriting = |on, share| {
+        let options = [
+            ("enable_blob_garbage_collection", on),
+            ("blob_garbage_collection_age_cutoff", share),
+        ];
         db.raw().set_options_cf(cf, &options).map_err(failed)
     };
     let blobs = matches!(family, state_cf::BODIES | raft_cf::LOG);
     if blobs {
-        cutoff("1.0")?;
+        rewriting("true", "1.0")?;
     }
     let mut options = CompactOptions::default();
     options.set_exclusive_manual_compaction(false);
     options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
     let (from, to) = range.unzip();
     db.raw().compact_range_cf_opt(cf, from, to, &options);
-    if blobs {
-        cutoff("0.25")?;
+    match family {
+        state_cf::BODIES => rewriting("true", "0.25")?,
+        raft_cf::LOG => rewriting("false", "0.25")?,
+        _ => {}
     }
     let gone = || Ok(!old.iter().any(|path| path.exists()));
     within("for old table files", HELD, gone)

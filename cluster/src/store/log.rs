@@ -21,8 +21,10 @@ use super::erase::{self, Progress};
 use super::fatal::Fatal;
 use super::high_water::HighWater;
 use super::keys::{self, raft_cf, raft_meta};
+use super::log_sizes::Sizes;
 use super::log_tail::Tail;
 use super::log_writer::{Command, Writer};
+use super::size;
 use super::snapshot::sync_dir;
 use super::verify;
 use crate::error::{Error, ErrorKind};
@@ -62,6 +64,8 @@ pub(super) struct Bounds {
     pub(super) first: u64,
     /// The last entry present, none if all are purged.
     pub(super) last: Option<RaftLogId>,
+    /// Of the entries present.
+    sizes: Sizes,
 }
 
 impl Bounds {
@@ -119,12 +123,13 @@ impl Log {
                 high_water
             }
         };
-        let bounds = read_bounds(&db)?;
+        let mut bounds = read_bounds(&db)?;
         check_against_mark(dir, &bounds, &high_water)?;
         // What a killed process had written but not fsynced may be here too. From now on it counts, so it is brought to disk; and both slots
         // of the mark are written, in case one was found damaged.
         let mut high_water = high_water;
         db.flush()?;
+        bounds.sizes = Sizes::of(bounds.first, size::bytes(&db, raft_cf::LOG)?);
         high_water.raise(bounds.vote, bounds.end())?;
         high_water.raise(bounds.vote, bounds.end())?;
         let shared = Arc::new_cyclic(|weak| Shared {
@@ -167,6 +172,21 @@ impl Log {
     pub(crate) fn erased(&self) -> Result<Progress, Error> {
         let stored = self.0.db.get_decoded(raft_cf::META, raft_meta::ERASED)?;
         Ok(stored.unwrap_or_default())
+    }
+
+    /// Bytes of the raft_entries after an index, rounded up.
+    pub(crate) fn bytes_after(&self, index: u64) -> u64 {
+        self.0.bounds.lock().sizes.after(index)
+    }
+
+    /// The greatest index after which at least so many bytes of raft_entries remain, none if nothing lies before them.
+    pub(crate) fn before_last(&self, bytes: u64) -> Option<u64> {
+        self.0.bounds.lock().sizes.before_last(bytes)
+    }
+
+    /// The last index that is purged.
+    pub(crate) fn purged(&self) -> Option<u64> {
+        self.0.bounds.lock().purged.map(|id| id.index)
     }
 
     /// Whether the raft_entries up to an index are purged.
@@ -322,6 +342,7 @@ fn read_bounds(db: &Db) -> Result<Bounds, Error> {
         purged,
         first: first.map_or(0, |id| id.index),
         last,
+        sizes: Sizes::default(),
     })
 }
 
@@ -464,6 +485,9 @@ impl RaftLogStorage<TypeConfig> for Log {
                 bounds.first = first.index;
             }
             bounds.last = Some(last);
+            for (index, bytes) in &stored {
+                bounds.sizes.append(*index, bytes.len() as u64);
+            }
             // Readable from here on, as openraft asks; counted as fsynced only by the writer. Under the lock of the bounds: whoever sees the new
             // end finds the entries, which are not in the database yet.
             let sizes = stored.iter().map(|(_, bytes)| bytes.len());
@@ -492,6 +516,7 @@ impl RaftLogStorage<TypeConfig> for Log {
         {
             let mut bounds = self.0.bounds.lock();
             bounds.last = before;
+            bounds.sizes.truncate(log_id.index);
             self.0.tail.lock().truncate(log_id.index);
         }
         let end = self.0.bounds.lock().end();
@@ -517,7 +542,9 @@ impl RaftLogStorage<TypeConfig> for Log {
             let from = std::mem::replace(&mut bounds.first, log_id.index + 1);
             if bounds.last.is_some_and(|last| last.index <= log_id.index) {
                 bounds.last = None;
+                bounds.sizes = Sizes::default();
             }
+            bounds.sizes.purge(log_id.index + 1);
             self.0.tail.lock().purge(log_id.index);
             (from, bounds.end())
         };

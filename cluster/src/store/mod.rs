@@ -27,6 +27,7 @@ pub(crate) mod high_water;
 pub(crate) mod keys;
 pub(crate) mod known;
 pub(crate) mod log;
+mod log_sizes;
 mod log_tail;
 mod log_writer;
 pub(crate) mod machine;

@@ -36,7 +36,12 @@ pub(crate) fn of(log: &Log, machine: &Machine) -> Result<Vec<StoreBytes>, Error>
         .collect()
 }
 
-fn bytes(db: &Db, family: &str) -> Result<u64, Error> {
+/// Bytes of the table and blob files of a state folder.
+pub(crate) fn state(db: &Db) -> Result<u64, Error> {
+    state_cf::ALL.iter().map(|family| bytes(db, family)).sum()
+}
+
+pub(super) fn bytes(db: &Db, family: &str) -> Result<u64, Error> {
     let cf = db.cf(family)?;
     let mut sum = 0;
     for property in [

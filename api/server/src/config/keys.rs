@@ -200,8 +200,8 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "raft.keep",
-        Some("20000"),
-        "Raft entries kept behind a snapshot, for nodes that were away",
+        Some("1000000"),
+        "Raft entries kept behind a snapshot at most, for nodes that were away; fewer where they take over 1/32 of the state's bytes",
     ),
     key("log.json", Some("true"), "Logs as JSON lines"),
     key(

@@ -66,10 +66,14 @@ impl One {
     }
 
     async fn open(&self) -> Node {
+        self.open_with(tuning()).await
+    }
+
+    async fn open_with(&self, tuning: crate::Tuning) -> Node {
         let listener = std::net::TcpListener::bind(self.address).unwrap();
         let (dir, genesis) = (self.dir.path(), &self.genesis);
         let clock = self.clock();
-        let tuning = crate::Tuning { clock, ..tuning() };
+        let tuning = crate::Tuning { clock, ..tuning };
         let node = Node::open(testbed::config(dir, 1, listener, genesis, &[1], tuning)).await;
         let node = node.unwrap();
         until(|| node.view().unwrap().size().0 > 0).await;
@@ -228,6 +232,35 @@ async fn what_was_erased_is_in_no_file_and_every_proof_holds() {
     let node = one.open().await;
     assert!(holding(&one.data(), &needles).is_empty());
     assert_eq!(submit(&node, vec![order(&gone[..1], 2)]).await.len(), 1);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_few_raft_entries_is_trimmed_by_its_bytes() {
+    const KIB: u64 = 1 << 10;
+    let one = One::new();
+    let tuning = crate::Tuning {
+        raft_snapshot_bytes: 512 * KIB,
+        raft_keep_bytes: 256 * KIB,
+        ..tuning()
+    };
+    let node = one.open_with(tuning).await;
+    for first in (0..8).map(|batch| batch * 256) {
+        submit(
+            &node,
+            (first..first + 256)
+                .map(|number| consent(number + 1))
+                .collect(),
+        )
+        .await;
+    }
+    until(|| node.status().raft_purged > 0).await;
+    until(|| node.0.log.bytes_after(0) < 1536 * KIB).await;
+    let size = node.view().unwrap().size();
+    assert!(size.0 > 2048);
+    node.shutdown().await;
+    let node = one.open().await;
+    assert_eq!(node.view().unwrap().size(), size);
     node.shutdown().await;
 }
 

@@ -2,6 +2,7 @@
 //! The Raft log against a list in memory, over appends, truncations, purges and restarts in any order.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use openraft::RaftLogReader;
 use proptest::prelude::*;
@@ -137,6 +138,41 @@ proptest! {
     #[test]
     fn the_log_is_the_list_that_was_asked_for(steps in steps()) {
         tokio::runtime::Runtime::new().unwrap().block_on(run(steps));
+    }
+}
+
+/// Bytes that the files right in a folder have.
+fn bytes_in(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir).unwrap();
+    files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purged_raft_entries_give_their_bytes_back() {
+    const MIB: u64 = 1 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("raft");
+    let (mut log, _machine) = open_in(dir.path()).unwrap();
+    for first in (0..).step_by(32).take(40) {
+        let entries: Vec<_> = (first..first + 32)
+            .map(|index| entry(1, index, 32 * 1024))
+            .collect();
+        log.blocking_append(entries).await.unwrap();
+        if let Some(purged) = first.checked_sub(1) {
+            log.purge(log_id(purged)).await.unwrap();
+        }
+        assert!(log.bytes_after(0) <= 3 * MIB, "{}", log.bytes_after(0));
+        // Up to 2 MiB are left at any time: in memory and WAL, or in blob files when a flush has just been.
+        let given_back = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            while bytes_in(&path) > 4 * MIB {
+                ticks.tick().await;
+            }
+        };
+        let given_back = tokio::time::timeout(Duration::from_secs(30), given_back).await;
+        assert!(given_back.is_ok(), "{} bytes left", bytes_in(&path));
     }
 }
 

@@ -168,19 +168,26 @@ pub(crate) fn resident_mib(pid: u32) -> Option<f64> {
     Some(kib / 1024.0)
 }
 
-/// Bytes that a folder takes on the disk: blocks, not lengths, so that preallocated files count for what they take.
+/// Bytes that a folder takes on the disk, as `du` counts them: blocks, not lengths, so that preallocated files count for what they take, and a
+/// file with several names once (a raft_snapshot shares its files with the state).
 pub(crate) fn bytes_on_disk(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return 0;
-    };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => bytes_on_disk(&entry.path()),
-            Ok(metadata) => metadata.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
+    fn walk(folder: &Path, blocks: &mut BTreeMap<(u64, u64), u64>) {
+        let Ok(entries) = fs::read_dir(folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => walk(&entry.path(), blocks),
+                Ok(metadata) => {
+                    blocks.insert((metadata.dev(), metadata.ino()), metadata.blocks());
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    let mut blocks = BTreeMap::new();
+    walk(folder, &mut blocks);
+    blocks.values().sum::<u64>() * 512
 }
 
 /// Name and CPU seconds from a line of /proc/…/stat.
