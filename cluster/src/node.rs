@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use self::here::Here;
+use self::receipts::Receipts;
 use crate::error::{Error, ErrorKind};
 use crate::face::{Config, Failure, Outcome, Published, Role, Status, Until};
 use crate::fold::leader::Pace;
@@ -35,6 +36,7 @@ mod erasing;
 mod fold;
 mod here;
 mod open;
+mod receipts;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +61,7 @@ struct Inner {
     log: Log,
     erasing: Beside,
     trimming: Beside,
+    receipts: Arc<Receipts>,
 }
 
 impl Node {

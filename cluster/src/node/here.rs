@@ -28,6 +28,9 @@ use crate::store::machine::Machine;
 use crate::store::verify::{OrReturned, VerifyPool};
 use crate::store::view::View;
 
+/// So few are checked in the time that it takes to wake another thread for it.
+const CHECKED_HERE_MAX: usize = 2;
+
 /// What it takes to bring entries into this node's own Raft; the peer listener holds one too.
 #[derive(Clone)]
 pub(super) struct Here {
@@ -138,7 +141,7 @@ impl Here {
             self.ledger.clone(),
             self.clock.now_ms(),
         );
-        let checked = tokio::task::spawn_blocking(move || {
+        let check_all = move || {
             let view = machine.view()?;
             let next = view.size().next_index();
             let done = machine.folds().borrow().done;
@@ -155,8 +158,13 @@ impl Here {
                 .into_iter()
                 .map(check)
                 .collect::<Result<Vec<_>, Error>>()
-        });
-        checked.await.ok().and_then(Result::ok).ok_or(count)
+        };
+        let checked = if count <= CHECKED_HERE_MAX {
+            Ok(check_all())
+        } else {
+            tokio::task::spawn_blocking(check_all).await
+        };
+        checked.ok().and_then(Result::ok).ok_or(count)
     }
 
     /// Waits, once in each term that it leads, until this node has applied what was committed before. Earlier its view lags: a key that an

@@ -119,6 +119,7 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
     Ok(Inner {
         node: config.node,
         ledger,
+        receipts: Receipts::new(assembled.machine.clone()),
         here: assembled,
         net,
         node_key: config.keys.node,

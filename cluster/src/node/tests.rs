@@ -153,6 +153,28 @@ async fn receipts_of_many_are_those_of_each() {
         assert_eq!(receipt.as_ref().map(ToString::to_string), alone, "{index}");
         assert_eq!(alone.is_some(), index.0 <= 90, "{index}");
     }
+    // Asked by many at once, by each in an order of its own, and by some who are gone before the answer.
+    let asked = (0..100).map(|by| {
+        let size = if by % 9 == 0 { 20 } else { by % 4 + 1 };
+        let skipped = indexes.iter().cycle().skip(by * 7).copied();
+        let indexes: Vec<EntryIndex> = skipped.take(size).collect();
+        let node = node.clone();
+        tokio::spawn(async move { (node.receipts(indexes.clone()).await, indexes) })
+    });
+    let asked: Vec<_> = asked.collect();
+    for (number, asked) in asked.into_iter().enumerate() {
+        if number % 5 == 0 {
+            asked.abort();
+            continue;
+        }
+        let (texts, indexes) = asked.await.unwrap();
+        let texts = texts.unwrap();
+        assert_eq!(texts.len(), indexes.len());
+        for (index, text) in indexes.into_iter().zip(texts) {
+            let alone = view.receipt(index).unwrap();
+            assert_eq!(text, alone.map(|receipt| receipt.to_string()), "{index}");
+        }
+    }
     drop(view);
     node.shutdown().await;
 }

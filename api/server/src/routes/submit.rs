@@ -365,7 +365,10 @@ async fn answers(app: &App, outcomes: Vec<Outcome>) -> Vec<Line> {
         })
         .collect();
     // They are written, whatever becomes of the receipts: a failure here must not be told as one of the entries.
-    let receipts = receipts(app, published).await.unwrap_or_default();
+    let receipts = receipts(app, published).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "entries are accepted, and their receipts cannot be read");
+        HashMap::new()
+    });
     outcomes
         .into_iter()
         .map(|outcome| match outcome {
@@ -408,7 +411,7 @@ fn answer(accepted: cluster::Accepted, receipt: Option<String>) -> (StatusCode, 
 async fn receipts(
     app: &App,
     mut indexes: Vec<EntryIndex>,
-) -> Result<HashMap<EntryIndex, String>, Fault> {
+) -> Result<HashMap<EntryIndex, String>, cluster::Error> {
     const PATIENCE: Duration = Duration::from_secs(1);
     indexes.sort_unstable();
     indexes.dedup();
@@ -417,16 +420,12 @@ async fn receipts(
     };
     // Late or not, whatever is published here by then has its receipt.
     let _ = app.node.published_at_least(last.size(), PATIENCE).await;
-    let view = app.node.view()?;
-    blocking(move || {
-        let receipts = view.receipts(&indexes)?;
-        Ok(indexes
-            .into_iter()
-            .zip(receipts)
-            .filter_map(|(index, receipt)| Some((index, receipt?.to_string())))
-            .collect())
-    })
-    .await
+    let receipts = app.node.receipts(indexes.clone()).await?;
+    Ok(indexes
+        .into_iter()
+        .zip(receipts)
+        .filter_map(|(index, receipt)| Some((index, receipt?)))
+        .collect())
 }
 
 #[cfg(test)]
