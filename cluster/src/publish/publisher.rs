@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Collects cosignatures on the leader and publishes.
 //!
-//! One round at a time: a size is fixed, everybody is asked at once, and the round ends as soon as a majority has signed. What was applied
-//! meanwhile is in the next round, so a slow disk makes rounds larger, not more. A node that is slow or dead is asked and not waited for.
+//! One round at a time: a size is fixed, everybody is asked at once, and as soon as a majority has signed, the note goes through Raft, while the
+//! next one is signed. What was applied meanwhile is in the next round, so a slow disk makes rounds larger, not more. A node that is slow or dead
+//! is asked and not waited for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,10 @@ use ledger::{
     note::{Note, SignatureLine},
     number::TreeSize,
 };
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -53,49 +57,72 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Runs rounds while this node leads, until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        stop.run_until_cancelled(self.rounds()).await;
+        let rounds = Arc::new(self).rounds(stop.clone());
+        stop.run_until_cancelled(rounds).await;
     }
 
-    async fn rounds(&self) {
+    async fn rounds(self: Arc<Self>, stop: CancellationToken) {
         let mut applied = self.machine.applied();
         let mut leadership = self.raft.server_metrics();
         let mut warned: Option<Instant> = None;
+        let mut stated = Stated {
+            size: TreeSize::EMPTY,
+            committing: None,
+        };
         loop {
             let leads = leadership.borrow_and_update().current_leader == Some(self.node.0);
             let size = TreeSize(applied.borrow_and_update().tree_size);
-            if !leads || size <= self.keeper.newest_size() {
+            let done = if leads && size > stated.size.max(self.keeper.newest_size()) {
+                self.clone().round(&mut stated, &stop).await
+            } else {
                 let changed = tokio::select! {
-                    changed = applied.changed() => changed.is_ok(),
-                    changed = leadership.changed() => changed.is_ok(),
+                    changed = applied.changed() => changed.map(Ok).ok(),
+                    changed = leadership.changed() => changed.map(Ok).ok(),
+                    committed = stated.committed(), if stated.committing.is_some() => Some(committed),
                 };
-                if !changed {
+                let Some(changed) = changed else {
                     return;
+                };
+                changed
+            };
+            if let Err(failure) = done {
+                stated.size = TreeSize::EMPTY;
+                metrics::counter!("visto_publish_rounds_failed_total").increment(1);
+                if warned.is_none_or(|when| when.elapsed() > WARN_PERIOD) {
+                    tracing::warn!(%failure, size = size.0, "nothing published");
+                    warned = Some(Instant::now());
                 }
-                continue;
-            }
-            let start = Instant::now();
-            match self.round().await {
-                Ok(()) => {
-                    metrics::histogram!("visto_publish_round_seconds")
-                        .record(start.elapsed().as_secs_f64());
-                    sleep_until(start + self.interval).await;
-                }
-                Err(failure) => {
-                    metrics::counter!("visto_publish_rounds_failed_total").increment(1);
-                    if warned.is_none_or(|when| when.elapsed() > WARN_PERIOD) {
-                        tracing::warn!(%failure, size = size.0, "nothing published");
-                        warned = Some(Instant::now());
-                    }
-                    sleep(RETRY_PAUSE).await;
-                }
+                sleep(RETRY_PAUSE).await;
             }
         }
     }
 
-    /// Publishes the tree as it is applied now.
-    async fn round(&self) -> Result<(), RoundFailure> {
+    /// Has the tree signed as it is applied now, while the checkpoint before goes through Raft, and then puts it there.
+    async fn round(
+        self: Arc<Self>,
+        stated: &mut Stated,
+        stop: &CancellationToken,
+    ) -> Result<(), RoundFailure> {
+        let start = Instant::now();
+        let signed = self.signed(stated.size).await;
+        // One at a time, so that they stand in the log in the order of their sizes.
+        stated.committed().await?;
+        let (size, note) = signed?;
+        stated.size = size;
+        let (publisher, stop, interval) = (self.clone(), stop.clone(), self.interval);
+        stated.committing = Some(self.tasks.spawn(async move {
+            let committing = publisher.commit(size, note, start);
+            let committed = stop.run_until_cancelled(committing).await;
+            committed.unwrap_or(Err(RoundFailure::Stopped))
+        }));
+        sleep_until(start + interval).await;
+        Ok(())
+    }
+
+    /// A majority's signatures under the tree as it is applied now, which must have grown beyond `stated` and what is published.
+    async fn signed(&self, stated: TreeSize) -> Result<(TreeSize, String), RoundFailure> {
         let voters = self.voters();
-        let Pinned { size, root, quorum } = self.pin(voters.clone()).await?;
+        let Pinned { size, root, quorum } = self.pin(stated, voters.clone()).await?;
         let log_key = quorum.log.as_ref().and_then(|key| {
             self.log_keys
                 .iter()
@@ -137,9 +164,18 @@ impl Publisher {
         lines.retain(|node, _| quorum.is_in_force(*node));
         let lines = std::iter::once(SignatureLine::sign(&self.names.origin, log_key, &text))
             .chain(lines.into_values());
-        let note = Note::new(text, lines.collect())
-            .map_err(|_| RoundFailure::Note)?
-            .to_string();
+        let note = Note::new(text, lines.collect()).map_err(|_| RoundFailure::Note)?;
+        Ok((size, note.to_string()))
+    }
+
+    /// Publishes a note that a majority signed.
+    async fn commit(
+        &self,
+        size: TreeSize,
+        note: String,
+        start: Instant,
+    ) -> Result<(), RoundFailure> {
+        let until = Instant::now() + ROUND_TIME;
         // Through Raft: what a majority has on disk is published, on every node the same, and no leader's death takes it back.
         let written = timeout_at(until, self.raft.client_write(Batch::of_note(note))).await;
         written
@@ -151,11 +187,11 @@ impl Publisher {
         let shown = timeout_at(until, shown)
             .await
             .is_ok_and(|shown| shown.is_ok());
-        if shown {
-            Ok(())
-        } else {
-            Err(RoundFailure::NotCommitted)
+        if !shown {
+            return Err(RoundFailure::NotCommitted);
         }
+        metrics::histogram!("visto_publish_round_seconds").record(start.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// A node's signature line, or why there is none; this node's own is one among them.
@@ -199,7 +235,11 @@ impl Publisher {
         }
     }
 
-    async fn pin(&self, voters: BTreeSet<NodeNumber>) -> Result<Pinned, RoundFailure> {
+    async fn pin(
+        &self,
+        stated: TreeSize,
+        voters: BTreeSet<NodeNumber>,
+    ) -> Result<Pinned, RoundFailure> {
         let (machine, names) = (self.machine.clone(), self.names.clone());
         let pin = move || {
             let view = machine.view()?;
@@ -217,7 +257,7 @@ impl Publisher {
             .await
             .map_err(|_| RoundFailure::Stopped)?
             .map_err(RoundFailure::Store)?;
-        if pinned.size > self.keeper.newest_size() {
+        if pinned.size > stated.max(self.keeper.newest_size()) {
             Ok(pinned)
         } else {
             Err(RoundFailure::NotFolded)
@@ -233,6 +273,25 @@ impl Publisher {
             .voter_ids()
             .map(NodeNumber)
             .collect()
+    }
+}
+
+/// The checkpoint that was put before Raft last.
+struct Stated {
+    /// Nothing smaller is signed meanwhile.
+    size: TreeSize,
+    committing: Option<JoinHandle<Result<(), RoundFailure>>>,
+}
+
+impl Stated {
+    /// Whether it got through; dropped before it is answered, it can be asked again.
+    async fn committed(&mut self) -> Result<(), RoundFailure> {
+        let Some(committing) = &mut self.committing else {
+            return Ok(());
+        };
+        let committed = committing.await;
+        self.committing = None;
+        committed.unwrap_or(Err(RoundFailure::Stopped))
     }
 }
 

@@ -31,6 +31,7 @@ mod log_sizes;
 mod log_tail;
 mod log_writer;
 pub(crate) mod machine;
+mod public_keys;
 mod receipts;
 mod scan;
 pub(crate) mod size;

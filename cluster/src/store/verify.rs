@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::db::Db;
+use super::public_keys::PublicKeys;
 use super::view::DbState;
 use crate::error::{Error, ErrorKind};
 use crate::raft_types::{Batch, BatchItem, RaftEntry};
@@ -47,6 +48,7 @@ struct Shared {
     ledger: String,
     state: ArcSwapOption<Db>,
     door: Mutex<Door>,
+    keys: PublicKeys,
 }
 
 /// The newest entries that this process verified at its door and handed to the leader: they come back through the log in a moment, and are not
@@ -92,6 +94,7 @@ impl VerifyPool {
             ledger: ledger.into(),
             state: ArcSwapOption::empty(),
             door: Mutex::default(),
+            keys: PublicKeys::default(),
         }))
     }
 
@@ -164,7 +167,7 @@ impl VerifyPool {
 
     fn finish_chunk(&self, items: &[BatchItem], state: &Db) -> Result<(), Error> {
         let state = DbState::new(state);
-        let keys = RegisteredKeys(&state);
+        let keys = self.0.keys.over(&state);
         let mut verifier = Verifier::new(&self.0.ledger, &keys);
         items.iter().try_for_each(|item| {
             // The lock is held while the item is verified: whoever comes second waits, and does not do it again.
@@ -219,7 +222,7 @@ impl VerifyPool {
             return Err(Error::new(ErrorKind::Io, "the state is not open"));
         };
         let state = DbState::new(&state);
-        let keys = RegisteredKeys(&state);
+        let keys = self.0.keys.over(&state);
         let mut verifier = Verifier::new(&self.0.ledger, &keys);
         entries
             .into_iter()
