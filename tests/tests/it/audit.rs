@@ -4,11 +4,9 @@
 
 use std::{collections::BTreeSet, fs};
 
-use ledger::key::KeyUse;
 use serde_json::{Value, json};
 use tests::{
     cluster::{Cluster, Setup},
-    node::peer_address,
     wait,
     world::{self, VOGHERA},
 };
@@ -17,7 +15,6 @@ use crate::{
     cli::{reader, visto, words},
     erasure::{done, order},
     governance::Governance,
-    membership::voters,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,18 +152,7 @@ async fn an_audit_begins_at_a_state_root() {
     assert!(begun["types"]["access"].is_null(), "{begun}");
 
     // A new node, and an access that is erased.
-    for (label, key_use) in [("node 4", KeyUse::Node), ("cosign 4", KeyUse::Cosign)] {
-        let mut registration = world::registration(world::operator_of(4), label, key_use);
-        registration["event"] = json!("registered");
-        governance.decide(&cluster, 1, "key", registration).await;
-    }
-    cluster.add_folder(4).await;
-    let mut joins = world::node_content(4, &peer_address(cluster.place(), 4));
-    joins["event"] = json!("added");
-    governance.decide(&cluster, 2, "node", joins).await;
-    cluster.node(4).start();
-    cluster.ready_node(4).await;
-    voters(&cluster, &[1, 2, 3, 4]).await;
+    governance.add_fourth_node(&mut cluster).await;
     for person in &people {
         accesses.push(cluster.accept(2, &world::access(person).line()).await.0);
     }

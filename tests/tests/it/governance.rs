@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! The chain of governance entries, for scenarios that change the registry.
 
-use serde_json::Value;
-use tests::{cluster::Cluster, leaves, world};
+use ledger::key::KeyUse;
+use serde_json::{Value, json};
+use tests::{cluster::Cluster, leaves, node::peer_address, world};
+
+use crate::membership::voters;
 
 /// The last governance entry: what the next one must name.
 pub(crate) struct Governance {
@@ -32,6 +35,22 @@ impl Governance {
         self.head.0
     }
 
+    /// Registers the keys of a fourth node, then the node that has them, and waits until it votes.
+    pub(crate) async fn add_fourth_node(&mut self, cluster: &mut Cluster) {
+        for (label, key_use) in [("node 4", KeyUse::Node), ("cosign 4", KeyUse::Cosign)] {
+            let mut registration = world::registration(world::operator_of(4), label, key_use);
+            registration["event"] = json!("registered");
+            self.decide(cluster, 1, "key", registration).await;
+        }
+        cluster.add_folder(4).await;
+        let mut joins = world::node_content(4, &peer_address(cluster.place(), 4));
+        joins["event"] = json!("added");
+        self.decide(cluster, 2, "node", joins).await;
+        cluster.node(4).start();
+        cluster.ready_node(4).await;
+        voters(cluster, &[1, 2, 3, 4]).await;
+    }
+
     /// What the next entry must name.
     pub(crate) fn head(&self) -> &(u64, String) {
         &self.head
@@ -40,7 +59,6 @@ impl Governance {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_signatures_replays_and_wrong_order_are_refused_and_leave_nothing() {
-    use serde_json::json;
     let cluster = Cluster::start().await;
     let mut governance = Governance::after_genesis(&cluster).await;
     let register = |name: &str| json!({"institution": format!("ipa:{name}"), "name": name, "event": "registered"});

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Nodes join and leave by governance entries while clients write.
 
-use ledger::key::KeyUse;
 use serde_json::json;
 use tests::{
     cluster::{Cluster, Setup},
@@ -24,19 +23,7 @@ async fn a_node_joins_and_another_leaves_under_load() {
     let load = Load::start(&cluster.http, &cluster.urls(), 6);
     load.progress(80).await;
 
-    // Keys first, then the node that has them.
-    for (label, key_use) in [("node 4", KeyUse::Node), ("cosign 4", KeyUse::Cosign)] {
-        let mut registration = world::registration(world::operator_of(4), label, key_use);
-        registration["event"] = json!("registered");
-        governance.decide(&cluster, 1, "key", registration).await;
-    }
-    cluster.add_folder(4).await;
-    let mut joins = world::node_content(4, &peer_address(cluster.place(), 4));
-    joins["event"] = json!("added");
-    governance.decide(&cluster, 2, "node", joins).await;
-    cluster.node(4).start();
-    cluster.ready_node(4).await;
-    voters(&cluster, &[1, 2, 3, 4]).await;
+    governance.add_fourth_node(&mut cluster).await;
     load.progress(50).await;
 
     // A node that is still alive leaves; its number is never used again.
