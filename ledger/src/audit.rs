@@ -32,27 +32,26 @@ use crate::{
     number::{EntryIndex, TreeSize},
     policy::PolicySet,
     refusal::{Refusal, Refused},
-    retention::{self, Terms},
+    retention,
     state::{MemoryState, StateError, kind, registry},
 };
 
 mod begin;
 mod beyond;
-mod builds;
 mod line;
 mod progress;
 mod published;
 mod report;
 mod start;
+mod told;
 
 pub use begin::Beginning;
 pub use beyond::{Beyond, Ranges, Unproven};
-use builds::{agrees, beyond_its_type, is_without_terms, of_its_build};
-
-pub use line::{Fed, Line};
+pub use line::{Fed, Line, NoLine};
 pub use progress::Damaged;
 pub use report::{Evidence, Place, Report};
 pub use start::{GOVERNANCE, Head, LOCAL, StartLine};
+use told::beyond_its_type;
 
 /// An audit under way: the ledger as recomputed so far.
 #[derive(Clone, Debug)]
@@ -233,7 +232,7 @@ impl Audit {
         }
         let change = self.replay(fed)?;
         if let Some(told) = &fed.change
-            && !agrees(told, &change)
+            && *told != change
         {
             return Err(lie(
                 "what it changes under the state root",
@@ -341,7 +340,7 @@ impl Audit {
             body_salt,
         };
         let effects = match admission::apply(&self.state, entry, stamp, ledger) {
-            Ok(Applied::Accepted(effects)) => of_its_build(fed, *effects),
+            Ok(Applied::Accepted(effects)) => *effects,
             Ok(Applied::Known { index }) => {
                 let why = format!("the same as entry {index}");
                 return Err(lie("an entry", "new".into(), why));
@@ -385,11 +384,7 @@ impl Audit {
             self.report.untold = untold.count() as u64;
         }
         self.state.write(&effects.writes);
-        let mut change = Change::of(&effects);
-        if is_without_terms(fed) {
-            change.reach = None;
-        }
-        Ok(change)
+        Ok(Change::of(&effects))
     }
 
     /// Takes the ledger's name from its genesis, and holds that against the policy file.
@@ -424,7 +419,7 @@ impl Audit {
 
     /// Of an entry that is not whole any more, what it changed is taken as told; the next state root proves or refutes it.
     fn bridge(&mut self, fed: &Fed) -> Result<Change, Evidence> {
-        let mut change = self.told_change(fed)?;
+        let change = self.told_change(fed)?;
         if !is_erasable(fed.meta.entry_type) {
             return Err(Evidence {
                 at: Place::Entry(fed.index),
@@ -436,21 +431,11 @@ impl Audit {
         self.report.erased += 1;
         let first = registry::key(&self.state, &fed.meta.first_key)
             .map_err(|error| unsound(fed.index, &error))?;
-        let first = first.map(|key| key.institution);
-        if change.terms.is_none()
-            && let Some(institution) = first.clone()
-        {
-            change.terms = Some(Terms {
-                entry_type: fed.meta.entry_type,
-                institution,
-                held: None,
-            });
-        }
         let missing = Missing {
             entry_type: fed.meta.entry_type,
             accepted_at_ms: fed.meta.accepted_at_ms,
             whole: fed.body.is_none(),
-            institution: first,
+            institution: first.map(|key| key.institution),
             named: false,
         };
         self.unordered.insert(fed.index.0, missing);

@@ -44,8 +44,8 @@ pub struct Change {
     pub meta_salt: Hash,
     /// Its leaf's hash.
     pub leaf_hash: Hash,
-    /// What decides which cuts take it; none in records of builds that moved no base: no cut takes what it does not know.
-    pub terms: Option<Terms>,
+    /// What decides which cuts take it.
+    pub terms: Terms,
     /// How far it reaches, if it is itself a cut.
     pub reach: Option<Reach>,
     /// How many lists it left by retention.
@@ -69,7 +69,7 @@ impl Change {
             accepted_at_ms: effects.entry.meta().accepted_at_ms,
             meta_salt: bytes::meta_salt(effects.entry.body_salt()),
             leaf_hash: effects.entry.leaf_hash(),
-            terms: Some(Terms::of(effects.entry.entry().body())),
+            terms: Terms::of(effects.entry.entry().body()),
             reach: reach(&effects.writes, index),
             left: 0,
             lists: rows.map(|row| (row.kind, row.of)).collect(),
@@ -79,11 +79,10 @@ impl Change {
 
     /// The cut that it is, if it is one.
     pub fn cut(&self) -> Option<Cut> {
-        let (terms, reach) = self.terms.as_ref().zip(self.reach.as_ref())?;
-        Some(Cut {
+        self.reach.as_ref().map(|reach| Cut {
             index: self.index,
             accepted_at_ms: self.accepted_at_ms,
-            institution: terms.institution.clone(),
+            institution: self.terms.institution.clone(),
             reach: reach.clone(),
         })
     }
@@ -277,10 +276,9 @@ impl Pass {
             if !retention::is_old(change.accepted_at_ms, cut.accepted_at_ms) {
                 return ControlFlow::Break(());
             }
-            let taken = change.terms.as_ref().is_some_and(|terms| {
-                let since_ms = terms.since_ms(change.accepted_at_ms, ceased_ms);
-                cuts.take(change.index, since_ms, terms)
-            });
+            let terms = &change.terms;
+            let since_ms = terms.since_ms(change.accepted_at_ms, ceased_ms);
+            let taken = cuts.take(change.index, since_ms, terms);
             for (kind, of) in &change.lists {
                 match self.list(*kind, of, reader) {
                     Ok(Some(list)) => list.meet(change, &cut, taken),

@@ -72,7 +72,7 @@ pub fn make(folded: &Folded) -> Result<Made, Fault> {
         let end = size.0.min(next + CHUNK as u64);
         let indexes: Vec<EntryIndex> = (next..end).map(EntryIndex).collect();
         for change in view.changes(&indexes)? {
-            let change = view.complete(change.ok_or(Fault::NotFound)?)?;
+            let change = change.ok_or(Fault::NotFound)?;
             written.extend(change.writes.iter().map(|(key, _)| key.clone()));
             out.put(&StartLine::Change(Box::new(change)))?;
         }

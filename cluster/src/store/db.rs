@@ -29,7 +29,6 @@ pub(crate) struct Db {
     // Before `dir`: fields drop in order, and the folder of a retired database goes after it is closed.
     db: DB,
     dir: Dir,
-    changes: parking_lot::Mutex<()>,
 }
 
 struct Dir {
@@ -115,7 +114,6 @@ impl Db {
         .map_err(|error| open_error(path, error))?;
         Ok(Db {
             db,
-            changes: parking_lot::Mutex::new(()),
             dir: Dir {
                 path: path.into(),
                 retired: false.into(),
@@ -132,17 +130,11 @@ impl Db {
             .map_err(|error| open_error(path, error))?;
         Ok(Db {
             db,
-            changes: parking_lot::Mutex::new(()),
             dir: Dir {
                 path: path.into(),
                 retired: false.into(),
             },
         })
-    }
-
-    /// Held while kept changes are read and written again: folding and erasing both do.
-    pub(crate) fn changes_lock(&self) -> parking_lot::MutexGuard<'_, ()> {
-        self.changes.lock()
     }
 
     /// The database itself, for iterators and snapshots.

@@ -212,24 +212,18 @@ fn remember_twins(db: &Db, of: &Row, erased: u64, batch: &mut WriteBatch) -> Res
 
 /// Writes the bodies anew, without what was ordered away.
 pub(crate) fn rewrite(db: &Db, order: &Order) -> Result<(), Error> {
-    let (mut batch, mut indexes) = (WriteBatch::default(), Vec::new());
+    let mut batch = WriteBatch::default();
     let family = db.cf(state_cf::BODIES)?;
-    let write = |batch: &mut WriteBatch, indexes: &mut Vec<u64>| {
-        standing::complete_all(db, indexes)?;
-        indexes.clear();
-        db.write(std::mem::take(batch), false)
-    };
     each(db, order, |index, carried, stored| {
         if matches!(carried, Carried::Now(_)) {
             batch.put_cf(family, keys::number(index), stored);
-            indexes.push(index);
         }
         if batch.len() >= CHUNK {
-            write(&mut batch, &mut indexes)?;
+            db.write(std::mem::take(&mut batch), false)?;
         }
         Ok(())
     })?;
-    write(&mut batch, &mut indexes)
+    db.write(batch, false)
 }
 
 /// Deletes what is kept of entries below an index that every list has left: their changes, then the rows by which they were searched for.

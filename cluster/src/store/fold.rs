@@ -260,7 +260,6 @@ const LOOK_PERIOD: u64 = 4096;
 
 /// One write: a crash leaves all of a step or nothing of it.
 fn write(db: &Db, step: &Step, progress: &Progress) -> Result<(), Error> {
-    let _writing = db.changes_lock();
     let (folded, map) = (db.cf(state_cf::FOLDED)?, db.cf(state_cf::MAP)?);
     let mut batch = WriteBatch::default();
     for (key, value) in &step.values {
@@ -319,17 +318,13 @@ fn changes(
         .iterator_cf_opt(db.cf(state_cf::CHANGES)?, options, mode);
     Ok((from..to).map(move |index| {
         let key = keys::number(index);
-        let bad = |why: &str| {
-            let name = db.name_of(state_cf::CHANGES, &key);
-            Error::corrupt(format!("{name} {why}"))
-        };
         match stored.next() {
-            Some(Ok((found, value))) if *found == key => Change::decode(&value)
-                .ok()
-                .filter(|change| change.index.0 == index)
-                .ok_or_else(|| bad("is no change of that entry")),
+            Some(Ok((found, value))) if *found == key => standing::decode(db, &key, &value),
             Some(Err(error)) => Err(db.read_error(state_cf::CHANGES, &key, error)),
-            _ => Err(bad("is missing")),
+            _ => {
+                let name = db.name_of(state_cf::CHANGES, &key);
+                Err(Error::corrupt(format!("{name} is missing")))
+            }
         }
     }))
 }
@@ -363,12 +358,9 @@ impl View {
             let key = keys::number(index.0);
             let bytes: Option<rocksdb::DBPinnableSlice<'_>> =
                 found.map_err(|error| db.read_error(state_cf::CHANGES, &key, error))?;
-            let Some(bytes) = bytes else {
-                return Ok(None);
-            };
-            Change::decode(&bytes)
-                .map(Some)
-                .map_err(|error| db.decode_error(state_cf::CHANGES, &key, error.to_string()))
+            bytes
+                .map(|bytes| standing::decode(db, &key, &bytes))
+                .transpose()
         };
         indexes.iter().zip(found).map(read).collect()
     }

@@ -60,6 +60,8 @@ pub(crate) mod state_cf {
 
 /// Keys of `state/meta`.
 pub(crate) mod state_meta {
+    /// The layout of all of it, a number.
+    pub(crate) const FORMAT: &[u8] = b"format";
     /// How far the log is applied, and what the ledger is then.
     pub(crate) const APPLIED: &[u8] = b"applied";
     /// The last fold that is done.

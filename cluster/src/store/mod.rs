@@ -23,6 +23,7 @@ pub(crate) mod db;
 pub(crate) mod erase;
 pub(crate) mod fatal;
 pub(crate) mod fold;
+mod format;
 pub(crate) mod high_water;
 pub(crate) mod keys;
 pub(crate) mod known;

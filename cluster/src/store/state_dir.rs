@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::applied::Applied;
 use super::check;
 use super::db::{Db, Memory};
+use super::format;
 use super::keys::{state_cf, state_meta};
 use super::snapshot::{Manifest, clone_files, write_durably};
 use crate::error::Error;
@@ -30,7 +31,7 @@ pub(crate) struct StateDir {
 }
 
 impl StateDir {
-    /// Opens the state in force, or a fresh one, and removes folders that crashes left.
+    /// Opens the state in force, or a fresh one, and removes folders that crashes left. One that another build kept is named and not opened.
     pub(crate) fn open(
         dir: &Path,
         memory: Memory,
@@ -70,6 +71,7 @@ impl StateDir {
             )));
         }
         let db = Db::open_state(&path, memory)?;
+        format::claim(&db)?;
         Ok((state, Arc::new(db)))
     }
 
@@ -97,6 +99,7 @@ impl StateDir {
         let db = Arc::new(Db::open_state(&path, self.memory)?);
         // Removed again unless all of it holds.
         db.retire();
+        format::claim(&db)?;
         let applied = read_applied(&db)?;
         let holds = applied.raft_log_id == manifest.meta.last_log_id
             && applied.membership == manifest.meta.last_membership

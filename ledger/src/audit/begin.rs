@@ -214,7 +214,6 @@ impl Beginning {
         let last = self.held.last().map(|last| last.index);
         let sound = self.folded().holds(change.index)
             && last.is_none_or(|last| last < change.index)
-            && change.terms.is_some()
             && !change.lists.is_empty();
         if !sound {
             let said = format!("entry {}", change.index);

@@ -14,11 +14,12 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::fmt;
 
 use crate::{
     base64,
     body::members::{Members, count, digest, fixed, list, text, words},
-    bytes::{self, META_BYTES, Meta, WIRE_BYTES_MAX, meta_encode},
+    bytes::{self, META_BYTES, Malformed, Meta, WIRE_BYTES_MAX, meta_encode},
     entry::{StoredEntry, SubmittedEntry},
     fold::Change,
     hash::Hash,
@@ -35,6 +36,38 @@ pub enum Line {
     Entry(Box<Fed>),
     /// The checkpoint of all entries before.
     Checkpoint(Note),
+}
+
+/// What was fed is no line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoLine {
+    /// No JSON of that shape.
+    Refused(Refused),
+    /// What an entry changed is in no form that this build reads.
+    Change(Malformed),
+}
+
+impl fmt::Display for NoLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoLine::Refused(refused) => refused.fmt(f),
+            NoLine::Change(malformed) => malformed.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for NoLine {}
+
+impl From<Refused> for NoLine {
+    fn from(refused: Refused) -> NoLine {
+        NoLine::Refused(refused)
+    }
+}
+
+impl From<Malformed> for NoLine {
+    fn from(malformed: Malformed) -> NoLine {
+        NoLine::Change(malformed)
+    }
 }
 
 /// An entry as a node keeps it.
@@ -69,12 +102,13 @@ impl Fed {
     }
 
     /// Reads the members of a line.
-    pub(super) fn read(m: &mut Members<'_, '_>) -> Result<Fed, Refused> {
+    pub(super) fn read(m: &mut Members<'_, '_>) -> Result<Fed, NoLine> {
         let index = m.required("index", count)?;
         let meta = m.required("meta", |value| {
             bytes::meta_decode(&fixed::<META_BYTES>(value)?).ok_or_else(|| Refusal::Members.into())
         })?;
-        let change = m.optional("change", change)?;
+        let change = m.optional("change", binary_of)?;
+        let change = change.map(|data| Change::decode(&data)).transpose()?;
         let (meta_salt, body_commit, body) = if let Some(salt) = m.optional("bodySalt", fixed)? {
             let envelope = m.required("envelope", Ok)?;
             let disclosures = m.required("disclosures", |value| list(value, text))?;
@@ -139,7 +173,7 @@ impl Line {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(line: &[u8]) -> Result<Line, Refused> {
+    pub fn parse(line: &[u8]) -> Result<Line, NoLine> {
         let limits = Limits {
             bytes_max: Line::BYTES_MAX,
             depth_max: 4,
@@ -150,10 +184,10 @@ impl Line {
             words(value, |text| Note::parse(text.as_bytes()).ok())
         })?;
         if let Some(note) = note {
-            return m.close(Line::Checkpoint(note));
+            return Ok(m.close(Line::Checkpoint(note))?);
         }
         let fed = Fed::read(&mut m)?;
-        m.close(Line::Entry(Box::new(fed)))
+        Ok(m.close(Line::Entry(Box::new(fed)))?)
     }
 
     /// The line, without a line break.
@@ -169,10 +203,9 @@ impl Line {
     }
 }
 
-pub(super) fn change(value: &Value<'_>) -> Result<Change, Refused> {
+pub(super) fn binary_of(value: &Value<'_>) -> Result<Vec<u8>, Refused> {
     let text = value.as_text().ok_or(Refusal::Members)?;
-    let data = base64::url_decode(text).ok_or(Refusal::Base64Url)?;
-    Change::decode(&data).map_err(|_| Refusal::Members.into())
+    base64::url_decode(text).ok_or_else(|| Refusal::Base64Url.into())
 }
 
 pub(super) fn binary(data: &[u8]) -> Value<'static> {

@@ -94,7 +94,6 @@ impl Audit {
         if Hash::of(&[told]) != Hash(*digest) {
             return Err(Damaged);
         }
-        // What stands in lists was not kept before version 4: such an audit could not follow a cut.
         let rest = told.strip_prefix(AUDIT_HEAD).ok_or(Damaged)?;
         Reader::all(rest, |from| {
             let mut audit = decode(from, policies)?;

@@ -16,11 +16,10 @@
 use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
 
 use super::{
-    Fed, Line,
-    line::{binary, change},
+    Fed, Line, NoLine,
+    line::{binary, binary_of},
 };
 use crate::{
-    base64,
     body::{
         EntryType,
         members::{Members, count, digest, list, words},
@@ -97,7 +96,7 @@ impl StartLine {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(line: &[u8]) -> Result<StartLine, Refused> {
+    pub fn parse(line: &[u8]) -> Result<StartLine, NoLine> {
         let limits = Limits {
             bytes_max: Line::BYTES_MAX,
             depth_max: 4,
@@ -113,28 +112,29 @@ impl StartLine {
                     words(value, |text| Note::parse(text.as_bytes()).ok())
                 })?,
                 cuts: m.required("cuts", |value| {
-                    Cuts::decode(&bytes(value)?).ok_or_else(|| Refusal::Members.into())
+                    Cuts::decode(&binary_of(value)?).ok_or_else(|| Refusal::Members.into())
                 })?,
             };
-            return m.close(StartLine::Head(head));
+            return Ok(m.close(StartLine::Head(head))?);
         }
         if let Some(lines) = m.optional("end", count)? {
-            return m.close(StartLine::End(lines));
+            return Ok(m.close(StartLine::End(lines))?);
         }
-        if let Some(key) = m.optional("key", bytes)? {
-            let key = StateKey::decode(&key).ok_or(Refusal::Members)?;
-            let value = m.required("value", bytes)?;
-            return m.close(StartLine::Value(key, value));
+        if let Some(key) = m.optional("key", binary_of)? {
+            let key = StateKey::decode(&key).ok_or(Refused::from(Refusal::Members))?;
+            let value = m.required("value", binary_of)?;
+            return Ok(m.close(StartLine::Value(key, value))?);
         }
         if let Some(path) = m.optional("path", |value| list(value, digest))? {
             let fed = Fed::read(&mut m)?;
-            return m.close(StartLine::Record(Box::new(fed), path));
+            return Ok(m.close(StartLine::Record(Box::new(fed), path))?);
         }
-        if let Some(held) = m.optional("held", change)? {
-            return m.close(StartLine::Held(Box::new(held)));
+        if let Some(held) = m.optional("held", binary_of)? {
+            let held = Change::decode(&held)?;
+            return Ok(m.close(StartLine::Held(Box::new(held)))?);
         }
-        let change = m.required("change", change)?;
-        m.close(StartLine::Change(Box::new(change)))
+        let change = Change::decode(&m.required("change", binary_of)?)?;
+        Ok(m.close(StartLine::Change(Box::new(change)))?)
     }
 
     /// The line, without a line break.
@@ -167,9 +167,4 @@ impl StartLine {
         };
         json::format(&line)
     }
-}
-
-fn bytes(value: &Value<'_>) -> Result<Vec<u8>, Refused> {
-    let text = value.as_text().ok_or(Refusal::Members)?;
-    base64::url_decode(text).ok_or_else(|| Refusal::Base64Url.into())
 }

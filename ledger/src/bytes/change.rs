@@ -11,7 +11,7 @@
 //! text   = u32(len) ‖ UTF-8
 //! ```
 //!
-//! Version 1 is the same without terms, cut and left, and without writes of kinds that stand under no root. It is read, and written again as it was.
+//! Version 1 had no terms, no cut and no left. It is not read: whose an entry is would have to be guessed, and a cut could be hidden.
 
 use alloc::vec::Vec;
 
@@ -33,26 +33,23 @@ use crate::{
 const VERSION: u8 = 2;
 /// Of builds that moved no list's base.
 const WITHOUT_TERMS: u8 = 1;
+const EARLIER: Malformed = Malformed(
+    "change: of version 1, by an earlier build; a ledger kept by one is not carried over: begin anew, all nodes with empty data folders",
+);
 
 impl Change {
     /// The binary form that a node keeps under the entry's index.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        let version = match self.terms {
-            Some(_) => VERSION,
-            None => WITHOUT_TERMS,
-        };
-        out.u8(version)
+        out.u8(VERSION)
             .u64(self.index.0)
             .u64(self.accepted_at_ms)
             .hash(&self.meta_salt)
             .hash(&self.leaf_hash);
-        if let Some(terms) = &self.terms {
-            put_terms(terms, &mut out);
-            out.u8(u8::from(self.reach.is_some()));
-            self.reach.iter().for_each(|reach| reach.put(&mut out));
-            out.raw(&self.left.to_be_bytes());
-        }
+        put_terms(&self.terms, &mut out);
+        out.u8(u8::from(self.reach.is_some()));
+        self.reach.iter().for_each(|reach| reach.put(&mut out));
+        out.raw(&self.left.to_be_bytes());
         count(self.lists.len(), &mut out);
         for (kind, of) in &self.lists {
             out.u8(kind.code()).hash(of);
@@ -73,35 +70,32 @@ impl Change {
     /// Decodes what [`Change::encode`] writes and nothing else.
     ///
     /// # Errors
-    /// Other bytes: the store is damaged, and the node must stop and name the index.
+    /// Other bytes: the store is damaged, or an earlier build's, and the node must stop and name the index.
     pub fn decode(data: &[u8]) -> Result<Change, Malformed> {
+        if data.first() == Some(&WITHOUT_TERMS) {
+            return Err(EARLIER);
+        }
         Reader::all(data, change).ok_or(Malformed("change"))
     }
 }
 
 fn change(from: &mut Reader<'_>) -> Option<Change> {
-    let version = from.u8()?;
-    if !matches!(version, WITHOUT_TERMS | VERSION) {
+    if from.u8()? != VERSION {
         return None;
     }
     let (index, accepted_at_ms) = (EntryIndex(from.u64()?), from.u64()?);
     let (meta_salt, leaf_hash) = (from.hash()?, from.hash()?);
-    let (mut terms, mut reach, mut left) = (None, None, 0);
-    if version == VERSION {
-        terms = Some(take_terms(from)?);
-        reach = match from.u8()? {
-            0 => None,
-            1 => Some(Reach::take(from)?),
-            _ => return None,
-        };
-        left = from.u32()?;
-    }
+    let terms = take_terms(from)?;
+    let reach = match from.u8()? {
+        0 => None,
+        1 => Some(Reach::take(from)?),
+        _ => return None,
+    };
+    let left = from.u32()?;
     let n = from.u32()?;
     let lists: Vec<(RowKind, Hash)> = (0..n).map(|_| list(from)).collect::<Option<_>>()?;
     let m = from.u32()?;
-    let writes: Vec<_> = (0..m)
-        .map(|_| write(version, from))
-        .collect::<Option<_>>()?;
+    let writes: Vec<_> = (0..m).map(|_| write(from)).collect::<Option<_>>()?;
     let ascending = lists.is_sorted_by(|a, b| a < b) && writes.is_sorted_by(|a, b| a.0 < b.0);
     ascending.then_some(Change {
         index,
@@ -153,12 +147,11 @@ fn list(from: &mut Reader<'_>) -> Option<(RowKind, Hash)> {
     kind.under_root().then_some((kind, from.hash()?))
 }
 
-fn write(version: u8, from: &mut Reader<'_>) -> Option<(StateKey, Option<Vec<u8>>)> {
+fn write(from: &mut Reader<'_>) -> Option<(StateKey, Option<Vec<u8>>)> {
     let key = StateKey::decode(from.field(usize::MAX)?)?;
     // Lists are folded from items; nothing else writes them.
     let list = matches!(key.kind, kind::SUBJECT | kind::HOUSEHOLD | kind::SEALED);
-    let local = version == VERSION && key.for_retention();
-    if list || !(key.under_root() || local) {
+    if list || !(key.under_root() || key.for_retention()) {
         return None;
     }
     let value = match from.u8()? {

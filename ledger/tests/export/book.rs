@@ -201,21 +201,6 @@ impl Book {
         self.erased.contains_key(&index)
     }
 
-    /// All so far was kept by a build that noted nothing of what ceased.
-    pub(crate) fn forget_what_ceased(&mut self) {
-        let local = |key: &StateKey| key.for_retention();
-        let keys = self.town.state.iter().map(|(key, _)| key.clone());
-        let keys: Vec<StateKey> = keys.filter(local).collect();
-        let gone = keys.into_iter().map(|key| (key, None)).collect();
-        self.town.state.write(&gone);
-        self.fold = MemoryFold::new();
-        for accepted in self.town.accepted.iter().take(self.folded) {
-            let mut change = Change::of(&accepted.effects);
-            change.writes.retain(|(key, _)| !local(key));
-            self.fold.apply(&change);
-        }
-    }
-
     /// Folds as if the authority had cut everything before an index, long after it is old enough: what a cluster of liars may do.
     pub(crate) fn fold_early_cut(&mut self, before: u64) {
         let cut = Change {
@@ -223,11 +208,11 @@ impl Book {
             accepted_at_ms: self.town.now_ms + 3 * RETENTION_MS,
             meta_salt: Hash::ZERO,
             leaf_hash: Hash::ZERO,
-            terms: Some(Terms {
+            terms: Terms {
                 entry_type: EntryType::Erasure,
                 institution: institution("garante"),
                 held: None,
-            }),
+            },
             reach: Some(Reach {
                 before,
                 authority: true,

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use ledger::admission::RowKind;
+use ledger::body::EntryType;
 use ledger::fold::{Change, MemoryFold, list_key};
 use ledger::hash::Hash;
+use ledger::id::InstitutionId;
 use ledger::number::EntryIndex;
+use ledger::retention::Terms;
 use ledger::state_map::{
     EMPTY, MapNode, MapPath, MapProof, MapProofError, prove, root, update, value_hash,
     verify_absence, verify_presence,
@@ -152,7 +155,11 @@ fn the_ledger_s_own_entries_fold_to_that_root() {
             accepted_at_ms: 0,
             meta_salt: hash(entry, "meta_salt"),
             leaf_hash: hash(entry, "leaf_hash"),
-            terms: None,
+            terms: Terms {
+                entry_type: EntryType::Note,
+                institution: InstitutionId::parse("ipa:a").unwrap(),
+                held: None,
+            },
             reach: None,
             left: 0,
             lists,

@@ -8,8 +8,7 @@ use ledger::admission::RowKind;
 use ledger::fold::{Change, CutReader, Each, Left};
 use ledger::hash::Hash;
 use ledger::number::EntryIndex;
-use ledger::retention::{self, Cuts, Terms};
-use ledger::state::registry;
+use ledger::retention::{self, Cuts};
 use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
 
 use super::{DbFold, Read};
@@ -50,16 +49,12 @@ impl CutReader for DbFold<'_, Db> {
         for item in stored {
             let (key, value) =
                 item.map_err(|error| db.read_error(state_cf::CHANGES, &from, error))?;
-            let mut change = decode(db, &key, &value)?;
+            let change = decode(db, &key, &value)?;
             if change.lists.is_empty() {
                 continue;
             }
-            complete(db, &mut change)?;
-            let terms = change.terms.iter();
-            let ceased = |terms: &Terms| {
-                retention::ceased(&DbState::new(db), change.index, terms.entry_type)
-            };
-            let ceased_ms = terms.map(ceased).next().transpose()?.flatten();
+            let entry_type = change.terms.entry_type;
+            let ceased_ms = retention::ceased(&DbState::new(db), change.index, entry_type)?;
             if each(&change, ceased_ms).is_break() {
                 break;
             }
@@ -69,7 +64,7 @@ impl CutReader for DbFold<'_, Db> {
 }
 
 impl View {
-    /// The changes of entries within a range that stand in lists, ascending, at most `limit`, each with what decides which cuts take it.
+    /// The changes of entries within a range that stand in lists, ascending, at most `limit`.
     ///
     /// # Errors
     /// They cannot be read.
@@ -87,21 +82,12 @@ impl View {
             if change.lists.is_empty() {
                 continue;
             }
-            found.push(self.complete(change)?);
+            found.push(change);
             if found.len() == limit {
                 break;
             }
         }
         Ok(found)
-    }
-
-    /// A change with what decides which cuts take it, also where an earlier build kept it.
-    ///
-    /// # Errors
-    /// The entry cannot be read.
-    pub fn complete(&self, mut change: Change) -> Result<Change, Error> {
-        complete(self.db(), &mut change)?;
-        Ok(change)
     }
 }
 
@@ -142,40 +128,10 @@ pub(super) fn leave(db: &Db, left: &[Left], batch: &mut WriteBatch) -> Result<()
             Error::corrupt(format!("{name} is missing"))
         })?;
         let mut change = decode(db, &key, &stored)?;
-        complete(db, &mut change)?;
         lists.iter().for_each(|(kind, of)| change.leave(*kind, of));
         batch.put_cf(changes, key, change.encode());
     }
     Ok(())
-}
-
-/// Gives a change that an earlier build kept what decides which cuts take it.
-fn complete(db: &Db, change: &mut Change) -> Result<(), Error> {
-    if change.terms.is_none() {
-        change.terms = terms(db, change.index)?;
-    }
-    Ok(())
-}
-
-/// Completes changes of earlier builds in the store, before the bodies that tell of it go.
-///
-/// # Errors
-/// They cannot be read or written.
-pub(crate) fn complete_all(db: &Db, indexes: &[u64]) -> Result<(), Error> {
-    let _writing = db.changes_lock();
-    let mut batch = WriteBatch::default();
-    for index in indexes {
-        let key = keys::number(*index);
-        let Some(stored) = db.get(state_cf::CHANGES, &key)? else {
-            continue;
-        };
-        let mut change = decode(db, &key, &stored)?;
-        if change.terms.is_none() {
-            complete(db, &mut change)?;
-            batch.put_cf(db.cf(state_cf::CHANGES)?, key, change.encode());
-        }
-    }
-    db.write(batch, false)
 }
 
 /// Deletes the changes below an index that stand in no list and that the cuts given so far take: nothing refers to them any more.
@@ -194,12 +150,11 @@ pub(crate) fn forget(db: &Db, below: u64) -> Result<(), Error> {
     let mode = IteratorMode::From(&from, Direction::Forward);
     for item in db.raw().iterator_cf_opt(family, options, mode) {
         let (key, value) = item.map_err(|error| db.read_error(state_cf::CHANGES, &from, error))?;
-        let mut change = decode(db, &key, &value)?;
+        let change = decode(db, &key, &value)?;
         if !change.lists.is_empty() {
             continue;
         }
-        complete(db, &mut change)?;
-        let Some(terms) = &change.terms else { continue };
+        let terms = &change.terms;
         let ceased_ms = retention::ceased(&state, change.index, terms.entry_type)?;
         let since_ms = terms.since_ms(change.accepted_at_ms, ceased_ms);
         if cuts.take(change.index, since_ms, terms) {
@@ -212,30 +167,12 @@ pub(crate) fn forget(db: &Db, below: u64) -> Result<(), Error> {
     db.write(batch, false)
 }
 
-fn decode(db: &Db, key: &[u8], value: &[u8]) -> Result<Change, Error> {
-    let change = Change::decode(value).ok();
-    let own = change.filter(|change| keys::decode_number(key) == Some(change.index.0));
-    own.ok_or_else(|| {
-        let name = db.name_of(state_cf::CHANGES, key);
-        Error::corrupt(format!("{name} is no change of that entry"))
-    })
-}
-
-/// What decides which cuts take an entry that an earlier build kept: its body says it. Of one that is erased, the institution of its first
-/// key stands for its controller, as for an auditor.
-fn terms(db: &Db, index: EntryIndex) -> Result<Option<Terms>, Error> {
-    let stored = read_entry(db, index)?
-        .ok_or_else(|| Error::corrupt(format!("entry {index} is missing")))?;
-    let body = stored
-        .parse_body()
-        .map_err(|refused| Error::corrupt(format!("entry {index} in the store: {refused}")))?;
-    if let Some(body) = body {
-        return Ok(Some(Terms::of(&body)));
+pub(super) fn decode(db: &Db, key: &[u8], value: &[u8]) -> Result<Change, Error> {
+    let change = Change::decode(value)
+        .map_err(|error| db.decode_error(state_cf::CHANGES, key, error.to_string()))?;
+    if keys::decode_number(key) == Some(change.index.0) {
+        return Ok(change);
     }
-    let first = registry::key(&DbState::new(db), &stored.meta.first_key)?;
-    Ok(first.map(|key| Terms {
-        entry_type: stored.meta.entry_type,
-        institution: key.institution,
-        held: None,
-    }))
+    let name = db.name_of(state_cf::CHANGES, key);
+    Err(Error::corrupt(format!("{name} is another entry's")))
 }

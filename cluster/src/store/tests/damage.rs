@@ -4,9 +4,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::folds::{fold_at, folded};
+use super::folds::{change_state, fold_at, folded};
 use super::*;
 use crate::error::ErrorKind;
+use crate::store::db::Db;
+use crate::store::keys::{state_cf, state_meta};
 
 fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -28,6 +30,52 @@ async fn a_reopened_store_shows_what_it_did() {
     let before = filled(dir.path()).await;
     let (log, machine) = open_in(dir.path()).unwrap();
     assert!(shown(&log, &machine).unwrap() == before);
+}
+
+/// A state of another build would be folded otherwise: it is named at the start, and neither read nor changed; a snapshot of one is not
+/// installed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_build_kept_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path()).await;
+    let another = |db: &Db, batch: &mut rocksdb::WriteBatch| {
+        let meta = db.cf(state_cf::META).unwrap();
+        batch.put_cf(meta, state_meta::FORMAT, [7]);
+    };
+    let none = |db: &Db, batch: &mut rocksdb::WriteBatch| {
+        batch.delete_cf(db.cf(state_cf::META).unwrap(), state_meta::FORMAT);
+    };
+    for (name, change) in [
+        (
+            "format 7",
+            &another as &dyn Fn(&Db, &mut rocksdb::WriteBatch),
+        ),
+        ("no format", &none),
+    ] {
+        let kept = tempfile::tempdir().unwrap();
+        copy(dir.path(), kept.path());
+        change_state(kept.path(), change);
+        for _ in 0..2 {
+            let why = open_in(kept.path()).err().unwrap();
+            assert_eq!(why.kind(), ErrorKind::Config);
+            let why = why.to_string();
+            assert!(why.contains("state-0") && why.contains(name), "{why}");
+            assert!(why.contains("begin anew"), "{why}");
+        }
+    }
+    let (_log, mut machine) = open_in(dir.path()).unwrap();
+    let batch = &mut rocksdb::WriteBatch::default();
+    another(&machine.state(), batch);
+    machine.state().write(std::mem::take(batch), false).unwrap();
+    let mut builder = machine.get_snapshot_builder().await;
+    let snapshot = builder.build_snapshot().await.unwrap();
+    let to = tempfile::tempdir().unwrap();
+    let (_other_log, mut other) = open_in(to.path()).unwrap();
+    let installed = other
+        .install_snapshot(&snapshot.meta, snapshot.snapshot)
+        .await;
+    let why = installed.unwrap_err().to_string();
+    assert!(why.contains("format 7"), "{why}");
 }
 
 /// Flips bytes all over every file, one at a time. Either the store does not open and says which file or key is at fault, or it shows exactly

@@ -258,7 +258,7 @@ async fn a_fold_of_a_state_that_was_replaced_does_not_begin() {
     assert!(other.folds().borrow().under_way);
 }
 
-fn change_state(dir: &Path, change: impl Fn(&Db, &mut WriteBatch)) {
+pub(super) fn change_state(dir: &Path, change: impl Fn(&Db, &mut WriteBatch)) {
     let memory = Memory {
         cache_bytes: 1 << 20,
         write_buffer_bytes: 1 << 20,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Cuts in the store: bases over crashes and snapshots, and on what earlier builds kept.
+//! Cuts in the store: bases over crashes and snapshots.
 
 use std::collections::BTreeMap;
 
@@ -59,33 +59,6 @@ fn changes(db: &Db) -> Vec<Change> {
         .map_while(|index| db.get(state_cf::CHANGES, &keys::number(index)).unwrap())
         .map(|change| Change::decode(&change).unwrap())
         .collect()
-}
-
-/// The layout of builds that moved no base, written by nothing of this project's code but the lists and the writes.
-fn without_terms(change: &Change) -> Vec<u8> {
-    let mut out = vec![1];
-    out.extend(change.index.0.to_be_bytes());
-    out.extend(change.accepted_at_ms.to_be_bytes());
-    out.extend(change.meta_salt.0);
-    out.extend(change.leaf_hash.0);
-    out.extend((change.lists.len() as u32).to_be_bytes());
-    for (kind, of) in &change.lists {
-        out.push(*kind as u8);
-        out.extend(of.0);
-    }
-    let writes = change.writes.iter().filter(|(key, _)| key.kind < 0x80);
-    out.extend((writes.clone().count() as u32).to_be_bytes());
-    for (key, value) in writes {
-        out.extend((key.name.len() as u32 + 1).to_be_bytes());
-        out.push(key.kind);
-        out.extend(&key.name);
-        out.push(u8::from(value.is_some()));
-        if let Some(value) = value {
-            out.extend((value.len() as u32).to_be_bytes());
-            out.extend(value);
-        }
-    }
-    out
 }
 
 /// Values, rows and changes are what a fold in memory holds.
@@ -175,55 +148,6 @@ async fn a_cut_that_is_killed_or_copied_after_any_step_moves_each_base_once() {
             break;
         }
     }
-}
-
-/// A node of an earlier build is started anew as this one, before or after it folded what it had: it folds what all others do.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_an_earlier_build_kept_is_folded_as_what_this_one_keeps() {
-    let (old, young) = told();
-    for early in [None, Some(false), Some(true)] {
-        let dir = tempfile::tempdir().unwrap();
-        let whole = {
-            let (mut log, mut machine) = open_in(dir.path()).unwrap();
-            fill(&mut log, &mut machine, old.clone()).await;
-            let mut whole = changes(&machine.state());
-            if early == Some(true) {
-                keep_as_before(&machine, &whole);
-            }
-            fold_at(2, &mut log, &mut machine).await;
-            let stated = statement(3, &machine, &key("node 1"));
-            fill(&mut log, &mut machine, vec![stated]).await;
-            whole.extend(changes(&machine.state()).into_iter().skip(whole.len()));
-            if early == Some(false) {
-                keep_as_before(&machine, &whole);
-            }
-            machine.flush().unwrap();
-            whole
-        };
-        let (mut log, mut machine) = open_in(dir.path()).unwrap();
-        fill(&mut log, &mut machine, young.clone()).await;
-        let mut memory = MemoryFold::new();
-        let kept = changes(&machine.state()).into_iter().skip(whole.len());
-        memory.apply_all(&whole.iter().cloned().chain(kept).collect::<Vec<_>>());
-        fold_to_the_end(&machine).await;
-        agree(&machine, &memory);
-    }
-}
-
-fn keep_as_before(machine: &Machine, changes: &[Change]) {
-    let db = machine.state();
-    let mut batch = WriteBatch::default();
-    for change in changes {
-        let key = keys::number(change.index.0);
-        batch.put_cf(
-            db.cf(state_cf::CHANGES).unwrap(),
-            key,
-            without_terms(change),
-        );
-        let ceased = StateKey::ceased(change.index).encode();
-        batch.delete_cf(db.cf(state_cf::STATE).unwrap(), ceased);
-    }
-    db.write(batch, false).unwrap();
 }
 
 /// An exchange of which one side was told long ago is forgotten with the next snapshot; a younger one is not.

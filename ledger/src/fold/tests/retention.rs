@@ -110,11 +110,11 @@ fn build(index: u64, now_ms: u64, drawn: &Drawn, ceased: &mut BTreeMap<u64, u64>
         accepted_at_ms: now_ms,
         meta_salt: Hash(drawn.salt),
         leaf_hash: Hash::of(&[&drawn.salt]),
-        terms: Some(Terms {
+        terms: Terms {
             entry_type,
             institution: institution(drawn.institution),
             held,
-        }),
+        },
         reach,
         left: 0,
         lists: drawn
@@ -135,7 +135,7 @@ struct Listed {
 
 /// The plain rule, spelled out over all cuts ever given.
 fn takes(cut: &Cut, change: &Change, ceased: &BTreeMap<u64, u64>) -> bool {
-    let terms = change.terms.as_ref().unwrap();
+    let terms = &change.terms;
     let holds_on = matches!(terms.entry_type, EntryType::Consent | EntryType::Household);
     let since = if holds_on {
         let at_ms = ceased.get(&change.index.0);
@@ -279,7 +279,7 @@ proptest! {
         for (place, later) in cuts.iter().enumerate() {
             for earlier in cuts[..place].iter().filter(|earlier| later.supersedes(earlier)) {
                 for change in &changes {
-                    let terms = change.terms.as_ref().unwrap();
+                    let terms = &change.terms;
                     // Whoever held it back at the earlier one may be nobody at the later: then it is its controller's.
                     if terms.held.is_none() && earlier.takes(change.index, Some(change.accepted_at_ms), terms) {
                         prop_assert!(later.takes(change.index, Some(change.accepted_at_ms), terms));
@@ -297,11 +297,6 @@ fn a_cut_takes_so_many_items_of_a_list_and_no_more() {
     let entry = |index: u64, days: u64, reach: Option<Reach>| Change {
         index: EntryIndex(index),
         accepted_at_ms: days * DAY_MS,
-        terms: Some(Terms {
-            entry_type: EntryType::Note,
-            institution: institution(0),
-            held: None,
-        }),
         lists: match reach {
             None => vec![(RowKind::Subject, Hash([5; 32]))],
             Some(_) => vec![],
@@ -332,28 +327,4 @@ fn a_cut_takes_so_many_items_of_a_list_and_no_more() {
     assert_eq!(base(&fold), None);
     assert_eq!(fold.held().count(), 0);
     assert_eq!(fold.cuts().iter().count(), 1);
-}
-
-/// What an earlier build kept says not whose it is: it stays where it is, and holds what is behind it.
-#[test]
-fn what_has_no_terms_is_never_taken() {
-    let mut fold = MemoryFold::new();
-    let lists = vec![(RowKind::Subject, Hash([5; 32]))];
-    fold.apply(&change(0, lists, vec![]));
-    let cut = Change {
-        accepted_at_ms: u64::MAX,
-        terms: Some(Terms {
-            entry_type: EntryType::Erasure,
-            institution: institution(0),
-            held: None,
-        }),
-        reach: Some(Reach {
-            before: 1,
-            authority: true,
-            types: vec![],
-        }),
-        ..change(1, vec![], vec![])
-    };
-    fold.apply(&cut);
-    assert_eq!(fold.held().count(), 1);
 }
