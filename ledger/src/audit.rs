@@ -10,6 +10,9 @@
 //!
 //! Of an erased entry the judgement cannot be made again. Its leaf stands, and what it changed under the root is taken as it is told
 //! ([`Change`]) and proven right by the next state root. It is counted as *not recomputable*, and so is what depended on what is gone.
+//!
+//! Of an entry that a cut took out of its lists even that is gone. Lists and state roots are recomputed up to it ([`Retired`]); all else goes
+//! on, and at its end the audit has met for each of these entries the order that took it and a state root behind that order, or it is a lie.
 
 use alloc::{
     collections::BTreeMap,
@@ -32,7 +35,7 @@ use crate::{
     number::{EntryIndex, TreeSize},
     policy::PolicySet,
     refusal::{Refusal, Refused},
-    retention,
+    retention::{self, Cut},
     state::{MemoryState, StateError, kind, registry},
 };
 
@@ -49,7 +52,7 @@ pub use begin::Beginning;
 pub use beyond::{Beyond, Ranges, Unproven};
 pub use line::{Fed, Line, NoLine};
 pub use progress::Damaged;
-pub use report::{Evidence, Place, Report};
+pub use report::{Evidence, Place, Report, Retired};
 pub use start::{GOVERNANCE, Head, LOCAL, StartLine};
 use told::beyond_its_type;
 
@@ -87,20 +90,24 @@ struct Missing {
     institution: Option<InstitutionId>,
     /// An order names it, whose signer need not be the one that may ask.
     named: bool,
+    /// It is said to have left its lists: a cut must have taken it, and a state root must hold that cut.
+    retired: bool,
 }
 
 impl Missing {
     /// Whether the order is about such an entry, whoever may ask.
     fn is_named(&self, index: u64, order: &Erasure, ordered_at_ms: u64) -> bool {
         match order.before {
-            Some(before) => {
-                // Of what holds on, the age counts from later still.
-                let since_ms = Some(self.accepted_at_ms);
-                index < before
-                    && retention::is_due(self.entry_type, &order.types, since_ms, ordered_at_ms)
-            }
+            _ if self.retired => false,
+            Some(before) => self.is_cut(index, before, &order.types, ordered_at_ms),
             None => order.entries.contains(&index) && !(self.whole && order.subject.is_some()),
         }
+    }
+
+    fn is_cut(&self, index: u64, before: u64, types: &[EntryType], ordered_at_ms: u64) -> bool {
+        // Of what holds on, the age counts from later still.
+        let since_ms = Some(self.accepted_at_ms);
+        index < before && retention::is_due(self.entry_type, types, since_ms, ordered_at_ms)
     }
 }
 
@@ -180,12 +187,20 @@ impl Audit {
     /// The first entry of which something is gone that no order names; a feed that is empty, or ends behind its last checkpoint.
     pub fn end(&self) -> Result<(), Evidence> {
         let unnamed = self.unordered.iter().find(|(_, missing)| !missing.named);
-        if let Some((index, _)) = unnamed {
+        if let Some((index, missing)) = unnamed {
+            let (said, computed) = if missing.retired {
+                (
+                    "out of its lists",
+                    "taken by no cut that a state root holds",
+                )
+            } else {
+                ("erased", "named by no order to erase it")
+            };
             return Err(Evidence {
                 at: Place::Entry(EntryIndex(*index)),
                 what: "an entry",
-                said: "erased".into(),
-                computed: "named by no order to erase it".into(),
+                said: said.into(),
+                computed: computed.into(),
             });
         }
         let size = self.size();
@@ -231,33 +246,39 @@ impl Audit {
             ));
         }
         let change = self.replay(fed)?;
-        if let Some(told) = &fed.change
-            && *told != change
+        if let (Some(told), Some(change)) = (&fed.change, &change)
+            && told != change
         {
             return Err(lie(
                 "what it changes under the state root",
                 described(told),
-                described(&change),
+                described(change),
             ));
         }
         if let Some(beyond) = &mut self.beyond {
-            beyond.took(fed.meta.accepted_at_ms, &change.writes);
+            let writes = change.as_ref().map_or(&[][..], |change| &change.writes);
+            beyond.took(fed.meta.accepted_at_ms, writes);
         }
         self.last_accepted_ms = fed.meta.accepted_at_ms;
-        self.tree.append(change.leaf_hash, |_, _, _| {});
+        let leaf_hash = change.as_ref().map(|change| change.leaf_hash);
+        let leaf_hash = leaf_hash.unwrap_or_else(|| fed.leaf_hash());
+        self.tree.append(leaf_hash, |_, _, _| {});
         *self.report.types.entry(fed.meta.entry_type).or_default() += 1;
         for finding in fed.meta.findings.iter() {
             *self.report.findings.entry(finding).or_default() += 1;
         }
-        self.pending.push(change);
+        // Once nothing is folded any more, cuts alone wait for the root that holds them.
+        let folds = |change: &Change| self.report.retired.is_none() || change.reach.is_some();
+        self.pending.extend(change.filter(folds));
         if fed.meta.entry_type == EntryType::StateRoot {
             self.check_state_root(fed.index)?;
         }
         Ok(())
     }
 
-    /// Judges an entry anew, as far as it is there; its writes are performed. Answers with what it changes under the root.
-    fn replay(&mut self, fed: &Fed) -> Result<Change, Evidence> {
+    /// Judges an entry anew, as far as it is there; its writes are performed. Answers with what it changes under the root, unless retention
+    /// left nothing that tells.
+    fn replay(&mut self, fed: &Fed) -> Result<Option<Change>, Evidence> {
         let lie = |what, said: String, computed: String| Evidence {
             at: Place::Entry(fed.index),
             what,
@@ -315,7 +336,7 @@ impl Audit {
         let judged = self.judge(fed, entry, *body_salt, &ledger);
         let change = judged.map_err(|lie| beyond::resting(lie, &on))?;
         self.report.rest(fed.index, &on);
-        Ok(change)
+        Ok(Some(change))
     }
 
     /// Judges a verified entry; its writes are performed.
@@ -380,8 +401,7 @@ impl Audit {
                 missing.named |= named;
                 !named || !(authority || missing.institution.as_ref() == Some(signer))
             });
-            let untold = self.unordered.values().filter(|missing| missing.named);
-            self.report.untold = untold.count() as u64;
+            self.count_untold();
         }
         self.state.write(&effects.writes);
         Ok(Change::of(&effects))
@@ -417,9 +437,15 @@ impl Audit {
         Ok(())
     }
 
-    /// Of an entry that is not whole any more, what it changed is taken as told; the next state root proves or refutes it.
-    fn bridge(&mut self, fed: &Fed) -> Result<Change, Evidence> {
-        let change = self.told_change(fed)?;
+    /// Of an entry that is not whole any more, what it changed is taken as told; the next state root proves or refutes it. Of one that left
+    /// its lists it is not told whole, or not at all.
+    fn bridge(&mut self, fed: &Fed) -> Result<Option<Change>, Evidence> {
+        let left = fed.change.as_ref().is_none_or(|change| change.left > 0);
+        let retired = fed.body.is_none() && left;
+        let change = match &fed.change {
+            None if retired => None,
+            _ => Some(self.told_change(fed, retired)?),
+        };
         if !is_erasable(fed.meta.entry_type) {
             return Err(Evidence {
                 at: Place::Entry(fed.index),
@@ -437,10 +463,42 @@ impl Audit {
             whole: fed.body.is_none(),
             institution: first.map(|key| key.institution),
             named: false,
+            retired,
         };
         self.unordered.insert(fed.index.0, missing);
-        self.state.write(&change.writes);
-        Ok(change)
+        if let Some(change) = &change {
+            self.state.write(&change.writes);
+        }
+        if !retired {
+            return Ok(change);
+        }
+        let retired = self.report.retired.get_or_insert(Retired {
+            first: fed.index,
+            count: 0,
+            until_ms: 0,
+            state_roots: 0,
+        });
+        retired.count += 1;
+        retired.until_ms = fed.meta.accepted_at_ms;
+        self.pending.retain(|change| change.reach.is_some());
+        Ok(None)
+    }
+
+    /// A state root holds a cut: entries that it can have taken may have left their lists.
+    fn excuse_retired(&mut self, cut: &Cut) {
+        let (reach, at_ms) = (&cut.reach, cut.accepted_at_ms);
+        self.unordered.retain(|index, missing| {
+            let taken =
+                missing.retired && missing.is_cut(*index, reach.before, &reach.types, at_ms);
+            missing.named |= taken;
+            !taken || !(reach.authority || missing.institution.as_ref() == Some(&cut.institution))
+        });
+        self.count_untold();
+    }
+
+    fn count_untold(&mut self) {
+        let untold = self.unordered.values().filter(|missing| missing.named);
+        self.report.untold = untold.count() as u64;
     }
 
     /// Of a whole entry whose judgement differs: if it was judged by others that are erased, what it changed is taken as told.
@@ -453,7 +511,7 @@ impl Audit {
         if self.report.erased == 0 || fed.change.is_none() {
             return Err(evidence);
         }
-        let change = self.told_change(fed)?;
+        let change = self.told_change(fed, false)?;
         self.report.unjudged += 1;
         self.report.unjudged_at.push(fed.index.0);
         if let Some(effects) = effects {
@@ -470,7 +528,7 @@ impl Audit {
         Ok(change)
     }
 
-    fn told_change(&self, fed: &Fed) -> Result<Change, Evidence> {
+    fn told_change(&self, fed: &Fed, retired: bool) -> Result<Change, Evidence> {
         let lie = |what, said: String, computed: String| Evidence {
             at: Place::Entry(fed.index),
             what,
@@ -501,11 +559,11 @@ impl Audit {
                 why.into(),
             ));
         }
-        if change.left > 0 {
+        if change.left > 0 && !retired {
             return Err(lie(
                 "what an erased entry changes",
                 "out of its lists, by a cut".into(),
-                "told, as it cannot be computed: begin at a later state root".into(),
+                "there, and so in them".into(),
             ));
         }
         Ok(change.clone())

@@ -36,8 +36,6 @@ pub const ORDERS_PER_ENTRY_MAX: usize = 32;
 
 /// Every order, in the order of acceptance.
 const ORDERS: &str = "erasures";
-/// Those of them that are cuts, as builds before 0.2 listed them: read while no cut was given since.
-const CUTS: &str = "erasure-cuts";
 
 /// Whether the body of such an entry can be erased by its index. What the ledger itself rests on stays: governance, links, roots, and the
 /// erasures, which must be able to say why.
@@ -386,11 +384,7 @@ pub fn orders_on<S: State>(
 
 /// The cuts that stand, in the order of acceptance: those that no later one supersedes.
 pub fn cuts<S: State>(state: &S) -> Result<Vec<Order>, S::Error> {
-    let Some(standing) = indexes(state, &StateKey::cuts())? else {
-        return (0..registry::list_length(state, CUTS)?)
-            .map(|place| listed(state, CUTS, place))
-            .collect();
-    };
+    let standing = indexes(state, &StateKey::cuts())?.unwrap_or_default();
     standing.into_iter().map(|cut| named(state, cut)).collect()
 }
 

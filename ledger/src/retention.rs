@@ -156,7 +156,18 @@ impl Cut {
                 || !others.types.is_empty() && others.types.iter().all(|of| own.types.contains(of)))
     }
 
-    /// The binary form.
+    /// The binary form: `u64(index) ‖ u64(accepted_at_ms) ‖ text(institution) ‖ reach`.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        self.put(&mut out);
+        out.done()
+    }
+
+    /// Reads what [`Cut::encode`] wrote, and nothing else.
+    pub fn decode(data: &[u8]) -> Option<Cut> {
+        Reader::all(data, Cut::take)
+    }
+
     pub(crate) fn put(&self, out: &mut Writer) {
         out.u64(self.index.0).u64(self.accepted_at_ms);
         out.text(self.institution.as_str());

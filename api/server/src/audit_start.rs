@@ -17,6 +17,7 @@ use ledger::{
     merkle::{self, Frontier},
     note::Note,
     number::EntryIndex,
+    retention::Cut,
 };
 
 use crate::problem::Fault;
@@ -54,8 +55,12 @@ pub fn make(folded: &Folded) -> Result<Made, Fault> {
         folded: root.size,
         peaks,
         checkpoint: note,
-        cuts: folded.cuts()?,
     }))?;
+    let mut cuts: Vec<Cut> = folded.cuts()?.iter().cloned().collect();
+    cuts.sort_unstable_by_key(|cut| cut.index);
+    for cut in cuts {
+        out.put(&StartLine::Cut(cut))?;
+    }
     let mut from = 0;
     loop {
         let held = view.standing(from..root.size.0, CHUNK)?;

@@ -12,6 +12,8 @@
 //!   as told; the next root behind a cut follows from it, or the audit stops there.
 //! - What entries behind the root changed: the next state root follows from it, or the audit stops there.
 //!
+//! Times never fall from one index to the next, over all that a start tells of; and the cuts that stand are those that follow from the orders.
+//!
 //! What admission reads beyond that is taken as told, as far as it does not contradict what is proven: [`Beyond`] says which judgements rest
 //! on it. Nothing is said of how the entries before the start were judged.
 
@@ -40,13 +42,15 @@ use crate::{
     merkle::{Frontier, verify_inclusion},
     number::{EntryIndex, TreeSize},
     policy::PolicySet,
-    retention,
+    retention::{self, Cut, Cuts},
     state::{
         MemoryState,
         registry::{self, LastStateRoot},
         sealed::SealedEntry,
     },
 };
+
+mod compare;
 
 /// A start that is being taken, line by line; [`Beginning::end`] makes an audit of it.
 pub struct Beginning {
@@ -58,10 +62,17 @@ pub struct Beginning {
     /// The checkpoint was met by the tree.
     met: bool,
     tree: Frontier,
+    /// The cuts that stand at the state root.
+    cuts: Cuts,
+    last_cut: Option<EntryIndex>,
+    /// When each entry that is told of was accepted, by index.
+    times: BTreeMap<u64, u64>,
     /// What stands in lists, and what the lists come to, by map key.
     held: Vec<Change>,
     lists: BTreeMap<Hash, Vec<Hash>>,
     changes: Vec<Change>,
+    /// Changes behind the state root whose entries are there.
+    opened: usize,
     /// Indexes of changes that touch the registry, whose entries were not met yet.
     governed: BTreeSet<u64>,
     last_record: Option<EntryIndex>,
@@ -79,6 +90,7 @@ pub struct Beginning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Head,
+    Cuts,
     Held,
     Changes,
     Records,
@@ -95,9 +107,13 @@ impl Beginning {
             folded_root: Hash::ZERO,
             met: false,
             tree: Frontier::default(),
+            cuts: Cuts::default(),
+            last_cut: None,
+            times: BTreeMap::new(),
             held: Vec::new(),
             lists: BTreeMap::new(),
             changes: Vec::new(),
+            opened: 0,
             governed: BTreeSet::new(),
             last_record: None,
             state_root: None,
@@ -117,6 +133,7 @@ impl Beginning {
     pub fn take(&mut self, line: StartLine) -> Result<(), Evidence> {
         let stage = match &line {
             StartLine::Head(_) => Stage::Head,
+            StartLine::Cut(_) => Stage::Cuts,
             StartLine::Held(_) => Stage::Held,
             StartLine::Change(_) => Stage::Changes,
             StartLine::Record(..) => Stage::Records,
@@ -132,6 +149,7 @@ impl Beginning {
         self.stage = stage;
         match line {
             StartLine::Head(head) => self.take_head(head)?,
+            StartLine::Cut(cut) => self.take_cut(cut)?,
             StartLine::Held(change) => self.take_held(*change)?,
             StartLine::Change(change) => self.take_change(*change)?,
             StartLine::Record(fed, path) => self.take_record(&fed, &path)?,
@@ -195,6 +213,30 @@ impl Beginning {
         Ok(())
     }
 
+    fn take_cut(&mut self, cut: Cut) -> Result<(), Evidence> {
+        let (index, at_ms) = (cut.index, cut.accepted_at_ms);
+        let ascends = self.last_cut.is_none_or(|last| last < index);
+        let stood = self.cuts.iter().count();
+        self.cuts.add(cut);
+        if !ascends || !self.folded().holds(index) || self.cuts.iter().count() != stood + 1 {
+            let said = format!("of entry {index}");
+            return Err(self.lie("a cut", said, "none that stands".into()));
+        }
+        self.last_cut = Some(index);
+        self.take_time(index, at_ms)
+    }
+
+    /// Two lines may tell of one entry: of one time.
+    fn take_time(&mut self, index: EntryIndex, at_ms: u64) -> Result<(), Evidence> {
+        match self.times.insert(index.0, at_ms) {
+            Some(other) if other != at_ms => {
+                let said = format!("{at_ms} of entry {index}");
+                Err(self.lie("a time of acceptance", said, format!("also {other}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn take_change(&mut self, change: Change) -> Result<(), Evidence> {
         let next = self.tree.size().next_index();
         let within = self.head.as_ref().is_some_and(|head| head.size.holds(next));
@@ -202,6 +244,7 @@ impl Beginning {
             let (said, computed) = (change.index.to_string(), next.to_string());
             return Err(self.lie("the index of a change", said, computed));
         }
+        self.take_time(change.index, change.accepted_at_ms)?;
         self.tree.append(change.leaf_hash, |_, _, _| {});
         if change.writes.iter().any(|(key, _)| of_registry(key)) {
             self.governed.insert(change.index.0);
@@ -219,40 +262,12 @@ impl Beginning {
             let said = format!("entry {}", change.index);
             return Err(self.lie("what stands in lists", said, "none that can".into()));
         }
+        self.take_time(change.index, change.accepted_at_ms)?;
         for (kind, of) in &change.lists {
             let items = self.lists.entry(list_key(*kind, of).hash()).or_default();
             items.push(change.item(of));
         }
         self.held.push(change);
-        Ok(())
-    }
-
-    /// Each list's items lead from its base to its head.
-    fn compare_lists(&mut self) -> Result<(), Evidence> {
-        let lists = core::mem::take(&mut self.lists);
-        let count = lists.len();
-        for (key, items) in lists {
-            let value = self
-                .values
-                .get(&key)
-                .and_then(|value| ListValue::decode(value));
-            let leads = value.is_some_and(|value| {
-                let base = ListValue {
-                    count: value.base_count,
-                    head: value.base_head,
-                    ..value
-                };
-                items.iter().fold(base, |list, item| list.with(item)) == value
-            });
-            if !leads {
-                let said = format!("{} items under map key {key}", items.len());
-                return Err(self.lie("what stands in lists", said, "leads to another head".into()));
-            }
-        }
-        if count != self.list_values {
-            let (said, computed) = (count.to_string(), self.list_values.to_string());
-            return Err(self.lie("the number of lists", said, computed));
-        }
         Ok(())
     }
 
@@ -274,8 +289,12 @@ impl Beginning {
         }
         self.last_record = Some(fed.index);
         let leaf = fed.leaf_hash();
+        let mut opened = 0;
         let stands = match self.change_of(fed.index) {
-            Some(change) => path.is_empty() && change.leaf_hash == leaf,
+            Some(change) => {
+                opened = 1;
+                path.is_empty() && change.leaf_hash == leaf
+            }
             None => verify_inclusion(fed.index, self.folded(), leaf, path)
                 .is_ok_and(|root| root == self.folded_root),
         };
@@ -283,6 +302,8 @@ impl Beginning {
             let said = format!("entry {} with leaf {leaf}", fed.index);
             return Err(self.lie("an entry", said, "not in the tree".into()));
         }
+        self.opened += opened;
+        self.take_time(fed.index, fed.meta.accepted_at_ms)?;
         let change = match fed.meta.entry_type {
             EntryType::StateRoot => return self.take_state_root(fed),
             entry_type if GOVERNANCE.contains(&entry_type) => {
@@ -297,9 +318,9 @@ impl Beginning {
         self.governed.remove(&fed.index.0);
         match self.change_of(fed.index) {
             // Of a stream alone nothing can be told here: its numbers are those of all entries.
-            Some(told) if registry_of(told) != registry_of(&change) => {
+            Some(told) if registry_of(Some(told)) != registry_of(change.as_ref()) => {
                 let said = format!("{} values of entry {}", told.writes.len(), fed.index);
-                let computed = format!("{} others", change.writes.len());
+                let computed = "others".into();
                 Err(self.lie("what it changes under the state root", said, computed))
             }
             _ => Ok(()),
@@ -368,7 +389,6 @@ impl Beginning {
             ));
         }
         self.registry.report.signatures += 1;
-        self.registry.last_accepted_ms = fed.meta.accepted_at_ms;
         self.state_root = Some(LastStateRoot {
             index: fed.index,
             size: TreeSize(said.size),
@@ -452,9 +472,10 @@ impl Beginning {
         }
         self.registry
             .check_signatures(&head.checkpoint, published)?;
+        self.compare_times()?;
         self.compare_lists()?;
         let values = core::mem::take(&mut self.values);
-        let mut fold = MemoryFold::of_values(values).with_cuts(head.cuts.clone());
+        let mut fold = MemoryFold::of_values(values).with_cuts(self.cuts.clone());
         self.held.iter().for_each(|change| fold.hold(change));
         for (key, value) in self.state.iter() {
             let at_ms = retention::decode_ceased(value);
@@ -471,59 +492,8 @@ impl Beginning {
         }
         self.compare_registry()?;
         self.compare_consents()?;
+        self.compare_cuts()?;
         Ok(self.into_audit(&head, published, state_root, fold))
-    }
-
-    /// What governance comes to is what stands under the root, no more and no less.
-    fn compare_registry(&self) -> Result<(), Evidence> {
-        let of = |state: &MemoryState| -> BTreeMap<StateKey, Vec<u8>> {
-            let values = state.iter().filter(|(key, _)| of_registry(key));
-            values
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect()
-        };
-        let (told, replayed) = (of(&self.state), of(&self.registry.state));
-        let keys: BTreeSet<&StateKey> = told.keys().chain(replayed.keys()).collect();
-        for key in keys {
-            if told.get(key) != replayed.get(key) {
-                let there = |state: &BTreeMap<StateKey, Vec<u8>>| {
-                    let value = state.get(key).map(|value| Hash::of(&[value]));
-                    value.map_or("absent".to_string(), |digest| format!("SHA-256 {digest}"))
-                };
-                let said = format!("{} {}", described(key), there(&told));
-                return Err(self.lie("the registry", said, there(&replayed)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Each consent under the root has a scope, and no other has; event and place are the same.
-    fn compare_consents(&self) -> Result<(), Evidence> {
-        let names = |wanted: u8| {
-            let state = self.state.iter();
-            state.filter(move |(key, _)| key.kind == wanted)
-        };
-        let mut scopes = names(kind::CONSENT_FOLD);
-        for (key, value) in names(kind::CONSENT) {
-            let scope = scopes.next().filter(|(scope, _)| scope.name == key.name);
-            let told = scope.and_then(|(_, scope)| ConsentState::decode(scope));
-            let fits = told.as_ref().is_some_and(|told| {
-                let at = state::decode_at(value);
-                let event = at.map(|at| state::consent(&at, told.event));
-                at.is_some_and(|at| at.index == told.index) && event.as_ref() == Some(value)
-            });
-            if !fits {
-                let said = "of another event, or missing".to_string();
-                return Err(self.lie("the scope of a consent", said, described(key)));
-            }
-        }
-        match scopes.next() {
-            Some((key, _)) => {
-                let said = described(key);
-                Err(self.lie("the scope of a consent", said, "of none".into()))
-            }
-            None => Ok(()),
-        }
     }
 
     fn into_audit(
@@ -548,8 +518,13 @@ impl Beginning {
             published: published.0,
             ..Report::default()
         };
+        // What a record opens follows from it; of the others the next state root alone tells whether they are as told.
+        let told = self.changes.len() > self.opened;
+        let mut beyond = Beyond::new(head.size, state_root, None, &state);
+        beyond.told = told;
         Audit {
-            beyond: Some(Beyond::new(head.size, state_root, None, &state)),
+            beyond: Some(beyond),
+            last_accepted_ms: self.times.last_key_value().map_or(0, |(_, at_ms)| *at_ms),
             state,
             tree: self.tree,
             fold,
@@ -572,8 +547,8 @@ fn of_registry(key: &StateKey) -> bool {
     key.under_root() && !others.contains(&key.kind)
 }
 
-fn registry_of(change: &Change) -> Vec<&(StateKey, Option<Vec<u8>>)> {
-    let writes = change.writes.iter();
+fn registry_of(change: Option<&Change>) -> Vec<&(StateKey, Option<Vec<u8>>)> {
+    let writes = change.into_iter().flat_map(|change| &change.writes);
     writes.filter(|(key, _)| of_registry(key)).collect()
 }
 

@@ -20,7 +20,7 @@ use crate::{
     retention::CUT_AGAIN_MS,
     rules::{Needs, rule_set},
     state::{
-        MemoryState, StateError, Writes,
+        MemoryState, StateError,
         registry::{self, LastStateRoot},
     },
     time::AHEAD_MS_MAX,
@@ -44,11 +44,14 @@ pub enum Unproven {
     Orders = 6,
     /// Whose the entries before are, how old and from whom kept: what decides which of them a cut takes out of their lists.
     Terms = 7,
+    /// What the entries between the state root and the start changed: the next root tells what still stands of it, and not what was
+    /// overwritten meanwhile.
+    Changes = 8,
 }
 
 impl Unproven {
     /// Every table.
-    pub const ALL: [Unproven; 7] = [
+    pub const ALL: [Unproven; 8] = [
         Unproven::Ids,
         Unproven::Exchanges,
         Unproven::Consents,
@@ -56,6 +59,7 @@ impl Unproven {
         Unproven::Sealed,
         Unproven::Orders,
         Unproven::Terms,
+        Unproven::Changes,
     ];
 
     /// Its name in answers.
@@ -68,6 +72,7 @@ impl Unproven {
             Unproven::Sealed => "sealed",
             Unproven::Orders => "orders",
             Unproven::Terms => "terms",
+            Unproven::Changes => "changes",
         }
     }
 
@@ -81,6 +86,9 @@ impl Unproven {
             Unproven::Sealed => "from whom an entry before the start is kept",
             Unproven::Orders => "what was ordered to be erased before the start",
             Unproven::Terms => "which entries before the start a cut may take out of their lists",
+            Unproven::Changes => {
+                "which consents, and which numbers of streams, the last entries before the start told of"
+            }
         }
     }
 }
@@ -103,6 +111,8 @@ pub struct Beyond {
     pub(super) state_root: LastStateRoot,
     /// When the first entry that is replayed was accepted: everything before it was not later.
     pub(super) first_ms: Option<u64>,
+    /// Entries behind the state root and before the start are told of, and no root was met that holds what they changed.
+    pub(super) told: bool,
     /// Names of consent records, hashed, and whose: none where several refs have one of that name.
     records: BTreeMap<Hash, Option<Hash>>,
 }
@@ -118,6 +128,7 @@ impl Beyond {
             size,
             state_root,
             first_ms,
+            told: false,
             records: BTreeMap::new(),
         };
         state.iter().for_each(|(key, _)| beyond.know(key));
@@ -154,7 +165,8 @@ impl Beyond {
             | Unproven::Links
             | Unproven::Sealed
             | Unproven::Orders
-            | Unproven::Terms => None,
+            | Unproven::Terms
+            | Unproven::Changes => None,
         }
     }
 
@@ -170,6 +182,9 @@ impl Beyond {
         // Accepted before, and ahead of that by so much at most.
         if body.common.id.time_ms() <= first_ms.saturating_add(AHEAD_MS_MAX) {
             on.push(Unproven::Ids);
+        }
+        if self.told && body.common.stream.is_some() {
+            on.push(Unproven::Changes);
         }
         let before = |index: EntryIndex| self.size.holds(index);
         let refers_before = || body.common.refers_to.is_some_and(|of| before(of.index));
@@ -219,7 +234,7 @@ impl Beyond {
         if needs != Some(Needs::Consent) {
             return Ok(());
         }
-        let (mut consents, mut links) = (false, false);
+        let (mut consents, mut links, mut changes) = (false, false, false);
         let targets = access.subjects.iter().filter_map(|one| one.value.as_ref());
         for target in targets.filter(|one| one.role == SubjectRole::Target) {
             let mut refs = registry::linked(state, &target.person)?;
@@ -229,7 +244,11 @@ impl Beyond {
                 let known = self.records.get(&Hash::of(&[record.as_bytes()]));
                 links |= known.is_some_and(|of| *of != Some(target.person));
                 for person in &refs {
-                    let Some(consent) = registry::consent(state, person, record)? else {
+                    let consent = registry::consent(state, person, record)?;
+                    // That there is none may be untrue, too.
+                    let before = |index| self.size.holds(index);
+                    changes |= consent.as_ref().is_none_or(|consent| before(consent.index));
+                    let Some(consent) = consent else {
                         continue;
                     };
                     let scope =
@@ -244,11 +263,14 @@ impl Beyond {
         if links {
             on.push(Unproven::Links);
         }
+        if self.told && changes && !on.contains(&Unproven::Changes) {
+            on.push(Unproven::Changes);
+        }
         Ok(())
     }
 
     /// Takes note of the next entry: when the first was accepted, and the consents that it tells of.
-    pub(super) fn took(&mut self, accepted_at_ms: u64, writes: &Writes) {
+    pub(super) fn took(&mut self, accepted_at_ms: u64, writes: &[(StateKey, Option<Vec<u8>>)]) {
         self.first_ms.get_or_insert(accepted_at_ms);
         writes.iter().for_each(|(key, _)| self.know(key));
     }

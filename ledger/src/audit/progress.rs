@@ -4,7 +4,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::fmt;
 
-use super::{Audit, Beyond, Missing, Report, Unproven};
+use super::{Audit, Beyond, Missing, Report, Retired, Unproven};
 use crate::{
     admission::LedgerInfo,
     body::EntryType,
@@ -15,7 +15,7 @@ use crate::{
     hash::Hash,
     id::InstitutionId,
     merkle::Frontier,
-    number::TreeSize,
+    number::{EntryIndex, TreeSize},
     policy::PolicySet,
     retention::Cuts,
     state::{MemoryState, StateKey, registry::LastStateRoot},
@@ -77,6 +77,7 @@ impl Audit {
             out.u64(*index).u8(missing.entry_type.code());
             out.u64(missing.accepted_at_ms).u8(u8::from(missing.whole));
             out.u8(u8::from(missing.named)).text(institution);
+            out.u8(u8::from(missing.retired));
         }
         put_beyond(self, &mut out);
         let mut data = out.done();
@@ -150,6 +151,7 @@ fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
             whole: from.u8()? != 0,
             named: from.u8()? != 0,
             institution: InstitutionId::parse(&from.text()?),
+            retired: from.u8()? != 0,
         };
         unordered.insert(index, missing);
     }
@@ -180,8 +182,14 @@ fn put_beyond(audit: &Audit, out: &mut Writer) {
             // No entry was accepted at the end of time.
             let first_ms = beyond.first_ms.unwrap_or(u64::MAX);
             out.u8(1).u64(beyond.size.0).u64(first_ms);
+            out.u8(u8::from(beyond.told));
             out.bytes(&beyond.state_root.encode());
         }
+    }
+    out.u8(u8::from(report.retired.is_some()));
+    if let Some(retired) = &report.retired {
+        out.u64(retired.first.0).u64(retired.count);
+        out.u64(retired.until_ms).u64(retired.state_roots);
     }
     out.u64(report.not_recomputed_count);
     out.u16(report.not_recomputed.len() as u16);
@@ -198,10 +206,23 @@ fn take_beyond(audit: &mut Audit, from: &mut Reader<'_>) -> Option<()> {
         0 => None,
         1 => {
             let (size, first_ms) = (TreeSize(from.u64()?), from.u64()?);
+            let told = from.u8()? != 0;
             let root = LastStateRoot::decode(from.field(usize::MAX)?)?;
             let first_ms = Some(first_ms).filter(|first| *first != u64::MAX);
-            Some(Beyond::new(size, root, first_ms, &audit.state))
+            let mut beyond = Beyond::new(size, root, first_ms, &audit.state);
+            beyond.told = told;
+            Some(beyond)
         }
+        _ => return None,
+    };
+    audit.report.retired = match from.u8()? {
+        0 => None,
+        1 => Some(Retired {
+            first: EntryIndex(from.u64()?),
+            count: from.u64()?,
+            until_ms: from.u64()?,
+            state_roots: from.u64()?,
+        }),
         _ => return None,
     };
     audit.report.not_recomputed_count = from.u64()?;

@@ -27,10 +27,19 @@ impl Audit {
         let Ok(Some(said)) = said else {
             return Ok(());
         };
+        if let Some(beyond) = &mut self.beyond {
+            beyond.told &= said.size < beyond.size;
+        }
         let folded = self
             .pending
             .partition_point(|change| said.size.holds(change.index));
         let changes: Vec<Change> = self.pending.drain(..folded).collect();
+        if let Some(retired) = &mut self.report.retired {
+            retired.state_roots += 1;
+            let cuts = changes.iter().filter_map(Change::cut);
+            cuts.for_each(|cut| self.excuse_retired(&cut));
+            return Ok(());
+        }
         self.fold.apply_all(&changes);
         // A cut takes entries before the start by what the start told of them.
         let cut = self.beyond.is_some() && changes.iter().any(|change| change.reach.is_some());

@@ -38,6 +38,22 @@ pub struct Report {
     pub not_recomputed: BTreeMap<Unproven, Ranges>,
     /// How many they are.
     pub not_recomputed_count: u64,
+    /// What retention took, where that ended the recomputing of lists and state roots.
+    pub retired: Option<Retired>,
+}
+
+/// Entries that left their lists by a cut: nobody tells any more what they changed, so that from the first of them on no list, no state root
+/// and no value that one of them wrote is recomputed. An audit that begins at a later state root recomputes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retired {
+    /// The first of them.
+    pub first: EntryIndex,
+    /// How many they are.
+    pub count: u64,
+    /// When the youngest of them was accepted, ms since the epoch.
+    pub until_ms: u64,
+    /// State roots that are not recomputed for it.
+    pub state_roots: u64,
 }
 
 impl Report {

@@ -2,7 +2,8 @@
 //! What an audit that begins at a state root is fed first, a line each, in this order. [`super::Beginning`] takes it.
 //!
 //! ```text
-//! {"start": size, "folded": size of the state root, "peaks": [hash], "checkpoint": signed note, "cuts": bytes}
+//! {"start": size, "folded": size of the state root, "peaks": [hash], "checkpoint": signed note}
+//! {"cut": bytes}                                                             ascending: each cut that stands
 //! {"held": bytes}                                                            ascending: each change below `folded` that stands in a list
 //! {"change": bytes}                                                          of each entry from `folded` up to `start`
 //! {"index", "meta", "bodySalt", "path": [hash], "envelope", "disclosures"}   governance entries, and the state-root entry, ascending
@@ -31,7 +32,7 @@ use crate::{
     note::Note,
     number::TreeSize,
     refusal::{Refusal, Refused},
-    retention::Cuts,
+    retention::Cut,
 };
 
 /// What the registry is made of: entries of these types are in a start, all of them.
@@ -64,6 +65,8 @@ pub const LOCAL: [u8; 8] = [
 pub enum StartLine {
     /// Which start it is.
     Head(Head),
+    /// A cut that stands.
+    Cut(Cut),
     /// An entry before the state root's size that stands in lists.
     Held(Box<Change>),
     /// What an entry after the state root's size changed.
@@ -87,8 +90,6 @@ pub struct Head {
     pub peaks: Vec<Hash>,
     /// A published checkpoint that holds the `state-root` entry.
     pub checkpoint: Note,
-    /// The cuts that stand.
-    pub cuts: Cuts,
 }
 
 impl StartLine {
@@ -111,9 +112,6 @@ impl StartLine {
                 checkpoint: m.required("checkpoint", |value| {
                     words(value, |text| Note::parse(text.as_bytes()).ok())
                 })?,
-                cuts: m.required("cuts", |value| {
-                    Cuts::decode(&binary_of(value)?).ok_or_else(|| Refusal::Members.into())
-                })?,
             };
             return Ok(m.close(StartLine::Head(head))?);
         }
@@ -128,6 +126,10 @@ impl StartLine {
         if let Some(path) = m.optional("path", |value| list(value, digest))? {
             let fed = Fed::read(&mut m)?;
             return Ok(m.close(StartLine::Record(Box::new(fed), path))?);
+        }
+        if let Some(cut) = m.optional("cut", binary_of)? {
+            let cut = Cut::decode(&cut).ok_or(Refused::from(Refusal::Members))?;
+            return Ok(m.close(StartLine::Cut(cut))?);
         }
         if let Some(held) = m.optional("held", binary_of)? {
             let held = Change::decode(&held)?;
@@ -153,8 +155,8 @@ impl StartLine {
                     "checkpoint",
                     Value::text(alloc::format!("{}", head.checkpoint)),
                 ),
-                ("cuts", binary(&head.cuts.encode())),
             ]),
+            StartLine::Cut(cut) => Value::object([("cut", binary(&cut.encode()))]),
             StartLine::Held(change) => Value::object([("held", binary(&change.encode()))]),
             StartLine::Change(change) => Value::object([("change", binary(&change.encode()))]),
             StartLine::Record(fed, path) => {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ledger::{
-    audit::{Audit, Damaged, Evidence, Fed, Line, Place, Report, StartLine},
+    audit::{Audit, Damaged, Evidence, Fed, Line, Place, Report, Retired, StartLine},
     base64,
     body::{
         Body, Content, EntryType,
@@ -182,16 +182,10 @@ fn what_is_erased_is_bridged() {
     told.lists[0].1 = Hash([9; 32]);
     let evidence = replay(book.policies(), &lines).unwrap_err();
     assert_eq!(evidence.what, "the state root");
-    let told = fed(&mut lines, access);
-    told.change = None;
+    // Of one whose body is there in part, it is told whole.
+    fed(&mut lines, access + 1).change = None;
     let evidence = replay(book.policies(), &lines).unwrap_err();
-    assert_eq!(
-        (evidence.at, evidence.what),
-        (
-            Place::Entry(EntryIndex(access)),
-            "what an erased entry changes"
-        )
-    );
+    assert_eq!(evidence.at, Place::Entry(EntryIndex(access + 1)));
 }
 
 /// Nobody can hold what an erased entry changed against its body, so it must not be more than its type can change.
@@ -292,16 +286,128 @@ fn it_replays_through_a_cut() {
     });
     let evidence = replay(book.policies(), &erased).unwrap_err();
     assert_eq!(evidence.what, "the state root");
-    // Once it left its lists, a node cannot tell any more what it changed.
-    let told = fed(&mut erased, first).change.as_mut().unwrap();
-    told.left = 1;
-    told.lists.pop();
-    let evidence = replay(book.policies(), &erased).unwrap_err();
-    assert_eq!(evidence.what, "what an erased entry changes");
-    assert!(
-        evidence.to_string().contains("begin at a later state root"),
-        "{evidence}"
+}
+
+/// What nodes feed after a cut: of the entries that it took, bodies are gone, lists are left, and soon all that was kept of them.
+fn retired(book: &Book, cut: u64) -> Vec<Line> {
+    let mut lines = feed(book);
+    for index in (0..cut).filter(|index| book.is_erased(*index)) {
+        retire(&mut lines, index);
+    }
+    lines
+}
+
+fn retire(lines: &mut [Line], index: u64) {
+    let fed = fed(lines, index);
+    fed.body = None;
+    if index.is_multiple_of(2) {
+        fed.change = None;
+    } else if let Some(change) = &mut fed.change {
+        change.left = 1;
+        change.lists.clear();
+    }
+}
+
+fn ended(policies: PolicySet, lines: &[Line]) -> Result<Report, Evidence> {
+    let mut audit = Audit::begin(policies.clone());
+    for line in lines {
+        audit.take(line)?;
+        // Put down and taken up at every line.
+        audit = Audit::decode(&audit.encode(), policies.clone()).unwrap();
+    }
+    audit.end()?;
+    Ok(audit.report().clone())
+}
+
+/// From genesis a ledger is replayed after a cut, but for its lists and roots: that is said, and is no lie.
+#[test]
+fn after_a_cut_it_says_what_it_cannot_replay() {
+    let mut book = tell(20);
+    let cut = story::cut(&mut book);
+    let lines = retired(&book, cut);
+    let report = ended(book.policies(), &lines).unwrap();
+    let taken: Vec<u64> = (0..cut).filter(|index| book.is_erased(*index)).collect();
+    let roots = |from: u64| {
+        let types = (from..book.size().0).map(|index| book.stored(index).meta.entry_type);
+        types.filter(|of| *of == EntryType::StateRoot).count() as u64
+    };
+    assert_eq!(
+        report.retired,
+        Some(Retired {
+            first: EntryIndex(taken[0]),
+            count: taken.len() as u64,
+            until_ms: book.stored(*taken.last().unwrap()).meta.accepted_at_ms,
+            state_roots: roots(taken[0]),
+        })
     );
+    assert_eq!(report.state_roots + roots(taken[0]), 3);
+    assert_eq!(report.erased, taken.len() as u64);
+    assert_eq!(report.untold, 0);
+    assert_eq!(report.published, book.size().0);
+}
+
+/// Nobody hides behind a cut what no cut took, and everything that is there is judged as before.
+#[test]
+fn no_lie_passes_for_a_cut() {
+    let mut book = tell(20);
+    let cut = story::cut(&mut book);
+    let policies = || book.policies();
+    let lines = retired(&book, cut);
+    let young = cut - 1;
+    assert!(!book.is_erased(young));
+    let no_cut = "taken by no cut that a state root holds";
+    // Too young for the cut; or told to be gone before a root holds the cut; or there was none.
+    let mut lied = lines.clone();
+    retire(&mut lied, young);
+    let evidence = ended(policies(), &lied).unwrap_err();
+    assert_eq!(evidence.at, Place::Entry(EntryIndex(young)));
+    assert_eq!(evidence.computed, no_cut);
+    let before_the_root = lines.iter().position(
+        |line| matches!(line, Line::Entry(fed) if fed.index.0 > cut && fed.meta.entry_type == EntryType::StateRoot),
+    );
+    let evidence = ended(policies(), &lines[..before_the_root.unwrap()]).unwrap_err();
+    assert_eq!(evidence.computed, no_cut);
+    let other = tell(20);
+    let mut lied = feed(&other);
+    let access = first(&other, EntryType::Access);
+    retire(&mut lied, access);
+    let evidence = ended(other.policies(), &lied).unwrap_err();
+    assert_eq!(evidence.computed, no_cut);
+    // An order to erase it alone takes it out of no list.
+    let mut ordered = tell(20);
+    let order = Erasure {
+        entries: vec![access],
+        subject: None,
+        before: None,
+        types: Vec::new(),
+        ground: Ground::NotNecessary,
+    };
+    ordered.say(
+        Content::Erasure(order),
+        Vec::new(),
+        "garante",
+        &["garante.entry"],
+    );
+    let mut lied = feed(&ordered);
+    retire(&mut lied, access);
+    let evidence = ended(ordered.policies(), &lied).unwrap_err();
+    assert_eq!(evidence.computed, no_cut);
+    // Of what is whole, findings and changes are computed.
+    let mut lied = lines.clone();
+    fed(&mut lied, young).meta.findings.0 ^= 1 << Finding::Late as u8;
+    assert!(ended(policies(), &lied).is_err());
+    let mut lied = lines.clone();
+    let change = fed(&mut lied, young).change.as_mut().unwrap();
+    change.left = 1;
+    change.lists.clear();
+    let evidence = ended(policies(), &lied).unwrap_err();
+    assert_eq!(evidence.what, "what it changes under the state root");
+    // What stays is not cut.
+    let mut lied = lines;
+    let genesis_like = first(&book, EntryType::Delegation);
+    retire(&mut lied, genesis_like);
+    let evidence = ended(policies(), &lied).unwrap_err();
+    assert_eq!(evidence.at, Place::Entry(EntryIndex(genesis_like)));
 }
 
 /// What an earlier build kept names nobody's terms, so that a cut could be hidden in it: no line of it is read, and the cause is named.

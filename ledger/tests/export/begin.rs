@@ -24,6 +24,8 @@ use crate::{
     town::{Saying, person},
 };
 
+mod cuts;
+
 const GOVERNORS: [&str; 2] = ["inps.governance", "garante.governance"];
 
 /// A ledger, a start in the middle of it, and what is fed after.
@@ -197,6 +199,8 @@ fn it_comes_to_what_genesis_comes_to() {
     let at = told.at;
     assert_eq!(ranges(&audit, Unproven::Consents), [at, at + 1]);
     assert_eq!(ranges(&audit, Unproven::Links), [0; 0]);
+    // What three entries between root and start changed, two of them not opened, the next root proves, and it is behind these.
+    assert_eq!(ranges(&audit, Unproven::Changes), [at, at + 1, at + 2]);
     assert_eq!(told.again, at + 3);
     assert_eq!(
         ranges(&audit, Unproven::Exchanges),
@@ -446,7 +450,7 @@ fn no_start_can_be_tampered_with() {
             let at = records(start, EntryType::Key)[0];
             record(start, at).meta.accepted_at_ms += 1;
         }),
-        ("what an erased entry changes", |start| {
+        ("an entry", |start| {
             let at = records(start, EntryType::Key)[0];
             record(start, at).body = None;
         }),
@@ -739,33 +743,36 @@ fn what_stands_in_lists_is_caught_or_leads_to_another_root() {
     let lines = rest(&book, at);
     let lies: &[(&str, Tamper)] = &[
         ("what stands in lists", |start| {
-            stands(start, 3).meta_salt.0[0] ^= 1;
+            stands(start, 4).meta_salt.0[0] ^= 1;
         }),
         ("what stands in lists", |start| {
-            stands(start, 3).leaf_hash.0[0] ^= 1;
+            stands(start, 4).leaf_hash.0[0] ^= 1;
         }),
         ("what stands in lists", |start| {
-            stands(start, 3).lists[0].1.0[0] ^= 1;
+            stands(start, 4).lists[0].1.0[0] ^= 1;
         }),
         ("what stands in lists", |start| {
-            stands(start, 3).lists.pop();
+            stands(start, 4).lists.pop();
         }),
         ("what stands in lists", |start| {
-            start.remove(3);
+            start.remove(4);
         }),
         ("what stands in lists", |start| {
-            let more = start[3].clone();
-            start.insert(4, more);
+            let more = start[4].clone();
+            start.insert(5, more);
         }),
-        ("what stands in lists", |start| start.swap(3, 4)),
+        ("what stands in lists", |start| start.swap(4, 5)),
         ("the number of lists", |start| {
             start.retain(|line| !matches!(line, StartLine::Held(_)));
         }),
         ("the state root", |start| {
-            stands(start, 1).terms.entry_type = EntryType::Link;
+            stands(start, 2).terms.entry_type = EntryType::Link;
         }),
-        ("the state root", |start| {
-            stands(start, 1).accepted_at_ms += 1_000 * 86_400_000;
+        ("a time of acceptance", |start| {
+            stands(start, 2).accepted_at_ms += 1_000 * 86_400_000;
+        }),
+        ("a time of acceptance", |start| {
+            stands(start, 4).accepted_at_ms = 0;
         }),
     ];
     for (number, (what, lie)) in lies.iter().enumerate() {

@@ -29,7 +29,7 @@ use ledger::{
     number::{EntryIndex, TreeSize},
     oprf::{Blinding, Evaluated, LinkProof, OprfSecretKey},
     policy::{Policy, PolicySet},
-    retention::{self, RETENTION_MS, Reach, Terms},
+    retention::{self, Cut, RETENTION_MS, Reach, Terms},
     state::{State, StateKey, registry},
     state_map::{self, MapProof},
 };
@@ -225,6 +225,12 @@ impl Book {
         self.fold.apply(&cut);
     }
 
+    /// Folds an entry once more, into lists that it has left: liars, too.
+    pub(crate) fn fold_again(&mut self, index: u64) {
+        self.fold
+            .apply(&Change::of(&self.town.entry(index).effects));
+    }
+
     /// Folds what came since the last state root, and roots it.
     pub(crate) fn root(&mut self) {
         let mut changes = Vec::new();
@@ -271,8 +277,10 @@ impl Book {
             folded,
             peaks: Frontier::read(folded, &self.tree).unwrap().peaks().to_vec(),
             checkpoint: self.checkpoint_at(published, 3),
-            cuts: self.fold.cuts().clone(),
         })];
+        let mut cuts: Vec<Cut> = self.fold.cuts().iter().cloned().collect();
+        cuts.sort_by_key(|cut| cut.index);
+        lines.extend(cuts.into_iter().map(StartLine::Cut));
         let held = self.fold.held().map(|(change, _)| change.clone());
         lines.extend(held.map(|change| StartLine::Held(Box::new(change))));
         let since = folded.0..self.size().0;

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, fs};
 
+use ledger::audit::Line;
 use serde_json::{Value, json};
 use tests::{
     cluster::{Cluster, Setup},
@@ -76,7 +77,7 @@ async fn a_running_ledger_is_replayed() {
     let offline: Value = serde_json::from_str(&offline).unwrap();
     assert_eq!((code, &offline["size"]), (0, &told["size"]), "{complaint}");
 
-    // One findings bit of one leaf is another.
+    // One findings bit of one leaf is another. And no entry passes for one that a cut took, where nobody cut.
     let file = fs::read_dir(&kept)
         .unwrap()
         .map(|file| file.unwrap().path())
@@ -85,7 +86,7 @@ async fn a_running_ledger_is_replayed() {
     let text = fs::read_to_string(&file).unwrap();
     let line = text
         .lines()
-        .find(|line| line.contains("\"disclosures\":[\""))
+        .find(|line| line.contains("\"disclosures\":[\"") && line.contains("\"envelope\""))
         .unwrap();
     let at = line.find("\"meta\":\"").unwrap() + 8 + 12;
     let mut lied = line.to_owned();
@@ -95,6 +96,17 @@ async fn a_running_ledger_is_replayed() {
     let caught: Value = serde_json::from_str(&caught).unwrap();
     assert_eq!((code, &caught["ok"]), (1, &false.into()));
     assert_eq!(caught["lie"]["at"], "entry", "{caught}");
+    let Ok(Line::Entry(mut gone)) = Line::parse(line.as_bytes()) else {
+        panic!("an entry");
+    };
+    (gone.body, gone.change) = (None, None);
+    let index = gone.index.0;
+    let gone = Line::Entry(gone).to_json();
+    fs::write(&file, text.replacen(line, &gone, 1)).unwrap();
+    let (code, caught, _) = visto(audit(&kept, &[])).await;
+    let caught: Value = serde_json::from_str(&caught).unwrap();
+    assert_eq!((code, &caught["retired"]["first"]), (1, &index.into()));
+    assert_eq!(caught["lie"]["said"], "out of its lists", "{caught}");
 
     // Nobody but the authority is fed.
     let mut others = words(&format!(

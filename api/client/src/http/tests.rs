@@ -159,3 +159,28 @@ fn urls_without_a_scheme_are_named() {
     assert!(error.to_string().contains("127.0.0.1:80"), "{error}");
     assert!(Client::new(&[], Duration::ZERO).is_err());
 }
+
+/// A node that lies must not fill an auditor's memory or disk with what has no end.
+#[tokio::test]
+async fn what_an_auditor_is_fed_is_bounded() {
+    let line = |bytes: usize| "x".repeat(bytes);
+    let longest = ledger::audit::Line::BYTES_MAX;
+    let (url, _told) = server(vec![
+        ("200 OK", format!("{}\n{}\n", line(longest), line(longest))),
+        ("200 OK", line(longest + 1)),
+        ("200 OK", line(64 * 1024 * 1024 + 1)),
+        ("200 OK", "a page\n".to_owned()),
+    ]);
+    let client = client(&url, 20_000);
+    let mut start = Vec::new();
+    client.audit_start("t", &mut start).await.unwrap();
+    assert_eq!(start.len(), 2 * longest + 2);
+    let error = client.audit_start("t", &mut Vec::new()).await.unwrap_err();
+    assert!(error.to_string().contains("line of a start"), "{error}");
+    let error = client.audit_entries("t", 0).await.unwrap_err();
+    assert!(
+        error.to_string().contains("page that does not end"),
+        "{error}"
+    );
+    assert_eq!(client.audit_entries("t", 0).await.unwrap(), "a page\n");
+}

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, Permissions},
-    io::{BufRead, BufReader, IsTerminal, Write},
+    io::{self, BufRead, BufReader, IsTerminal, Read, Write},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -103,11 +103,7 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     replay.bar.finish_and_clear();
     let ended = describe(&replay.audit, lie, replay.newest);
     output::one(output, &ended, human)?;
-    Ok(match (&ended.lie, &ended.unfinished) {
-        (Some(_), _) => Exit::Failed,
-        (None, Some(_)) => Exit::CannotCheck,
-        (None, None) => Exit::Ok,
-    })
+    Ok(ended.exit())
 }
 
 /// An audit under way, and where it is written down.
@@ -188,7 +184,7 @@ impl Replay {
                 write_whole(&file, page.as_bytes())?;
             }
             for line in page.lines() {
-                if let Some(lie) = self.take(line)? {
+                if let Some(lie) = self.take(line.as_bytes())? {
                     return Ok(Some(lie));
                 }
             }
@@ -215,7 +211,7 @@ impl Replay {
             let file = folder.join(format!("entries-{size:020}.ndjson"));
             write_whole(&file, format!("{line}\n").as_bytes())?;
         }
-        self.take(&line)
+        self.take(line.as_bytes())
     }
 
     /// Replays what an earlier audit kept, file by file in their order.
@@ -234,9 +230,8 @@ impl Replay {
         files.sort();
         self.begins_there(folder, &files)?;
         for file in files {
-            let lines = BufReader::new(File::open(&file).map_err(|error| at(&file, &error))?);
-            for line in lines.lines() {
-                let line = line.map_err(|error| at(&file, &error))?;
+            let mut fed = BufReader::new(File::open(&file).map_err(|error| at(&file, &error))?);
+            while let Some(line) = next_line(&mut fed).map_err(|error| at(&file, &error))? {
                 if let Some(lie) = self.take(&line)? {
                     return Ok(Some(lie));
                 }
@@ -247,9 +242,9 @@ impl Replay {
     }
 
     /// Takes a line, unless it was taken before: pages that were kept may overlap with what was replayed.
-    fn take(&mut self, line: &str) -> Result<Option<Evidence>, Failure> {
-        let line = Line::parse(line.as_bytes())
-            .map_err(|refused| Failure::cannot_check(format!("a line that is none: {refused}")))?;
+    fn take(&mut self, line: &[u8]) -> Result<Option<Evidence>, Failure> {
+        let line = Line::parse(line)
+            .map_err(|why| Failure::cannot_check(format!("a line that is none: {why}")))?;
         let size = self.audit.size();
         let before = match &line {
             Line::Entry(fed) => size.holds(fed.index),
@@ -281,6 +276,21 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// The next line, without its break. Memory holds one line, and no line is longer than a ledger's longest.
+fn next_line(from: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let longest = Line::BYTES_MAX as u64;
+    from.take(longest + 1).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.pop_if(|last| *last == b'\n').is_none() && line.len() as u64 > longest {
+        let why = format!("a line of more than {longest} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    Ok(Some(line))
 }
 
 /// A file is there whole, or as it was before: a crash in between leaves the old one.
@@ -323,7 +333,10 @@ mod tests {
         note::{KeyName, SignatureType, VerifierKey},
     };
 
-    use super::*;
+    use super::{
+        ended::{RETIRED, Retired},
+        *,
+    };
 
     /// A feed that ends before anything was published proves nothing, and does not pass for a proof.
     #[test]
@@ -350,8 +363,35 @@ mod tests {
             Some("UNFINISHED: nothing was fed")
         );
         assert!(!human(&ended).contains("NOT TOLD"));
+        assert_eq!(ended.exit(), Exit::CannotCheck);
         ended.untold = 2;
         assert!(human(&ended).contains("NOT TOLD: of 2 erased entries"));
+        // What a cut took is neither true nor a lie.
+        ended.unfinished = None;
+        ended.retired = Some(Retired {
+            first: 7,
+            count: 3,
+            until: "2026-01-01T00:00:00.000Z".into(),
+            state_roots: 2,
+            not_told: RETIRED,
+        });
+        assert_eq!(ended.exit(), Exit::CannotCheck);
+        let told = human(&ended);
+        assert!(
+            told.starts_with("CANNOT BE REPLAYED FROM HERE: what was cut of before 2026"),
+            "{told}"
+        );
+        assert!(told.contains("NOT TOLD of 2 state roots") && told.contains("--begin-at"));
+        // A line without an end is not read to its end.
+        let long = fed.join("entries-1.ndjson");
+        let file = File::create(&long).unwrap();
+        file.set_len(Line::BYTES_MAX as u64 + 2).unwrap();
+        let why = replay.replay_folder(&fed).unwrap_err().text;
+        assert!(
+            why.contains("entries-1.ndjson: a line of more than"),
+            "{why}"
+        );
+        fs::remove_file(long).unwrap();
         // What is put down is for nobody else's eyes.
         replay.save().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -359,7 +399,7 @@ mod tests {
         // A checkpoint that is none is judged, not passed over.
         let none = "text\n\n\u{2014} a.example AAAAAAAA\n";
         let line = Line::Checkpoint(Note::parse(none.as_bytes()).unwrap());
-        let lie = replay.take(&line.to_json()).unwrap().unwrap();
+        let lie = replay.take(line.to_json().as_bytes()).unwrap().unwrap();
         assert_eq!(lie.what, "a checkpoint");
     }
 }

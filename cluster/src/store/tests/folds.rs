@@ -428,31 +428,3 @@ async fn a_fold_without_its_changes_stops() {
         "{error}"
     );
 }
-
-/// A state of before there were folds opens: the families are made.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_state_without_the_families_opens() {
-    let dir = tempfile::tempdir().unwrap();
-    let before = filled(dir.path()).await;
-    {
-        let mut options = rocksdb::Options::default();
-        options.create_missing_column_families(true);
-        let path = dir.path().join("state-0");
-        let families = rocksdb::DB::list_cf(&options, &path).unwrap();
-        let mut db = rocksdb::DB::open_cf(&options, &path, families).unwrap();
-        for family in [state_cf::CHANGES, state_cf::FOLDED, state_cf::MAP] {
-            db.drop_cf(family).unwrap();
-        }
-    }
-    let (log, machine) = open_in(dir.path()).unwrap();
-    assert!(shown(&log, &machine).unwrap() == before);
-    assert_eq!(
-        *machine.folds().borrow(),
-        Folds {
-            done: Done::NOTHING,
-            stated: None,
-            ordered: None,
-            under_way: false,
-        }
-    );
-}

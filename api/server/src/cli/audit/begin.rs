@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, BufWriter, Read, Seek, Write},
+    io::{BufReader, BufWriter, Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -12,7 +12,7 @@ use client::http::Client;
 use indicatif::ProgressStyle;
 use ledger::audit::{Beginning, Evidence, StartLine};
 
-use super::{Connection, Failure, Replay, at};
+use super::{Connection, Failure, Replay, at, next_line};
 
 /// Where a start is kept, within the folder of what is fed.
 pub(super) const START: &str = "start.ndjson";
@@ -79,12 +79,10 @@ impl Replay {
             self.bar.set_style(spinner);
         }
         let mut beginning = Beginning::new(self.audit.policies().clone());
-        for line in BufReader::new(fed).lines() {
-            let line = line.map_err(|error| at(name, &error))?;
-            let line = StartLine::parse(line.as_bytes()).map_err(|refused| {
-                let why = format!("a line that is none of a start: {refused}");
-                at(name, &why)
-            })?;
+        let mut fed = BufReader::new(fed);
+        while let Some(line) = next_line(&mut fed).map_err(|error| at(name, &error))? {
+            let line = StartLine::parse(&line)
+                .map_err(|why| at(name, &format!("a line that is none of a start: {why}")))?;
             if let Err(lie) = beginning.take(line) {
                 return Ok(Some(lie));
             }

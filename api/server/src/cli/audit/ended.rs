@@ -9,8 +9,13 @@ use ledger::{
 };
 use serde::Serialize;
 
+use super::Exit;
+
 /// What an audit that begins at a state root says nothing of.
 const NOT_TOLD: &str = "how the entries before were judged, and whether all of them were admitted rightly; what stood under the state root then is what its entry states, and the registry follows from its own entries from genesis on";
+
+/// What an audit says nothing of that met what a cut took.
+pub(super) const RETIRED: &str = "what stood in lists from there on, and whether the state roots are those of it; consents and numbers of streams that these entries told of. Begin at a state root (--begin-at state-root, with a folder of its own for --state)";
 
 /// How an audit ended.
 #[derive(Serialize)]
@@ -47,8 +52,26 @@ pub(super) struct Ended {
     /// Why nothing can be told of the whole ledger: what was fed ends too early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unfinished: Option<String>,
+    /// Why it cannot be replayed from where it began: what a cut took tells nothing any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) retired: Option<Retired>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) lie: Option<Lie>,
+}
+
+/// Entries that a cut took out of their lists. Each was ordered to be, by an order that a state root holds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Retired {
+    /// The first of them: lists and state roots are recomputed up to it.
+    pub(super) first: u64,
+    pub(super) count: u64,
+    /// The youngest was accepted then.
+    pub(super) until: String,
+    /// State roots behind them, none of which is recomputed.
+    pub(super) state_roots: u64,
+    /// What this audit does not tell, and what to do.
+    pub(super) not_told: &'static str,
 }
 
 /// The state root at which an audit began.
@@ -89,6 +112,17 @@ pub(super) struct Lie {
     what: &'static str,
     said: String,
     computed: String,
+}
+
+impl Ended {
+    /// What scripts see: only a whole ledger is proven, only a lie is proven false.
+    pub(super) fn exit(&self) -> Exit {
+        match &self.lie {
+            Some(_) => Exit::Failed,
+            None if self.ok => Exit::Ok,
+            None => Exit::CannotCheck,
+        }
+    }
 }
 
 /// Why what was replayed is not the ledger as published: it ends before it, or where nobody published it.
@@ -140,7 +174,7 @@ pub(super) fn describe(audit: &Audit, lie: Option<Evidence>, newest: u64) -> End
     let report = audit.report();
     let unfinished = unfinished(audit, newest);
     Ended {
-        ok: lie.is_none() && unfinished.is_none(),
+        ok: lie.is_none() && unfinished.is_none() && report.retired.is_none(),
         began: audit.beyond().map(began),
         size: audit.size().0,
         folded: audit.state_root().to_string(),
@@ -165,6 +199,13 @@ pub(super) fn describe(audit: &Audit, lie: Option<Evidence>, newest: u64) -> End
         not_recomputed: not_recomputed(audit),
         not_recomputed_entries: report.not_recomputed_count,
         unfinished,
+        retired: report.retired.map(|retired| Retired {
+            first: retired.first.0,
+            count: retired.count,
+            until: format_timestamp(retired.until_ms),
+            state_roots: retired.state_roots,
+            not_told: RETIRED,
+        }),
         lie: lie.map(|lie| {
             let (at, number) = match lie.at {
                 Place::Entry(index) => ("entry", index.0),
@@ -185,20 +226,34 @@ pub(super) fn describe(audit: &Audit, lie: Option<Evidence>, newest: u64) -> End
 pub(super) fn human(ended: &Ended) -> String {
     let mut lines = Vec::new();
     let from = ended.began.as_ref().map_or(0, |began| began.at);
-    match (&ended.lie, &ended.unfinished) {
-        (Some(lie), _) => lines.extend([
+    match (&ended.lie, &ended.unfinished, &ended.retired) {
+        (Some(lie), ..) => lines.extend([
             format!("LIE at {} {}: {}", lie.at, lie.number, lie.what),
             format!("said       {}", lie.said),
             format!("computed   {}", lie.computed),
         ]),
-        (None, Some(why)) => lines.push(format!("UNFINISHED: {why}")),
-        (None, None) if from > 0 => lines.push(format!(
+        (None, Some(why), _) => lines.push(format!("UNFINISHED: {why}")),
+        (None, None, Some(retired)) => lines.extend([
+            format!(
+                "CANNOT BE REPLAYED FROM HERE: what was cut of before {} is gone, {} entries, the first of them {}",
+                retired.until, retired.count, retired.first
+            ),
+            format!(
+                "NOT TOLD of {} state roots: {}",
+                retired.state_roots, retired.not_told
+            ),
+            format!(
+                "All else of {} entries, {} of them published, says nothing that does not follow; each that is gone was ordered to go",
+                ended.size, ended.published
+            ),
+        ]),
+        (None, None, None) if from > 0 => lines.push(format!(
             "TRUE so far: of {} entries, {} of them published, those from {from} on say nothing that does not follow{}",
             ended.size,
             ended.published,
             if ended.not_recomputed.is_empty() { "" } else { ", but for what is not recomputed" }
         )),
-        (None, None) => lines.push(format!(
+        (None, None, None) => lines.push(format!(
             "TRUE so far: {} entries, {} of them published, say nothing that does not follow",
             ended.size, ended.published
         )),
