@@ -2,27 +2,42 @@
 //! An export against an earlier one: what was in a list is still at its beginning, and sizes do not go back. What retention took since is not
 //! there to be compared; it must have been old enough.
 
-use alloc::{format, vec::Vec};
+use alloc::{collections::BTreeSet, format, vec::Vec};
 
 use super::{Asked, Export, Fault, Item, Lie, List, Verified, verify::verify};
 use crate::{
     admission::RowKind,
     bytes::{self, ListValue, Meta},
     hash::Hash,
-    number::{EntryIndex, TreeSize},
+    number::EntryIndex,
     policy::PolicySet,
     retention,
 };
 
-/// Holds an export that was verified against an earlier one, which is verified too. How many entries of the earlier one there was nothing to
+/// Entries of the earlier export that are not there to be compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub(super) count: u64,
+    /// How many of them it withheld, so that whether they were old enough nobody sees.
+    pub(super) unseen: u64,
+}
+
+impl Gone {
+    fn add(&mut self, other: Gone) {
+        self.count += other.count;
+        self.unseen += other.unseen;
+    }
+}
+
+/// Holds an export that was verified against an earlier one, which is verified too. For which entries of the earlier one there was nothing to
 /// compare with.
 pub(super) fn compare(
     old: &Export,
     new: &Export,
     verified: &Verified,
     policies: &PolicySet,
-) -> Result<u64, Fault> {
-    let mut not_compared = 0;
+) -> Result<Gone, Fault> {
+    let mut not_compared = Gone::default();
     let earlier = verify(old, policies, Asked::default()).map_err(|fault| Fault {
         why: format!("the earlier export does not hold: {}", fault.why),
         ..fault
@@ -47,8 +62,8 @@ pub(super) fn compare(
             |list: &&List| (list.head.kind, list.head.of) == (before.head.kind, before.head.of);
         match new.lists.iter().enumerate().find(|(_, list)| same(list)) {
             Some((at, after)) => {
-                let missed = continues(before, after, earlier.size, verified.time_ms);
-                not_compared += missed.map_err(|fault| fault.at(at).at("lists"))?;
+                let missed = continues(before, after, &earlier, verified.time_ms);
+                not_compared.add(missed.map_err(|fault| fault.at(at).at("lists"))?);
             }
             // A member whose list is no longer opened is told by name among those who are not.
             None if new
@@ -58,7 +73,10 @@ pub(super) fn compare(
             // Nor can one be told of whose membership is older than what retention left of the household's list.
             None if is_forgotten(before, old, new, verified) => {
                 let held = before.head.value.unwrap_or(ListValue::EMPTY);
-                not_compared += held.count - held.base_count;
+                not_compared.add(Gone {
+                    count: held.count - held.base_count,
+                    unseen: unseen(before, before.items.len(), &earlier, verified.time_ms),
+                });
             }
             None => {
                 let why = "a list of the earlier export is not in here";
@@ -85,7 +103,7 @@ fn is_forgotten(before: &List, old: &Export, new: &Export, verified: &Verified) 
 
 /// The later list passes through the head of the earlier one, or through as much of it as retention left by `time_ms`. How many of its
 /// items are not there any more.
-fn continues(before: &List, after: &List, earlier: TreeSize, time_ms: u64) -> Result<u64, Fault> {
+fn continues(before: &List, after: &List, earlier: &Verified, time_ms: u64) -> Result<Gone, Fault> {
     let old = before.head.value.unwrap_or(ListValue::EMPTY);
     let new = after.head.value.unwrap_or(ListValue::EMPTY);
     let refuse = |lie, why| Err(Fault::new(lie, why).at("value"));
@@ -99,10 +117,8 @@ fn continues(before: &List, after: &List, earlier: TreeSize, time_ms: u64) -> Re
     } else {
         old.count - old.base_count
     };
-    let taken = before
-        .items
-        .iter()
-        .take(usize::try_from(gone).unwrap_or(usize::MAX));
+    let places = usize::try_from(gone).unwrap_or(usize::MAX);
+    let taken = before.items.iter().take(places);
     let old_enough = |item: &Item| {
         shown(item).is_none_or(|(_, meta)| retention::is_old(meta.accepted_at_ms, time_ms))
     };
@@ -119,16 +135,25 @@ fn continues(before: &List, after: &List, earlier: TreeSize, time_ms: u64) -> Re
             )
         };
     }
+    let left = Gone {
+        count: gone,
+        unseen: unseen(before, places, earlier, time_ms),
+    };
     if !goes_on {
-        // All of it was removed since, and the list began anew: with what came later.
-        let mut first = after.items.iter().filter_map(shown);
-        if first.any(|(index, _)| earlier.holds(index)) {
+        // All of it was removed since, and the list began anew: with what came later. An item is the same wherever it is withheld.
+        let of = after.head.of;
+        let old: BTreeSet<Hash> = before.items.iter().map(|item| folded(item, &of)).collect();
+        let stood = |item: &Item| {
+            let told_before = shown(item).is_some_and(|(index, _)| earlier.size.holds(index));
+            told_before || old.contains(&folded(item, &of))
+        };
+        if after.items.iter().any(stood) {
             return refuse(
                 Lie::Changed,
                 "the list does not begin as it did in the earlier export",
             );
         }
-        return Ok(gone);
+        return Ok(left);
     }
     // And where the later one begins, the earlier one passed.
     let mut earlier = heads(before, &old);
@@ -139,7 +164,21 @@ fn continues(before: &List, after: &List, earlier: TreeSize, time_ms: u64) -> Re
             "the list's base is not where the earlier export passed",
         );
     }
-    Ok(gone)
+    Ok(left)
+}
+
+/// Of the first so many items of a list, the last ones that are withheld: an item is no younger than a later one, and none than its export,
+/// but where those are young, too, nobody sees how old it was.
+fn unseen(list: &List, places: usize, earlier: &Verified, time_ms: u64) -> u64 {
+    let taken = list.items.iter().take(places).rev();
+    let withheld = taken.take_while(|item| shown(item).is_none()).count();
+    let next = list.items.iter().skip(places).find_map(shown);
+    let latest_ms = next.map_or(earlier.time_ms, |(_, meta)| meta.accepted_at_ms);
+    if retention::is_old(latest_ms, time_ms) {
+        0
+    } else {
+        withheld as u64
+    }
 }
 
 /// Where an item's entry stands and what its leaf says, unless it is withheld.

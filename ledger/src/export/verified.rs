@@ -6,6 +6,7 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use super::{
     AboutKind, Head, NotOpened, Restricted, Why,
     lists::Counted,
+    since::Gone,
     verify::{Bound, Remark},
 };
 use crate::{
@@ -39,7 +40,7 @@ pub struct Verified {
     pub(super) not_opened: Vec<NotOpened>,
     pub(super) restricted: Vec<Restricted>,
     pub(super) bound: Bound,
-    pub(super) not_compared: u64,
+    pub(super) not_compared: Gone,
     pub(super) remarks: Vec<Remark>,
 }
 
@@ -96,7 +97,12 @@ impl Verified {
 
     /// Of the items of the earlier export that it was held against: those that retention removed since, so that nothing is left to compare.
     pub fn not_compared(&self) -> u64 {
-        self.not_compared
+        self.not_compared.count
+    }
+
+    /// Of these, those that the earlier export withheld and whose age it does not show: that they were old enough is the ledger's word.
+    pub fn not_compared_unseen(&self) -> u64 {
+        self.not_compared.unseen
     }
 
     /// What the export leaves open though it holds.
@@ -248,10 +254,15 @@ impl Verified {
                 restricted.count, restricted.ground
             ));
         }
-        if self.not_compared > 0 {
+        let Gone { count, unseen } = self.not_compared;
+        if count > 0 {
             facts.push(format!(
-                "NOT COMPARED: {} entries of the earlier export, which were removed since because their retention ended.",
-                self.not_compared
+                "NOT COMPARED: {count} entries of the earlier export, which were removed since because their retention ended."
+            ));
+        }
+        if unseen > 0 {
+            facts.push(format!(
+                "NOT KNOWN: whether {unseen} of these were old enough: the earlier export withheld them."
             ));
         }
         for remark in &self.remarks {

@@ -429,7 +429,7 @@ impl Checked<'_, '_> {
             not_opened: self.export.not_opened.clone(),
             restricted: self.export.restricted.clone(),
             bound,
-            not_compared: 0,
+            not_compared: since::Gone::default(),
             remarks: self.remarks,
         }
     }

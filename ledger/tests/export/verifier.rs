@@ -9,8 +9,11 @@ use ledger::{
         Content, EntryType,
         system::{Erasure, Ground, Release},
     },
+    bytes,
     entry::SubmittedEntry,
-    export::{Asked, Bound, Export, Fault, Item, Lie, Opened, Remark, Verified, Why, verify},
+    export::{
+        Asked, Bound, Export, Fault, Item, Lie, Opened, Remark, Verified, Why, Withheld, verify,
+    },
     finding::Finding,
     hash::Hash,
     number::{EntryIndex, TreeSize},
@@ -450,6 +453,73 @@ fn what_was_removed_before_its_time_is_missed() {
         let fault = verify(&new, &book.policies(), asked).unwrap_err();
         assert_eq!(fault.lie, Lie::Missing, "{fault}");
     }
+}
+
+/// An item is the same wherever it is withheld, so that nobody says that a list began anew which did not. How old one was that both exports
+/// withhold nobody sees, and it is said.
+#[test]
+fn what_is_withheld_is_compared_as_far_as_it_can_be() {
+    let wanted = Wanted::subject(person("dario"));
+    let withheld = |export: &mut Export| {
+        for item in &mut export.lists[0].items {
+            let (meta_salt, leaf_hash) = match &*item {
+                Item::Opened(opened) => (opened.meta_salt(), opened.leaf_hash()),
+                Item::Erased(erased) => (erased.meta_salt, erased.leaf_hash()),
+                Item::Withheld(_) => continue,
+            };
+            *item = Item::Withheld(Withheld {
+                item: bytes::item(&meta_salt, &person("dario"), &leaf_hash),
+                why: Some(Why::Another),
+            });
+        }
+    };
+    let since = |old: &Export, new: &Export, book: &Book| {
+        let asked = Asked {
+            since: Some(old),
+            ..Asked::default()
+        };
+        verify(new, &book.policies(), asked)
+    };
+    let mut book = tell(20);
+    let old = book.export(&wanted);
+    let Some(Item::Opened(last)) = old.lists[0].items.last() else {
+        panic!("an opened item");
+    };
+    let again = last.index.0;
+    let count = old.lists[0].items.len() as u64;
+    let mut closed = old.clone();
+    withheld(&mut closed);
+    // Two years on all of it was old enough, by the time of the earlier root.
+    story::cut(&mut book);
+    let emptied = book.export(&wanted);
+    let verified = since(&closed, &emptied, &book).unwrap();
+    assert_eq!(
+        (verified.not_compared(), verified.not_compared_unseen()),
+        (count, 0)
+    );
+    // One of those that are said to be gone stands in the list that began anew.
+    book.fold_again(again);
+    book.root();
+    let mut anew = book.export(&wanted);
+    withheld(&mut anew);
+    assert!(verify(&anew, &book.policies(), Asked::default()).is_ok());
+    for earlier in [&old, &closed] {
+        let fault = since(earlier, &anew, &book).unwrap_err();
+        assert_eq!(fault.lie, Lie::Changed, "{fault}");
+    }
+    // Removed before its time: shown it is missed, withheld it is said that nobody sees.
+    let mut book = tell(20);
+    book.fold_early_cut(book.size().0);
+    book.root();
+    let emptied = book.export(&wanted);
+    assert_eq!(since(&old, &emptied, &book).unwrap_err().lie, Lie::Missing);
+    let verified = since(&closed, &emptied, &book).unwrap();
+    assert_eq!(verified.not_compared_unseen(), count);
+    let said = verified.facts().join("\n");
+    assert!(
+        said.contains(&format!("NOT KNOWN: whether {count} of these")),
+        "{said}"
+    );
 }
 
 /// Two ledgers under the same keys, one of which forgot an access: what a cluster that rewrites history would hand out.
