@@ -30,6 +30,7 @@ use crate::{
         log::Log,
         machine::Machine,
         snapshot::Manifest,
+        verify::VerifyPool,
     },
 };
 
@@ -51,6 +52,7 @@ pub(crate) struct Eraser {
     pub(crate) raft: Raft,
     pub(crate) log: Log,
     pub(crate) machine: Machine,
+    pub(crate) verifier: VerifyPool,
     pub(crate) fatal: Fatal,
     pub(crate) clock: Clock,
     pub(crate) fold_wanted: Wanted,
@@ -129,6 +131,9 @@ impl Eraser {
         // A raft_snapshot that was installed meanwhile may have brought plaintext along.
         if !Arc::ptr_eq(&due.db, &self.machine.state()) {
             return Ok(false);
+        }
+        if !due.to_sign.is_empty() {
+            self.verifier.forget_all();
         }
         let mut signed = due.waits_for.is_none();
         for order in due.to_sign {

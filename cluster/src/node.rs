@@ -162,11 +162,12 @@ impl Node {
         until: Until,
         end: Instant,
     ) -> Vec<Outcome> {
-        let bytes = entries
+        let verifier = &self.0.here.verifier;
+        let bytes: Vec<Bytes> = entries
             .iter()
             .map(|entry| {
                 let bytes = Bytes::from(entry.submitted().encode());
-                self.0.here.verifier.sent(bytes.clone(), entry.clone());
+                verifier.sent(bytes.clone(), entry.clone());
                 bytes
             })
             .collect();
@@ -175,8 +176,13 @@ impl Node {
             .0
             .net
             .peers
-            .forward_submit(leader, bytes, until, time)
+            .forward_submit(leader, bytes.clone(), until, time)
             .await;
+        for (bytes, outcome) in bytes.iter().zip(&outcomes) {
+            if !comes_back(outcome) {
+                verifier.forget(bytes);
+            }
+        }
         // The receipt is made here, so the checkpoint must have arrived here.
         self.0.here.await_published(&mut outcomes, until, end).await;
         outcomes
@@ -446,6 +452,15 @@ impl Node {
         let known = metrics.wait_for(|metrics| metrics.current_leader.is_some());
         let metrics = timeout_at(end, known).await.ok()?.ok()?;
         metrics.current_leader.map(NodeNumber)
+    }
+}
+
+/// Whether an entry that was sent to the leader may come back through the log.
+fn comes_back(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Accepted(accepted) => !accepted.again,
+        Outcome::Refused(_) | Outcome::Failed(_) => false,
+        Outcome::Unknown => true,
     }
 }
 

@@ -36,6 +36,7 @@ impl Node {
             raft: here.raft.clone(),
             log: self.0.log.clone(),
             machine: here.machine.clone(),
+            verifier: here.verifier.clone(),
             fatal: self.0.fatal.clone(),
             clock: here.clock.clone(),
             fold_wanted: self.0.net.fold_wanted.clone(),

@@ -5,7 +5,7 @@
 //! Apply takes what is ready and verifies what is not. A key id never changes its key, so what was verified early stays verified; only
 //! *key unknown* may turn into something else by the time the entry is applied, and is looked at again then.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,15 +52,18 @@ struct Shared {
 }
 
 /// The newest entries that this process verified at its door and handed to the leader: they come back through the log in a moment, and are not
-/// verified a second time then. Known by their bytes, all of them.
+/// verified a second time then. Known by their bytes, all of them. They are plaintext: what came back or never will is not kept, and an erasure
+/// clears it all.
 #[derive(Default)]
 struct Door {
-    verified: HashMap<Bytes, VerifiedEntry>,
-    order: VecDeque<Bytes>,
+    verified: HashMap<Bytes, (u64, VerifiedEntry)>,
+    /// By when they were sent.
+    order: BTreeMap<u64, Bytes>,
+    sent: u64,
     bytes: usize,
 }
 
-/// Bytes of entries that the door remembers. Those that never come back, refused by the leader, are forgotten as others follow.
+/// Bytes of entries that the door remembers.
 const DOOR_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl Door {
@@ -69,22 +72,23 @@ impl Door {
         if self.verified.contains_key(&bytes) {
             return;
         }
-        // What came back is not kept longer than what was sent before it.
-        while let Some(oldest) = self.order.front()
-            && !self.verified.contains_key(oldest)
-        {
-            self.bytes -= oldest.len();
-            self.order.pop_front();
-        }
-        self.verified.insert(bytes.clone(), entry);
+        self.sent += 1;
         self.bytes += bytes.len();
-        self.order.push_back(bytes);
+        self.verified.insert(bytes.clone(), (self.sent, entry));
+        self.order.insert(self.sent, bytes);
         while self.bytes > DOOR_BYTES_MAX
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((_, oldest)) = self.order.pop_first()
         {
             self.bytes -= oldest.len();
             self.verified.remove(&oldest);
         }
+    }
+
+    fn take(&mut self, bytes: &Bytes) -> Option<VerifiedEntry> {
+        let (sent, entry) = self.verified.remove(bytes)?;
+        self.order.remove(&sent);
+        self.bytes -= bytes.len();
+        Some(entry)
     }
 }
 
@@ -113,11 +117,12 @@ impl VerifyPool {
     }
 
     fn start_batch(&self, batch: &Batch) {
-        let open = batch
-            .items
-            .chunks(CHUNK)
-            .filter(|items| !are_verified(items));
-        for _ in open.take(workers::count()) {
+        self.queue(batch, open_chunks(batch));
+    }
+
+    /// Has so many threads work at a batch, as far as there are.
+    fn queue(&self, batch: &Batch, threads: usize) {
+        for _ in 0..threads.min(workers::count()) {
             let (pool, batch, since) = (self.clone(), batch.clone(), Instant::now());
             workers::run_first(move || {
                 // A failure here is met again in apply, which reports it.
@@ -134,6 +139,22 @@ impl VerifyPool {
         self.0.door.lock().remember(bytes, entry);
     }
 
+    /// Forgets an entry that was sent and will not come back through the log.
+    pub(crate) fn forget(&self, bytes: &Bytes) {
+        self.0.door.lock().take(bytes);
+    }
+
+    /// How many entries are remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        self.0.door.lock().order.len()
+    }
+
+    /// Forgets all that was sent: what comes back is verified again.
+    pub(crate) fn forget_all(&self) {
+        *self.0.door.lock() = Door::default();
+    }
+
     /// Verifies what is not verified yet, with whoever is at it already.
     ///
     /// # Errors
@@ -145,9 +166,9 @@ impl VerifyPool {
         if are_verified(&batch.items) {
             return Ok(());
         }
-        // Read back from the log, so nobody began.
+        // Read back from the log, so nobody began: this thread is one of those that do.
         if !batch.is_claimed() {
-            self.start_batch(batch);
+            self.queue(batch, open_chunks(batch).saturating_sub(1));
         }
         self.take_chunks(batch)?;
         // What others took and have not come to yet, too.
@@ -173,7 +194,7 @@ impl VerifyPool {
             // The lock is held while the item is verified: whoever comes second waits, and does not do it again.
             let mut slot = item.verified.lock();
             if slot.is_none() {
-                let known = self.0.door.lock().verified.remove(&item.entry);
+                let known = self.0.door.lock().take(&item.entry);
                 *slot = Some(match known {
                     Some(entry) => Ok(entry),
                     None => verify_item(item, &mut verifier)?,
@@ -262,6 +283,12 @@ impl VerifyPool {
     }
 }
 
+/// How many chunks of a batch are not verified: no more threads find work in it.
+fn open_chunks(batch: &Batch) -> usize {
+    let chunks = batch.items.chunks(CHUNK);
+    chunks.filter(|items| !are_verified(items)).count()
+}
+
 /// Whether all results are there; one that is being made is not.
 fn are_verified(items: &[BatchItem]) -> bool {
     let is_verified =
@@ -313,10 +340,33 @@ mod tests {
         let (bytes, entry) = sent(1);
         pool.sent(bytes.clone(), entry.clone());
         pool.sent(bytes.clone(), entry.clone());
-        let take = |bytes: &Bytes| pool.0.door.lock().verified.remove(bytes);
+        let take = |bytes: &Bytes| pool.0.door.lock().take(bytes);
         assert!(take(&sent(2).0).is_none());
         assert_eq!(take(&bytes).unwrap().pae(), entry.pae());
         assert!(take(&bytes).is_none());
+    }
+
+    #[test]
+    fn the_door_keeps_nothing_of_what_came_back_or_was_forgotten() {
+        let pool = VerifyPool::new(LEDGER);
+        let is_empty = || {
+            let door = pool.0.door.lock();
+            door.verified.is_empty() && door.order.is_empty() && door.bytes == 0
+        };
+        let (bytes, entry) = sent(1);
+        let leave: [&dyn Fn(); 3] = [
+            &|| drop(pool.0.door.lock().take(&bytes)),
+            &|| pool.forget(&bytes),
+            &|| pool.forget_all(),
+        ];
+        for leave in leave {
+            pool.sent(bytes.clone(), entry.clone());
+            assert!(!is_empty());
+            leave();
+            assert!(is_empty());
+        }
+        pool.forget(&bytes);
+        assert!(is_empty());
     }
 
     #[test]
@@ -332,9 +382,25 @@ mod tests {
         let held = |door: &Door, number| door.verified.contains_key(&of(number));
         assert!(!held(&door, 0) && !held(&door, 1) && held(&door, 2) && held(&door, 5));
         // What came back stands in the way of nobody.
-        door.verified.remove(&of(2));
+        door.take(&of(2));
         door.remember(of(6), entry);
         assert!(held(&door, 3) && held(&door, 6));
         assert_eq!(door.order.len(), 4);
+    }
+
+    #[test]
+    fn no_more_threads_are_asked_than_find_work() {
+        let batch = |items: usize| {
+            let items = (0..items).map(|_| BatchItem::new(Bytes::new(), [0; 32], None));
+            Batch::new(0, items.collect())
+        };
+        let some = batch(2 * CHUNK + 1);
+        assert_eq!(open_chunks(&some), 3);
+        for item in some.items.iter().take(CHUNK) {
+            *item.verified.lock() = Some(Err(Refused::from(Refusal::Json)));
+        }
+        assert_eq!(open_chunks(&some), 2);
+        assert_eq!(open_chunks(&batch(1)), 1);
+        assert_eq!(open_chunks(&batch(0)), 0);
     }
 }

@@ -197,6 +197,13 @@ async fn what_was_erased_is_in_no_file_and_every_proof_holds() {
     let leaf = before.entry(gone[0]).unwrap().unwrap().leaf_hash();
     drop(before);
 
+    // As where it was sent to a leader who never answered.
+    let verified = node.verify(vec![entries[3].clone()]).await.unwrap();
+    let verifier = &node.0.here.verifier;
+    for entry in verified.into_iter().map(Result::unwrap) {
+        verifier.sent(entries[3].encode().into(), entry);
+    }
+    assert_eq!(verifier.remembered(), 1);
     let ordered = submit(&node, vec![order(&gone, 1)]).await[0];
     // From that moment on, whatever the eraser has come to.
     let view = node.view().unwrap();
@@ -207,6 +214,7 @@ async fn what_was_erased_is_in_no_file_and_every_proof_holds() {
     drop(view);
 
     until(|| is_done(&node, ordered)).await;
+    assert_eq!(verifier.remembered(), 0);
     let places = holding(&one.data(), &needles);
     assert!(places.is_empty(), "{places:?}");
     assert!(!holding(&one.data(), &[kept]).is_empty());
