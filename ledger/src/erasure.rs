@@ -5,7 +5,7 @@
 //! the entry and does what the signer may ask, and nothing else. It is the one home of that rule: each node's eraser calls it, and so does
 //! every read from the moment that the order is applied, so that nothing is shown that is about to go.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
 
 use crate::{
     admission::Row,
@@ -25,7 +25,7 @@ use crate::{
     id::{InstitutionId, NodeNumber},
     number::{EntryIndex, TreeSize},
     refusal::Refused,
-    retention::{self, Cut, Reach, Terms},
+    retention::{self, Cut, Cuts, Reach, Terms},
     state::{Draft, State, StateError, read, registry},
 };
 
@@ -126,6 +126,14 @@ impl Order {
         if stored.erased.contains(&self.index) {
             return Ok(Carried::Before);
         }
+        let cut = self.cut();
+        // What a cut cannot reach, whatever it says, is not parsed for it.
+        if let Some(cut) = &cut
+            && stored.body.is_some()
+            && !cut.may_take(at, stored.meta.accepted_at_ms)
+        {
+            return Ok(Carried::Spared);
+        }
         let Some(body) = stored.parse_body()? else {
             // Another order took the body. Had this one been good for it, it would have been first, were it the older.
             let older = stored.erased.iter().any(|order| *order < self.index);
@@ -136,7 +144,14 @@ impl Order {
             });
         };
         let terms = Terms::of(&body);
-        if !self.names(at, stored, &terms, ceased_ms) || !self.may_ask(&terms) {
+        let taken = match &cut {
+            Some(cut) => {
+                let since_ms = terms.since_ms(stored.meta.accepted_at_ms, ceased_ms);
+                cut.takes(at, since_ms, &terms)
+            }
+            None => self.names(at, &terms) && self.may_ask(&terms),
+        };
+        if !taken {
             return Ok(Carried::Spared);
         }
         let gone = match &self.scope {
@@ -174,24 +189,13 @@ impl Order {
         })
     }
 
-    /// Whether the order is about this entry.
-    fn names(
-        &self,
-        at: EntryIndex,
-        stored: &StoredEntry,
-        terms: &Terms,
-        ceased_ms: Option<u64>,
-    ) -> bool {
-        let entry_type = stored.meta.entry_type;
+    /// Whether the order names this entry.
+    fn names(&self, at: EntryIndex, terms: &Terms) -> bool {
         match &self.scope {
             Scope::Entries(entries) | Scope::Subject(entries, _) => {
-                entries.binary_search(&at.0).is_ok() && is_erasable(entry_type)
+                entries.binary_search(&at.0).is_ok() && is_erasable(terms.entry_type)
             }
-            Scope::Before(before, types) => {
-                let since_ms = terms.since_ms(stored.meta.accepted_at_ms, ceased_ms);
-                at.0 < *before
-                    && retention::is_due(entry_type, types, since_ms, self.accepted_at_ms)
-            }
+            Scope::Before(..) => false,
         }
     }
 
@@ -202,13 +206,9 @@ impl Order {
             terms.entry_type,
             EntryType::Read | EntryType::Disclosure | EntryType::Release
         );
-        let cut = matches!(self.scope, Scope::Before(..));
-        retention::may_ask(
-            &self.institution,
-            self.authority,
-            self.accepted_at_ms,
-            terms,
-        ) && (self.authority || cut || !witness)
+        let (institution, at_ms) = (&self.institution, self.accepted_at_ms);
+        retention::may_ask(institution, self.authority, at_ms, terms)
+            && (self.authority || !witness)
     }
 
     /// The value in the state.
@@ -365,27 +365,58 @@ pub fn order_at<S: State>(state: &S, place: u64) -> Result<Order, S::Error> {
     listed(state, ORDERS, place)
 }
 
-/// The orders that may concern the entry at an index: those that name it, then the cuts beyond it.
+/// The orders on a stored entry, as the eraser carries them out: those that name it, and the first of the cuts that stand which takes it.
+///
+/// # Errors
+/// The state's own. A body that was never admitted is left to whoever carries them out.
 pub fn orders_on<S: State>(
     state: &S,
     index: EntryIndex,
-    cuts: &[Order],
+    stored: &StoredEntry,
+    cuts: &Cuts,
 ) -> Result<Vec<Order>, S::Error> {
-    let mut orders = Vec::new();
-    for index in named_by(state, index)? {
-        orders.push(named(state, index)?);
+    let mut indexes = named_by(state, index)?;
+    // What no cut can reach is not parsed for it.
+    if cuts.reach(index, stored.meta.accepted_at_ms)
+        && let Ok(Some(body)) = stored.parse_body()
+    {
+        let terms = Terms::of(&body);
+        let ceased_ms = retention::ceased(state, index, terms.entry_type)?;
+        let since_ms = terms.since_ms(stored.meta.accepted_at_ms, ceased_ms);
+        let cut = cuts.first(index, since_ms, &terms);
+        indexes.extend(cut.map(|cut| cut.index));
     }
-    let beyond = |cut: &&Order| matches!(cut.scope, Scope::Before(before, _) if index.0 < before);
-    orders.extend(cuts.iter().filter(beyond).cloned());
-    // As the eraser carries them out.
-    orders.sort_by_key(|order| order.index);
-    Ok(orders)
+    indexes.sort_unstable();
+    let orders = indexes.into_iter().map(|order| named(state, order));
+    orders.collect()
 }
 
-/// The cuts that stand, in the order of acceptance: those that no later one supersedes.
-pub fn cuts<S: State>(state: &S) -> Result<Vec<Order>, S::Error> {
-    let standing = indexes(state, &StateKey::cuts())?.unwrap_or_default();
-    standing.into_iter().map(|cut| named(state, cut)).collect()
+/// The cuts that stand: those that no later one supersedes.
+///
+/// # Errors
+/// The state's own.
+pub fn cuts<S: State>(state: &S) -> Result<Cuts, S::Error> {
+    let mut cuts = Cuts::default();
+    for index in standing(state)? {
+        let cut = named(state, index)?.cut();
+        cut.into_iter().for_each(|cut| cuts.add(cut));
+    }
+    Ok(cuts)
+}
+
+/// Their indexes, in the order of acceptance.
+fn standing<S: State>(state: &S) -> Result<Vec<EntryIndex>, S::Error> {
+    Ok(indexes(state, &StateKey::cuts())?.unwrap_or_default())
+}
+
+/// An institution's own that stand.
+fn own_cuts<S: State>(state: &S, institution: &InstitutionId) -> Result<Vec<Cut>, S::Error> {
+    let own = indexes(state, &StateKey::cuts_of(institution))?;
+    let mut cuts = Vec::new();
+    for index in own.unwrap_or_default() {
+        cuts.extend(named(state, index)?.cut());
+    }
+    Ok(cuts)
 }
 
 /// When an institution gave its last cut, ms since the epoch: nothing but its own later ones supersedes that.
@@ -393,9 +424,8 @@ pub(crate) fn last_cut_ms<S: State>(
     state: &S,
     institution: &InstitutionId,
 ) -> Result<Option<u64>, S::Error> {
-    let own = cuts(state)?.into_iter();
-    let own = own.filter(|cut| cut.institution == *institution);
-    Ok(own.map(|cut| cut.accepted_at_ms).max())
+    let own = own_cuts(state, institution)?;
+    Ok(own.iter().map(|cut| cut.accepted_at_ms).max())
 }
 
 /// What a node said of an order, if it did.
@@ -446,25 +476,62 @@ pub(crate) fn record<S: State>(
     draft.push(ORDERS, index.0.to_be_bytes().to_vec())?;
     match &order.scope {
         Scope::Before(..) => {
-            let mut standing = cuts(draft)?;
-            standing.retain(|other| !supersedes(&order, other));
-            let standing = standing.iter().map(|cut| cut.index).chain([index]);
-            let value: Vec<[u8; 8]> = standing.map(|cut| cut.0.to_be_bytes()).collect();
-            draft.put(StateKey::cuts(), value.concat());
+            if let Some(cut) = order.cut() {
+                record_cut(draft, &cut)?;
+            }
         }
         Scope::Entries(entries) | Scope::Subject(entries, _) => {
             for entry in entries {
                 let mut orders = named_by(draft, EntryIndex(*entry))?;
                 if orders.len() < ORDERS_PER_ENTRY_MAX {
                     orders.push(index);
-                    let value: Vec<[u8; 8]> =
-                        orders.iter().map(|order| order.0.to_be_bytes()).collect();
-                    draft.put(StateKey::erasures_of(EntryIndex(*entry)), value.concat());
+                    put_indexes(draft, StateKey::erasures_of(EntryIndex(*entry)), &orders);
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Lists a cut among those that stand, in the place of those that it supersedes. Only its institution's own are read for that.
+fn record_cut<S: State>(draft: &mut Draft<'_, S>, cut: &Cut) -> Result<(), Stop<S::Error>> {
+    let own = own_cuts(draft, &cut.institution)?;
+    let (gone, stay): (Vec<_>, Vec<_>) = own.iter().partition(|other| cut.supersedes(other));
+    let own: Vec<EntryIndex> = stay
+        .iter()
+        .map(|other| other.index)
+        .chain([cut.index])
+        .collect();
+    let mut all = standing(draft)?;
+    all.retain(|index| gone.iter().all(|gone| gone.index != *index));
+    all.push(cut.index);
+    put_indexes(draft, StateKey::cuts_of(&cut.institution), &own);
+    put_indexes(draft, StateKey::cuts(), &all);
+    Ok(())
+}
+
+fn put_indexes<S: State>(draft: &mut Draft<'_, S>, key: StateKey, indexes: &[EntryIndex]) {
+    draft.put(key, encode_indexes(indexes));
+}
+
+fn encode_indexes(indexes: &[EntryIndex]) -> Vec<u8> {
+    let indexes = indexes.iter().map(|index| index.0.to_be_bytes());
+    indexes.collect::<Vec<_>>().concat()
+}
+
+/// What the state holds of kind CUTS where these stand.
+pub(crate) fn listing(cuts: &Cuts) -> BTreeMap<StateKey, Vec<u8>> {
+    let mut listed: BTreeMap<StateKey, Vec<EntryIndex>> = BTreeMap::new();
+    for cut in cuts.iter() {
+        for key in [StateKey::cuts(), StateKey::cuts_of(&cut.institution)] {
+            listed.entry(key).or_default().push(cut.index);
+        }
+    }
+    let listed = listed.into_iter().map(|(key, mut indexes)| {
+        indexes.sort_unstable();
+        (key, encode_indexes(&indexes))
+    });
+    listed.collect()
 }
 
 /// Records what a node said. The first it said stands: said again it is about disks that were erased again.
@@ -485,11 +552,6 @@ pub(crate) fn record_done<S: State>(
         draft.put(key, report.encode());
     }
     Ok(())
-}
-
-fn supersedes(order: &Order, other: &Order) -> bool {
-    let cuts = order.cut().zip(other.cut());
-    cuts.is_some_and(|(cut, other)| cut.supersedes(&other))
 }
 
 fn named_by<S: State>(state: &S, index: EntryIndex) -> Result<Vec<EntryIndex>, S::Error> {
@@ -518,3 +580,6 @@ fn listed<S: State>(state: &S, list: &str, place: u64) -> Result<Order, S::Error
 fn named<S: State>(state: &S, index: EntryIndex) -> Result<Order, S::Error> {
     order(state, index)?.ok_or_else(|| StateError::Corrupt(StateKey::erasure(index)).into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,11 +9,8 @@
 //! Where a change is a cut ([`crate::retention`]), each list's base moves past those of its first items that the cuts given so far take, and
 //! what it moved past stands in the list no more ([`Left`]). So a fold also reads which older changes still stand in lists.
 
-use alloc::{
-    collections::{BTreeMap, btree_map::Entry},
-    vec::Vec,
-};
-use core::{fmt, ops::ControlFlow};
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::fmt;
 
 use crate::{
     admission::{Effects, Row, RowKind},
@@ -21,16 +18,18 @@ use crate::{
     erasure::Order,
     hash::Hash,
     number::EntryIndex,
-    retention::{self, Cut, Cuts, Reach, Terms},
+    retention::{Cut, Reach, Terms},
     state::{StateKey, Writes, kind},
     state_map::{self, MapError, MapNode, MapPath, MapReader, value_hash},
 };
 
+mod given;
 mod memory;
 
+pub use given::Given;
 pub use memory::MemoryFold;
 
-/// How many items one cut takes from a list at most, so that no step of a fold is long; the next cut goes on.
+/// How many items one cut takes from a list at most, so that no fold is long; the next cut goes on.
 pub const LEFT_MAX: usize = 16_384;
 
 /// What one entry changes under the state root; kept by index until it is folded, and from then on as long as it stands in a list.
@@ -135,35 +134,26 @@ pub trait FoldReader: MapReader {
     fn value(&self, key: &Hash) -> Result<Option<Vec<u8>>, Self::Error>;
 }
 
-/// What a cut asks for beside.
+/// What is known of changes that a cut may take.
 pub trait CutReader: FoldReader {
-    /// The cuts that stand as folded so far.
+    /// When what an entry says ceased to hold ([`crate::retention::ceased`]).
     ///
     /// # Errors
     /// The store's own failures.
-    fn cuts(&self) -> Result<Cuts, Self::Error>;
-
-    /// Hands over the changes below an index that stand in a list, ascending, those that are being folded among them, each with when what it
-    /// says ceased to hold ([`retention::ceased`]); until told to stop.
-    ///
-    /// # Errors
-    /// The store's own failures.
-    fn standing(&self, below: EntryIndex, each: &mut Each<'_>) -> Result<(), Self::Error>;
+    fn ceased(&self, index: EntryIndex, terms: &Terms) -> Result<Option<u64>, Self::Error>;
 }
-
-/// Takes a change that stands in a list, and when it ceased.
-pub type Each<'a> = dyn FnMut(&Change, Option<u64>) -> ControlFlow<()> + 'a;
 
 /// The keys of one part of a fold and what they come to: those after a cursor, as many as memory allows, the lowest ones.
 #[derive(Debug)]
-pub struct Pass {
+pub struct Pass<'g> {
     after: Option<Hash>,
     keys_max: usize,
+    /// How many items one cut takes from a list.
+    left_max: usize,
     /// The lowest key that was left out for want of room: it and all above it are the next pass's.
     left_out: Option<Hash>,
     work: BTreeMap<Hash, Next>,
-    /// The cuts that stand, once one is met.
-    cuts: Option<Cuts>,
+    given: &'g Given,
 }
 
 /// What a key is to hold.
@@ -173,65 +163,79 @@ enum Next {
     Value(Option<Vec<u8>>),
 }
 
-/// A list on its way.
+/// A list on its way. Of one that stays as it is, no value is read.
 #[derive(Debug)]
 struct Folding {
     kind: RowKind,
     of: Hash,
-    value: ListValue,
-    /// Whether it is another than when it was read.
-    changed: bool,
-    /// The items that its base moved past, ascending.
-    left: Vec<EntryIndex>,
-    /// How many more the cut at this index may take.
-    room: (EntryIndex, usize),
+    /// What it comes to, once it is another than it was.
+    value: Option<ListValue>,
+    /// The last item that its base moved past, and past how many.
+    left: Option<(EntryIndex, u64)>,
+    /// At which cut of the fold that was.
+    at: usize,
+    /// How many more that cut may take.
+    room: usize,
+    /// An item stays: so do all behind it.
+    stays: bool,
 }
 
 impl Folding {
-    fn append(&mut self, change: &Change) {
-        self.value = self.value.with(&change.item(&self.of));
-        self.changed = true;
+    /// Whether a cut took all there was before the next item came: its key left the map then, and the list begins anew.
+    fn is_over(&self, next: EntryIndex, given: &Given) -> bool {
+        let over = self.value.as_ref().map(|of| of.base_count >= of.count);
+        over == Some(true)
+            && self.left.is_some()
+            && given.index_of(self.at).is_some_and(|cut| cut < next)
     }
 
-    /// The next of its items, at a cut that takes it or does not: behind the first that stays, all stay.
-    fn meet(&mut self, change: &Change, cut: &Cut, taken: bool) {
-        // In this fold, and written by no step yet.
-        if self.left.last().is_some_and(|last| change.index <= *last) {
-            return;
+    /// Whether its next item is taken, which the fold's cuts take from the one at this place on.
+    fn moves(&mut self, from: Option<usize>, left_max: usize, given: &Given) -> bool {
+        let Some(from) = from.filter(|_| !self.stays) else {
+            self.stays = true;
+            return false;
+        };
+        if self.at < from {
+            (self.at, self.room) = (from, left_max);
+        } else if self.room == 0 {
+            (self.at, self.room) = (self.at.saturating_add(1), left_max);
         }
-        if self.room.0 != cut.index {
-            self.room = (cut.index, LEFT_MAX);
-        }
-        if !taken || self.room.1 == 0 {
-            self.room.1 = 0;
-            return;
-        }
-        self.room.1 -= 1;
-        let value = &mut self.value;
-        value.base_count = value.base_count.saturating_add(1);
-        value.base_head = bytes::head(&value.base_head, &change.item(&self.of));
-        if value.base_count >= value.count {
-            // Its key leaves the map: what comes after begins anew.
-            *value = ListValue::EMPTY;
-        }
-        self.left.push(change.index);
-        self.changed = true;
+        self.stays = given.index_of(self.at).is_none();
+        !self.stays
     }
 }
 
-impl Pass {
-    /// For the keys after `after`, all of them if none, at most `keys_max` (and at least one).
-    pub fn new(after: Option<Hash>, keys_max: usize) -> Pass {
+impl<'g> Pass<'g> {
+    /// For the keys after `after`, all of them if none, at most `keys_max` (and at least one), of a fold that holds these cuts.
+    ///
+    /// First come the older changes that stand in lists ([`Pass::stood`]), as far as a cut reaches, then those that are folded
+    /// ([`Pass::add`]): each in the order of their indexes, and in every pass the same.
+    pub fn new(after: Option<Hash>, keys_max: usize, given: &'g Given) -> Pass<'g> {
         Pass {
             after,
             keys_max: keys_max.max(1),
+            left_max: LEFT_MAX,
             left_out: None,
             work: BTreeMap::new(),
-            cuts: None,
+            given,
         }
     }
 
-    /// Takes in a change. Changes come in the order of their indexes; in every pass the same.
+    /// Takes in a change that was folded before.
+    ///
+    /// # Errors
+    /// Those of the reader, and a value that is not a list's where one stands.
+    pub fn stood<R: CutReader>(
+        &mut self,
+        change: &Change,
+        reader: &R,
+    ) -> Result<(), FoldError<R::Error>> {
+        let from = self.taken(change, reader)?;
+        let mut lists = change.lists.iter();
+        lists.try_for_each(|list| self.item(change, list, false, from, reader))
+    }
+
+    /// Takes in a change that is folded now.
     ///
     /// # Errors
     /// Those of the reader, and a value that is not a list's where one stands.
@@ -240,12 +244,9 @@ impl Pass {
         change: &Change,
         reader: &R,
     ) -> Result<(), FoldError<R::Error>> {
-        for (kind, of) in &change.lists {
-            if let Some(list) = self.list(*kind, of, reader)? {
-                list.append(change);
-            }
-            self.make_room();
-        }
+        let from = self.taken(change, reader)?;
+        let mut lists = change.lists.iter();
+        lists.try_for_each(|list| self.item(change, list, true, from, reader))?;
         for (key, value) in change.writes.iter().filter(|(key, _)| key.under_root()) {
             let key = key.hash();
             if self.takes(&key) {
@@ -253,87 +254,70 @@ impl Pass {
                 self.make_room();
             }
         }
-        match change.cut() {
-            Some(cut) => self.move_bases(cut, reader),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    /// Moves the base of each list past those of its first items that are taken by the cuts given so far, this one among them.
-    fn move_bases<R: CutReader>(
-        &mut self,
-        cut: Cut,
+    /// From which cut of the fold on a change is taken.
+    fn taken<R: CutReader>(
+        &self,
+        change: &Change,
         reader: &R,
-    ) -> Result<(), FoldError<R::Error>> {
-        let mut cuts = match self.cuts.take() {
-            Some(cuts) => cuts,
-            None => reader.cuts().map_err(FoldError::Read)?,
-        };
-        cuts.add(cut.clone());
-        let mut failed = None;
-        let read = reader.standing(cut.index, &mut |change, ceased_ms| {
-            // Times never fall: what comes after is younger still.
-            if !retention::is_old(change.accepted_at_ms, cut.accepted_at_ms) {
-                return ControlFlow::Break(());
-            }
-            let terms = &change.terms;
-            let since_ms = terms.since_ms(change.accepted_at_ms, ceased_ms);
-            let taken = cuts.take(change.index, since_ms, terms);
-            for (kind, of) in &change.lists {
-                match self.list(*kind, of, reader) {
-                    Ok(Some(list)) => list.meet(change, &cut, taken),
-                    Ok(None) => {}
-                    Err(error) => {
-                        failed = Some(error);
-                        return ControlFlow::Break(());
-                    }
-                }
-                self.make_room();
-            }
-            ControlFlow::Continue(())
-        });
-        read.map_err(FoldError::Read)?;
-        self.cuts = Some(cuts);
-        failed.map_or(Ok(()), Err)
-    }
-
-    /// A list as it is now, if it is one of this pass.
-    fn list<R: FoldReader>(
-        &mut self,
-        kind: RowKind,
-        of: &Hash,
-        reader: &R,
-    ) -> Result<Option<&mut Folding>, FoldError<R::Error>> {
-        let key = list_key(kind, of).hash();
-        if !self.takes(&key) {
+    ) -> Result<Option<usize>, FoldError<R::Error>> {
+        if !self.given.reaches(change) {
             return Ok(None);
         }
-        let next = match self.work.entry(key) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let value = match reader.value(&key).map_err(FoldError::Read)? {
-                    None => ListValue::EMPTY,
-                    Some(value) => ListValue::decode(&value).ok_or(FoldError::List(key))?,
-                };
-                new.insert(Next::List(Folding {
-                    kind,
-                    of: *of,
-                    value,
-                    changed: false,
-                    left: Vec::new(),
-                    room: (EntryIndex(0), 0),
-                }))
-            }
-        };
-        match next {
-            Next::List(list) => Ok(Some(list)),
-            Next::Value(_) => Err(FoldError::List(key)),
-        }
+        let terms = &change.terms;
+        let ceased_ms = reader
+            .ceased(change.index, terms)
+            .map_err(FoldError::Read)?;
+        let since_ms = terms.since_ms(change.accepted_at_ms, ceased_ms);
+        Ok(self.given.first(change.index, since_ms, terms))
     }
 
-    /// The cuts that stand when all changes are taken in; none if no cut was among them.
-    pub fn cuts(&self) -> Option<&Cuts> {
-        self.cuts.as_ref()
+    /// The next item of a list: appends it, if it is new, and moves the base past it, if it is taken.
+    fn item<R: FoldReader>(
+        &mut self,
+        change: &Change,
+        (kind, of): &(RowKind, Hash),
+        new: bool,
+        from: Option<usize>,
+        reader: &R,
+    ) -> Result<(), FoldError<R::Error>> {
+        let (left_max, given) = (self.left_max, self.given);
+        let key = list_key(*kind, of).hash();
+        if !self.takes(&key) {
+            return Ok(());
+        }
+        let begun = Folding {
+            kind: *kind,
+            of: *of,
+            value: None,
+            left: None,
+            at: 0,
+            room: left_max,
+            stays: given.is_empty(),
+        };
+        let Next::List(list) = self.work.entry(key).or_insert(Next::List(begun)) else {
+            return Err(FoldError::List(key));
+        };
+        if new {
+            let value = if list.is_over(change.index, given) {
+                list.value.insert(ListValue::EMPTY)
+            } else {
+                list.value(key, reader)?
+            };
+            *value = value.with(&change.item(of));
+        }
+        if list.moves(from, left_max, given) {
+            let value = list.value(key, reader)?;
+            value.base_count = value.base_count.saturating_add(1);
+            value.base_head = bytes::head(&value.base_head, &change.item(of));
+            list.room = list.room.saturating_sub(1);
+            let count = list.left.map_or(0, |(_, count)| count);
+            list.left = Some((change.index, count.saturating_add(1)));
+        }
+        self.make_room();
+        Ok(())
     }
 
     /// Whether all keys after the cursor found room: then the fold ends with this pass.
@@ -351,21 +335,15 @@ impl Pass {
         reader: &R,
     ) -> Result<Option<Step>, FoldError<R::Error>> {
         let (mut cursor, mut values, mut left) = (None, Vec::new(), Vec::new());
-        while values.len() < keys_max.max(1) && left.len() < LEFT_MAX {
+        while values.len() < keys_max.max(1) {
             let Some((key, next)) = self.work.pop_first() else {
                 break;
             };
             cursor = Some(key);
             match next {
-                Next::List(list) if !list.changed => {}
                 Next::List(list) => {
-                    let Folding { kind, of, .. } = list;
-                    left.extend(list.left.iter().map(|index| Left {
-                        index: *index,
-                        kind,
-                        of,
-                    }));
-                    values.push((key, list.into_value()));
+                    left.extend(list.left());
+                    values.extend(list.into_value().map(|value| (key, value)));
                 }
                 Next::Value(value) => values.push((key, value)),
             }
@@ -402,22 +380,49 @@ impl Pass {
 }
 
 impl Folding {
-    /// A list of which nothing is left stands in no map.
-    fn into_value(self) -> Option<Vec<u8>> {
-        let list = self.value;
-        (list.count > list.base_count).then(|| list.encode().to_vec())
+    /// What stands under its key now, to be changed.
+    fn value<R: FoldReader>(
+        &mut self,
+        key: Hash,
+        reader: &R,
+    ) -> Result<&mut ListValue, FoldError<R::Error>> {
+        let value = match self.value {
+            Some(value) => value,
+            None => match reader.value(&key).map_err(FoldError::Read)? {
+                None => ListValue::EMPTY,
+                Some(value) => ListValue::decode(&value).ok_or(FoldError::List(key))?,
+            },
+        };
+        Ok(self.value.insert(value))
+    }
+
+    fn left(&self) -> Option<Left> {
+        self.left.map(|(through, count)| Left {
+            kind: self.kind,
+            of: self.of,
+            through,
+            count,
+        })
+    }
+
+    /// What is to be written, if anything. A list of which nothing is left stands in no map.
+    fn into_value(self) -> Option<Option<Vec<u8>>> {
+        let list = self.value?;
+        Some((list.count > list.base_count).then(|| list.encode().to_vec()))
     }
 }
 
-/// An item that the base of a list moved past: its row goes, and its change stands in that list no more ([`Change::leave`]).
+/// The items of a list that its base moved past: their rows go, and their changes stand in that list no more ([`Change::leave`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// The entry.
-    pub index: EntryIndex,
     /// Which list.
     pub kind: RowKind,
     /// Whose.
     pub of: Hash,
+    /// The last of them: all items up to it have left.
+    pub through: EntryIndex,
+    /// How many.
+    pub count: u64,
 }
 
 /// A part of a fold, to be written in one go.

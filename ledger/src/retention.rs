@@ -132,7 +132,9 @@ pub struct Reach {
 }
 
 impl Cut {
-    /// Whether it takes an entry, whose age counts from `since_ms` on.
+    /// Whether it takes an entry, whose age counts from `since_ms` on. One that is no authority's takes its own institution's entries
+    /// alone, whatever they name it for: so a later cut of the same reach takes all that an earlier one takes, also what is held until a date
+    /// between the two.
     pub fn takes(&self, index: EntryIndex, since_ms: Option<u64>, terms: &Terms) -> bool {
         let Reach {
             before,
@@ -140,8 +142,14 @@ impl Cut {
             types,
         } = &self.reach;
         index.0 < *before
+            && (*authority || self.institution == terms.institution)
             && is_due(terms.entry_type, types, since_ms, self.accepted_at_ms)
             && may_ask(&self.institution, *authority, self.accepted_at_ms, terms)
+    }
+
+    /// Whether it could take an entry by where it stands and when it was accepted, whatever it says.
+    pub(crate) fn may_take(&self, index: EntryIndex, accepted_at_ms: u64) -> bool {
+        index.0 < self.reach.before && is_old(accepted_at_ms, self.accepted_at_ms)
     }
 
     /// Whether it takes whatever another one takes.
@@ -253,11 +261,16 @@ pub(crate) fn may_ask(
 pub struct Cuts {
     of: BTreeMap<InstitutionId, Vec<Cut>>,
     authorities: BTreeSet<InstitutionId>,
+    /// The greatest of what they reach, and of when they were accepted. A cut goes only where one stays that has no less of both.
+    before_max: u64,
+    accepted_at_max_ms: u64,
 }
 
 impl Cuts {
     /// Adds the next cut; what it supersedes goes.
     pub fn add(&mut self, cut: Cut) {
+        self.before_max = cut.reach.before.max(self.before_max);
+        self.accepted_at_max_ms = cut.accepted_at_ms.max(self.accepted_at_max_ms);
         let institution = cut.institution.clone();
         let own = self.of.entry(institution.clone()).or_default();
         own.retain(|other| !cut.supersedes(other));
@@ -271,14 +284,28 @@ impl Cuts {
 
     /// Whether one of them takes an entry.
     pub fn take(&self, index: EntryIndex, since_ms: Option<u64>, terms: &Terms) -> bool {
-        let holder = terms.held.as_ref().map(|held| &held.by);
-        [Some(&terms.institution), holder]
-            .into_iter()
+        self.first(index, since_ms, terms).is_some()
+    }
+
+    /// The first of them that takes an entry.
+    pub fn first(&self, index: EntryIndex, since_ms: Option<u64>, terms: &Terms) -> Option<&Cut> {
+        let asked = self.asked(&terms.institution);
+        let taking = asked.filter(|cut| cut.takes(index, since_ms, terms));
+        taking.min_by_key(|cut| cut.index)
+    }
+
+    /// Whether any of them could take an entry by where it stands and when it was accepted, whatever it says.
+    pub fn reach(&self, index: EntryIndex, accepted_at_ms: u64) -> bool {
+        index.0 < self.before_max && is_old(accepted_at_ms, self.accepted_at_max_ms)
+    }
+
+    /// Those that can take entries of an institution: its own and the authorities'.
+    fn asked(&self, institution: &InstitutionId) -> impl Iterator<Item = &Cut> {
+        let own = self.of.get(institution).into_iter();
+        let authorities = self.authorities.iter();
+        // Those of an authority's own come twice.
+        own.chain(authorities.filter_map(|institution| self.of.get(institution)))
             .flatten()
-            .chain(&self.authorities)
-            .filter_map(|institution| self.of.get(institution))
-            .flatten()
-            .any(|cut| cut.takes(index, since_ms, terms))
     }
 
     /// All of them.

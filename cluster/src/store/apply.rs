@@ -17,7 +17,6 @@ use rocksdb::WriteBatch;
 
 use super::applied::Applied;
 use super::db::{Db, encode};
-use super::fold::standing;
 use super::fold::{Done, Folds, Order, Stated};
 use super::keys::{self, state_cf, state_meta};
 use super::known::Known;
@@ -62,8 +61,8 @@ impl Apply {
         self.ordered
     }
 
-    /// Deletes the ids of entries that left the window, exchanges of eras long past, and what is kept of exchanges that stayed unsettled for
-    /// longer than their retention. Admission does not look for any of it any more, so nodes may do this when they like.
+    /// Deletes the ids of entries that left the window, and exchanges of eras long past. Admission does not look for any of it any more, so
+    /// nodes may do this when they like.
     pub(crate) fn forget_old_ids(&self) -> Result<(), Error> {
         let mut batch = WriteBatch::default();
         let now_ms = self.applied.accepted_at_ms;
@@ -73,12 +72,6 @@ impl Apply {
         ] {
             batch.delete_range_cf(self.db.cf(state_cf::STATE)?, from.encode(), to.encode());
         }
-        let old = standing::first_young(&self.db, self.applied.tree_size, now_ms)?;
-        batch.delete_range_cf(
-            self.db.cf(state_cf::STATE)?,
-            StateKey::unsettled(EntryIndex(0)).encode(),
-            StateKey::unsettled(old).encode(),
-        );
         self.db.write(batch, false)
     }
 

@@ -2,9 +2,12 @@
 //! Opens the two RocksDB databases of a node. [`super::keys`] says what is in them and why they are two.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ledger::hash::Hash;
+use ledger::retention::Cuts;
 use ledger::state_map::MapPath;
+use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
     DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options, ReadOptions, SliceTransform,
@@ -29,7 +32,11 @@ pub(crate) struct Db {
     // Before `dir`: fields drop in order, and the folder of a retired database goes after it is closed.
     db: DB,
     dir: Dir,
+    cuts: Mutex<Option<CutsRead>>,
 }
+
+/// The list of the cuts that stand, as the state holds it, and what its orders say.
+type CutsRead = (Option<Vec<u8>>, Arc<Cuts>);
 
 struct Dir {
     path: PathBuf,
@@ -118,6 +125,7 @@ impl Db {
                 path: path.into(),
                 retired: false.into(),
             },
+            cuts: Mutex::default(),
         })
     }
 
@@ -134,7 +142,23 @@ impl Db {
                 path: path.into(),
                 retired: false.into(),
             },
+            cuts: Mutex::default(),
         })
+    }
+
+    /// The cuts that stand where the state lists them so. Orders never change, so they are read where the list is another than the last time.
+    pub(crate) fn cuts(
+        &self,
+        listed: Option<Vec<u8>>,
+        read: impl FnOnce() -> Result<Cuts, Error>,
+    ) -> Result<Arc<Cuts>, Error> {
+        let known = self.cuts.lock().clone();
+        if let Some((_, cuts)) = known.filter(|(list, _)| *list == listed) {
+            return Ok(cuts);
+        }
+        let cuts = Arc::new(read()?);
+        *self.cuts.lock() = Some((listed, cuts.clone()));
+        Ok(cuts)
     }
 
     /// The database itself, for iterators and snapshots.

@@ -16,7 +16,10 @@ use ledger::erasure::{Carried, Order, Scope};
 use ledger::merkle::NodeReader;
 use ledger::number::EntryIndex;
 use ledger::retention;
-use rocksdb::{BottommostLevelCompaction, CompactOptions, IteratorMode, WriteBatch};
+use ledger::state::StateKey;
+use rocksdb::{
+    BottommostLevelCompaction, CompactOptions, Direction, IteratorMode, ReadOptions, WriteBatch,
+};
 use serde::{Deserialize, Serialize};
 
 use super::db::{BLOB_BYTES_MIN, BLOB_FILE_BYTES, Db, encode};
@@ -77,12 +80,10 @@ pub(crate) fn carry_out(db: &Db, orders: &[Order], done: Progress) -> Result<boo
     for order in orders {
         rewrite(db, order)?;
     }
-    if let Some(before) = cut {
-        retire(db, before)?;
-        let all = |family| leave(db, family, vec![(Vec::new(), vec![u8::MAX])]);
-        if !all(state_cf::ROWS)? || !all(state_cf::CHANGES)? {
-            return Ok(false);
-        }
+    if let Some(before) = cut
+        && !retire(db, before)?
+    {
+        return Ok(false);
     }
     let bodies = body_ranges(orders).into_iter().map(|range| {
         let key = |index| keys::number(index).to_vec();
@@ -227,22 +228,64 @@ pub(crate) fn rewrite(db: &Db, order: &Order) -> Result<(), Error> {
 }
 
 /// Deletes what is kept of entries below an index that every list has left: their changes, then the rows by which they were searched for.
+/// Then it takes them out of the files, and what the fold took out of lists: where nothing was deleted since the last time, nothing is looked
+/// through. Whether that is done.
 ///
 /// The changes first: a row whose entry has none is one of these, whatever crash came between.
-fn retire(db: &Db, before: u64) -> Result<(), Error> {
+fn retire(db: &Db, before: u64) -> Result<bool, Error> {
     standing::forget(db, before)?;
+    let meta = db.cf(state_cf::META)?;
+    let is_marked = |key| Ok::<_, Error>(db.get(state_cf::META, key)?.is_some());
+    if !is_marked(state_meta::RETIRED)? && !is_marked(state_meta::RETIRING)? {
+        return Ok(true);
+    }
+    // A fold that goes on meanwhile marks what it deletes after this anew.
     let mut batch = WriteBatch::default();
-    let (rows, changes) = (db.cf(state_cf::ROWS)?, db.cf(state_cf::CHANGES)?);
-    for item in db.raw().iterator_cf(rows, IteratorMode::Start) {
-        let (key, _) = item.map_err(|error| db.read_error(state_cf::ROWS, &[], error))?;
-        let index = keys::decode_row_index(&key).filter(|index| *index < before);
-        let Some(index) = index.map(keys::number) else {
+    batch.put_cf(meta, state_meta::RETIRING, b"");
+    batch.delete_cf(meta, state_meta::RETIRED);
+    db.write(batch, false)?;
+    let rows = |key: &[u8]| keys::decode_row_index(key);
+    delete_of_gone(db, state_cf::ROWS, b"", rows, before)?;
+    // That its exchange is not settled is told of an entry for as long as it stands, however old it is.
+    let unsettled = |key: &[u8]| Some(StateKey::decode(key)?.unsettled_index()?.0);
+    let first = StateKey::unsettled(EntryIndex(0)).encode();
+    delete_of_gone(db, state_cf::STATE, &first, unsettled, before)?;
+    let all_rows = (Vec::new(), vec![u8::MAX]);
+    let changes = (Vec::new(), keys::number(before).to_vec());
+    if !leave(db, state_cf::ROWS, vec![all_rows])? || !leave(db, state_cf::CHANGES, vec![changes])?
+    {
+        return Ok(false);
+    }
+    let mut batch = WriteBatch::default();
+    batch.delete_cf(meta, state_meta::RETIRING);
+    db.write(batch, false)?;
+    Ok(true)
+}
+
+/// Deletes the records of a family, from a key on for as long as they name an entry, of entries below an index whose change is gone.
+fn delete_of_gone(
+    db: &Db,
+    family: &str,
+    from: &[u8],
+    index_of: impl Fn(&[u8]) -> Option<u64>,
+    before: u64,
+) -> Result<(), Error> {
+    let mut batch = WriteBatch::default();
+    let (records, changes) = (db.cf(family)?, db.cf(state_cf::CHANGES)?);
+    let mode = IteratorMode::From(from, Direction::Forward);
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    for item in db.raw().iterator_cf_opt(records, options, mode) {
+        let (key, _) = item.map_err(|error| db.read_error(family, from, error))?;
+        let Some(index) = index_of(&key) else { break };
+        if index >= before {
             continue;
-        };
+        }
+        let index = keys::number(index);
         let change = db.raw().get_pinned_cf(changes, index);
         let change = change.map_err(|error| db.read_error(state_cf::CHANGES, &index, error))?;
         if change.is_none() {
-            batch.delete_cf(rows, &key);
+            batch.delete_cf(records, &key);
         }
         if batch.len() >= CHUNK {
             db.write(std::mem::take(&mut batch), false)?;

@@ -8,17 +8,18 @@
 
 use std::ops::ControlFlow;
 
-use ledger::fold::{Change, FoldError, FoldReader, Pass, Step};
+use ledger::erasure;
+use ledger::fold::{Change, CutReader, FoldError, FoldReader, Given, Pass, Step};
 use ledger::hash::Hash;
 use ledger::number::EntryIndex;
-use ledger::retention::Cuts;
+use ledger::retention::{self, Cuts, Terms};
 use ledger::state_map::{self, MapError, MapNode, MapPath, MapReader};
 use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::db::{Db, decode, encode};
 use super::keys::{self, state_cf, state_meta};
-use super::view::View;
+use super::view::{DbState, View};
 use crate::error::{Error, ErrorKind};
 
 pub(crate) mod check;
@@ -191,7 +192,11 @@ pub(crate) struct Folded {
     pub(crate) cuts: Option<Cuts>,
 }
 
-/// Folds on from where the store is, all but the last record. None where `between`, asked after each step and now and then, broke it off.
+/// Folds on from where the store is, all but the last record. None where `between`, asked after each write and often while it reads, broke
+/// it off.
+///
+/// What left its lists goes from the changes when all keys are written: a crash before leaves changes that name lists which they left, all
+/// of them at or before the cursor, where no pass looks any more.
 pub(crate) fn run(
     db: &Db,
     order: &Order,
@@ -213,20 +218,16 @@ pub(crate) fn run(
             root: done.root,
         },
     };
+    let given = given(db, done.size, order.size)?;
     let reader = DbFold(db);
     let mut keys = 0;
     loop {
-        let mut pass = Pass::new(progress.cursor.map(Hash), sizes.pass_keys);
-        for change in changes(db, done.size, order.size)? {
-            let change = change?;
-            pass.add(&change, &reader)
-                .map_err(|error| failed(db, error))?;
-            if change.index.0.is_multiple_of(LOOK_PERIOD) && between(Between::Reading).is_break() {
-                return Ok(None);
-            }
+        let mut pass = Pass::new(progress.cursor.map(Hash), sizes.pass_keys, &given);
+        let fold = (done.size, order.size);
+        if feed(db, fold, &given, &mut pass, &mut between)?.is_break() {
+            return Ok(None);
         }
         let last = pass.is_last();
-        let cuts = pass.cuts().cloned();
         while let Some(step) = pass
             .step(sizes.step_keys, &reader)
             .map_err(|error| failed(db, error))?
@@ -234,16 +235,78 @@ pub(crate) fn run(
             keys += step.values.len() as u64;
             progress.cursor = Some(step.cursor.0);
             progress.root = step.root.0;
-            write(db, &step, &progress)?;
-            if between(Between::Steps).is_break() {
+            if write(db, &step, &progress, &mut between)?.is_break() {
                 return Ok(None);
             }
         }
         if last {
-            let root = Hash(progress.root);
-            return Ok(Some(Folded { root, keys, cuts }));
+            break;
         }
     }
+    let cuts = (!given.is_empty()).then(|| given.standing());
+    if let Some(cuts) = &cuts
+        && standing::leave(db, &given, cuts, &mut between)?.is_break()
+    {
+        return Ok(None);
+    }
+    let root = Hash(progress.root);
+    Ok(Some(Folded { root, keys, cuts }))
+}
+
+/// The cuts among entries `[from, to)`, and those that stood before.
+fn given(db: &Db, from: u64, to: u64) -> Result<Given, Error> {
+    let state = DbState::new(db);
+    let mut cuts = Vec::new();
+    for place in (0..erasure::orders_count(&state)?).rev() {
+        let order = erasure::order_at(&state, place)?;
+        if order.index.0 < from {
+            break;
+        }
+        cuts.extend(order.cut().filter(|cut| cut.index.0 < to));
+    }
+    if cuts.is_empty() {
+        return Ok(Given::default());
+    }
+    let mut given = Given::beside(standing::cuts(db)?);
+    cuts.into_iter().rev().for_each(|cut| given.add(cut));
+    Ok(given)
+}
+
+/// Hands a pass all that it is to take in, of a fold of entries `[from, to)`.
+fn feed(
+    db: &Db,
+    (from, to): (u64, u64),
+    given: &Given,
+    pass: &mut Pass<'_>,
+    between: &mut impl FnMut(Between) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Error> {
+    let reader = DbFold(db);
+    let mut read = 0;
+    let mut stop = move || {
+        read += 1;
+        read % LOOK_PERIOD == 0 && between(Between::Reading).is_break()
+    };
+    if !given.is_empty() {
+        for change in standing::stood(db, from)? {
+            let change = change?;
+            if !given.reaches(&change) {
+                break;
+            }
+            pass.stood(&change, &reader)
+                .map_err(|error| failed(db, error))?;
+            if stop() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+    for change in changes(db, from, to)? {
+        pass.add(&change?, &reader)
+            .map_err(|error| failed(db, error))?;
+        if stop() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Where a fold asks whether to go on.
@@ -256,12 +319,26 @@ pub(crate) enum Between {
 }
 
 /// Changes read between two looks at whether to go on.
-const LOOK_PERIOD: u64 = 4096;
+pub(crate) const LOOK_PERIOD: u64 = 16;
 
-/// One write: a crash leaves all of a step or nothing of it.
-fn write(db: &Db, step: &Step, progress: &Progress) -> Result<(), Error> {
+/// One write: a crash leaves all of a step or nothing of it; but for rows of what left its list, where they are many. Of those some may be
+/// gone before: the fold that goes on takes the same items out, whose rows are looked for no more.
+fn write(
+    db: &Db,
+    step: &Step,
+    progress: &Progress,
+    between: &mut impl FnMut(Between) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Error> {
     let (folded, map) = (db.cf(state_cf::FOLDED)?, db.cf(state_cf::MAP)?);
     let mut batch = WriteBatch::default();
+    for left in &step.left {
+        if standing::delete_rows(db, left, &mut batch, between)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    if !step.left.is_empty() {
+        batch.put_cf(db.cf(state_cf::META)?, state_meta::RETIRED, b"");
+    }
     for (key, value) in &step.values {
         match value {
             Some(value) => batch.put_cf(folded, key.as_bytes(), value),
@@ -274,13 +351,13 @@ fn write(db: &Db, step: &Step, progress: &Progress) -> Result<(), Error> {
             None => batch.delete_cf(map, path.encode()),
         }
     }
-    standing::leave(db, &step.left, &mut batch)?;
     batch.put_cf(
         db.cf(state_cf::META)?,
         state_meta::FOLDING,
         encode(progress)?,
     );
-    db.write(batch, false)
+    db.write(batch, false)?;
+    Ok(between(Between::Steps))
 }
 
 /// The last record of a fold. Written under the lock of apply, so that a `state-root` entry finds it done or not done.
@@ -444,5 +521,11 @@ impl<R: Read> MapReader for DbFold<'_, R> {
 impl<R: Read> FoldReader for DbFold<'_, R> {
     fn value(&self, key: &Hash) -> Result<Option<Vec<u8>>, Error> {
         self.0.get(state_cf::FOLDED, key.as_bytes())
+    }
+}
+
+impl<R: Read> CutReader for DbFold<'_, R> {
+    fn ceased(&self, index: EntryIndex, terms: &Terms) -> Result<Option<u64>, Error> {
+        retention::ceased(&DbState::new(self.0.db()), index, terms.entry_type)
     }
 }

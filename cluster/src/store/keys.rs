@@ -75,6 +75,10 @@ pub(crate) mod state_meta {
     }
     /// The cuts that stand as folded last, as the ledger lays them out.
     pub(crate) const CUTS: &[u8] = b"cuts";
+    /// Retention deleted rows or changes that are still in the files.
+    pub(crate) const RETIRED: &[u8] = b"retired";
+    /// The same, and the eraser is taking them out of the files: it alone sets this, and begins anew where it finds it.
+    pub(crate) const RETIRING: &[u8] = b"retiring";
     /// How many erasures this state holds nothing of any more.
     pub(crate) const ERASED: &[u8] = b"erased";
 }

@@ -7,11 +7,11 @@ use std::sync::{Arc, OnceLock};
 use ledger::admission::RowKind;
 use ledger::bytes::{self, sides::Unsettled};
 use ledger::entry::StoredEntry;
-use ledger::erasure::{self, Order};
+use ledger::erasure;
 use ledger::hash::Hash;
 use ledger::merkle::{self, NodeReader};
 use ledger::number::{EntryIndex, TreeSize};
-use ledger::retention;
+use ledger::retention::{self, Cuts};
 use ledger::state::{State, StateError, StateKey};
 use ledger::tile::{Bundle, Tile, encode_bundle};
 use rocksdb::{Direction as DbDirection, IteratorMode, ReadOptions};
@@ -137,8 +137,8 @@ pub struct View(Arc<Inner>);
 struct Inner {
     pinned: Pinned,
     applied: Applied,
-    /// Erasures that are cuts, read when the first entry is.
-    cuts: OnceLock<Vec<Order>>,
+    /// The cuts that stand, read when the first entry is.
+    cuts: OnceLock<Arc<Cuts>>,
 }
 
 /// Which way [`View::rows`] goes.
@@ -235,7 +235,7 @@ impl View {
         let Some(mut stored) = self.stored(index)? else {
             return Ok(None);
         };
-        let orders = erasure::orders_on(self, index, self.cuts()?)?;
+        let orders = erasure::orders_on(self, index, &stored, self.cuts()?)?;
         if orders.is_empty() {
             return Ok(Some(stored));
         }
@@ -250,11 +250,12 @@ impl View {
     }
 
     /// The cuts that stand.
-    fn cuts(&self) -> Result<&[Order], Error> {
+    fn cuts(&self) -> Result<&Arc<Cuts>, Error> {
         if let Some(cuts) = self.0.cuts.get() {
             return Ok(cuts);
         }
-        let cuts = erasure::cuts(self)?;
+        let listed = self.get(state_cf::STATE, &StateKey::cuts().encode())?;
+        let cuts = self.db().cuts(listed, || erasure::cuts(self))?;
         Ok(self.0.cuts.get_or_init(|| cuts))
     }
 

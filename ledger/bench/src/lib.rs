@@ -24,7 +24,7 @@ use ledger::{
     bytes,
     entry::{SequencedEntry, StoredEntry, SubmittedEntry, VerifiedEntry, Verifier},
     finding::Findings,
-    fold::Pass,
+    fold::{Given, Pass},
     hash::Hash,
     id::KeyId,
     key::PublicKey,
@@ -279,7 +279,8 @@ fn folded(fixture: &Rc<Fixture>) -> Vec<Hot> {
             |(fixture, changed)| state_map::update(&changed, &fixture.fold).unwrap(),
         ),
         Hot::new("list-fold", of, |fixture| {
-            let mut pass = Pass::new(None, usize::MAX);
+            let given = Given::default();
+            let mut pass = Pass::new(None, usize::MAX, &given);
             for change in fixture.changes.iter().take(MANY) {
                 pass.add(change, &fixture.fold).unwrap();
             }

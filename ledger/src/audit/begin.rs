@@ -419,7 +419,7 @@ impl Beginning {
                 key.ceased_index().is_some_and(before) && retention::decode_ceased(&value).is_some()
             }
             kind::COMPOSITION => key.name.len() == 32 && value.len() == 16,
-            kind::CUTS => key.name.is_empty() && value.len().is_multiple_of(8),
+            kind::CUTS => value.len().is_multiple_of(8),
             kind::LINK => key.name.len() == 32 && value.len().is_multiple_of(32),
             other => other < kind::LOCAL,
         };

@@ -75,7 +75,7 @@ pub mod kind {
     pub const CEASED: u8 = 0x8E;
     /// A household's composition that begins last: ref → index and when it begins.
     pub const COMPOSITION: u8 = 0x8F;
-    /// The cuts that stand: indexes of their orders.
+    /// The cuts that stand, all of them and each institution's: indexes of their orders.
     pub const CUTS: u8 = 0x90;
 }
 
@@ -304,6 +304,11 @@ impl StateKey {
     /// 0x90.
     pub fn cuts() -> StateKey {
         StateKey::of(kind::CUTS, &[])
+    }
+
+    /// 0x90, of an institution.
+    pub fn cuts_of(institution: &InstitutionId) -> StateKey {
+        StateKey::of(kind::CUTS, &[institution.as_str().as_bytes()])
     }
 
     fn of(kind: u8, parts: &[&[u8]]) -> StateKey {

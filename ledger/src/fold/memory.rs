@@ -4,11 +4,12 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::convert::Infallible;
 
-use super::{Change, CutReader, Each, FoldReader, Left, Pass, Step};
+use super::{Change, CutReader, FoldError, FoldReader, Given, Left, Pass, Step};
 use crate::{
+    admission::RowKind,
     hash::Hash,
     number::EntryIndex,
-    retention::{self, Cuts},
+    retention::{self, Cuts, Terms},
     state::StateKey,
     state_map::{self, MapNode, MapPath, MapProof, MapReader, Place, value_hash},
 };
@@ -102,19 +103,48 @@ impl MemoryFold {
     pub fn apply_all<'c>(&mut self, changes: impl IntoIterator<Item = &'c Change>) {
         let changes: Vec<&Change> = changes.into_iter().collect();
         changes.iter().for_each(|change| self.hold(change));
-        let mut pass = Pass::new(None, usize::MAX);
-        for change in changes {
-            // What is read here was written here, so it is never damaged.
-            if pass.add(change, self).is_err() {
-                return;
-            }
+        let given = self.given(&changes);
+        let mut pass = Pass::new(None, usize::MAX, &given);
+        // What is read here was written here, so it is never damaged.
+        if self.feed(&changes, &given, &mut pass).is_err() {
+            return;
         }
-        let cuts = pass.cuts().cloned();
         while let Ok(Some(step)) = pass.step(usize::MAX, self) {
             self.write(step);
         }
-        if let Some(cuts) = cuts {
-            self.cuts = cuts;
+        self.stand(&given);
+    }
+
+    /// The cuts among the changes of a fold.
+    pub(super) fn given(&self, changes: &[&Change]) -> Given {
+        let mut cuts = changes.iter().filter_map(|change| change.cut()).peekable();
+        if cuts.peek().is_none() {
+            return Given::default();
+        }
+        let mut given = Given::beside(self.cuts.clone());
+        cuts.for_each(|cut| given.add(cut));
+        given
+    }
+
+    /// Hands a pass all that it is to take in.
+    pub(super) fn feed(
+        &self,
+        changes: &[&Change],
+        given: &Given,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), FoldError<Infallible>> {
+        let first = changes.first().map_or(EntryIndex(0), |change| change.index);
+        let stood = self.held.range(..first).map(|(_, change)| change);
+        for change in stood.take_while(|change| given.reaches(change)) {
+            pass.stood(change, self)?;
+        }
+        changes.iter().try_for_each(|change| pass.add(change, self))
+    }
+
+    /// The fold is done: what it held of cuts stands.
+    pub(super) fn stand(&mut self, given: &Given) {
+        if !given.is_empty() {
+            self.cuts = given.standing();
         }
     }
 
@@ -151,15 +181,31 @@ impl MemoryFold {
                 None => self.nodes.remove(&path),
             };
         }
-        for Left { index, kind, of } in step.left {
-            let Some(change) = self.held.get_mut(&index) else {
-                continue;
-            };
-            change.leave(kind, &of);
+        self.leave(&step.left);
+    }
+
+    /// Takes what left its lists out of them, with one look at all that is held.
+    fn leave(&mut self, left: &[Left]) {
+        let through: BTreeMap<(RowKind, Hash), EntryIndex> = left
+            .iter()
+            .map(|left| ((left.kind, left.of), left.through))
+            .collect();
+        let Some(last) = through.values().max() else {
+            return;
+        };
+        let mut gone = Vec::new();
+        for (index, change) in self.held.range_mut(..=last) {
+            let has_left =
+                |list: &&(RowKind, Hash)| through.get(list).is_some_and(|last| index <= last);
+            let lists: Vec<_> = change.lists.iter().filter(has_left).copied().collect();
+            lists.iter().for_each(|(kind, of)| change.leave(*kind, of));
             if change.lists.is_empty() {
-                self.held.remove(&index);
-                self.ceased.remove(&index);
+                gone.push(*index);
             }
+        }
+        for index in gone {
+            self.held.remove(&index);
+            self.ceased.remove(&index);
         }
     }
 }
@@ -179,16 +225,7 @@ impl FoldReader for MemoryFold {
 }
 
 impl CutReader for MemoryFold {
-    fn cuts(&self) -> Result<Cuts, Infallible> {
-        Ok(self.cuts.clone())
-    }
-
-    fn standing(&self, below: EntryIndex, each: &mut Each<'_>) -> Result<(), Infallible> {
-        for (index, change) in self.held.range(..below) {
-            if each(change, self.ceased.get(index).copied()).is_break() {
-                break;
-            }
-        }
-        Ok(())
+    fn ceased(&self, index: EntryIndex, _: &Terms) -> Result<Option<u64>, Infallible> {
+        Ok(self.ceased.get(&index).copied())
     }
 }

@@ -106,25 +106,36 @@ struct Disk {
     cursor: Option<Hash>,
 }
 
-/// Folds on from what the disk has; dies after so many steps. Whether it came to the end.
+/// What is no part of the result.
+#[derive(Clone, Copy)]
+struct Parts {
+    pass_keys: usize,
+    step_keys: usize,
+}
+
+/// Folds on from what the disk has, a cut taking so many items of a list at most; dies after so many steps. Whether it came to the end.
 fn fold_on(
     disk: &mut Disk,
     changes: &[Change],
-    pass_keys: usize,
-    step_keys: usize,
+    Parts {
+        pass_keys,
+        step_keys,
+    }: Parts,
+    left_max: usize,
     mut life: usize,
 ) -> bool {
     // As apply keeps them: before anything of them is folded. Again, what left its lists would be back.
     if disk.cursor.is_none() {
         changes.iter().for_each(|change| disk.fold.hold(change));
     }
+    let changes: Vec<&Change> = changes.iter().collect();
+    let given = disk.fold.given(&changes);
     loop {
-        let mut pass = Pass::new(disk.cursor, pass_keys);
-        for change in changes {
-            pass.add(change, &disk.fold).unwrap();
-        }
+        let mut pass = Pass::new(disk.cursor, pass_keys, &given);
+        pass.left_max = left_max;
+        disk.fold.feed(&changes, &given, &mut pass).unwrap();
+        assert!(pass.work.len() <= pass_keys);
         let last = pass.is_last();
-        let cuts = pass.cuts().cloned();
         loop {
             if life == 0 {
                 return false;
@@ -138,9 +149,7 @@ fn fold_on(
             assert_eq!(disk.fold.root(), step.root);
         }
         if last {
-            if let Some(cuts) = cuts {
-                disk.fold.cuts = cuts;
-            }
+            disk.fold.stand(&given);
             return true;
         }
     }
@@ -217,10 +226,11 @@ proptest! {
         whole.apply_all(during);
         for life in 0.. {
             let mut disk = start.clone();
-            let done = fold_on(&mut disk, during, pass_keys, step_keys, life);
+            let done = fold_on(&mut disk, during, Parts { pass_keys, step_keys }, LEFT_MAX, life);
             agree(&disk.fold);
-            // Other sizes after the restart: they are no part of the result.
-            prop_assert!(fold_on(&mut disk, during, step_keys, pass_keys, usize::MAX));
+            // Other sizes after the restart.
+            let parts = Parts { pass_keys: step_keys, step_keys: pass_keys };
+            prop_assert!(fold_on(&mut disk, during, parts, LEFT_MAX, usize::MAX));
             prop_assert_eq!(&disk.fold, &whole);
             if done {
                 break;
@@ -364,7 +374,7 @@ fn a_value_that_is_no_list_is_named() {
     fold.values.get_mut(&key).unwrap().pop();
     let next = change(1, vec![(RowKind::Subject, of)], vec![]);
     assert_eq!(
-        Pass::new(None, 9).add(&next, &fold),
+        Pass::new(None, 9, &Given::default()).add(&next, &fold),
         Err(FoldError::List(key))
     );
 }

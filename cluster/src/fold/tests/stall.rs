@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Writes go on while a fold runs beside them. `./scripts/bench --fold` runs it with a million refs, and prints how long writes waited.
+//! Writes go on while a fold runs beside them, and while a cut takes all of it out of the lists. `./scripts/bench --fold` runs it with a million
+//! refs, and prints how long writes waited.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ledger::body::system::{Note, NoteKind};
@@ -9,12 +12,13 @@ use ledger::bytes::ListValue;
 use ledger::entry::SubmittedEntry;
 use ledger::hash::Hash;
 use ledger::number::{EntryIndex, TreeSize};
+use ledger::retention::RETENTION_MS;
 use ledger::state::StateKey;
 use tokio::time::Instant;
 
 use crate::net::tests::{PATIENCE, Town};
-use crate::testbed::{common, consent, key};
-use crate::{Clock, Node, Outcome, Tuning, Until};
+use crate::testbed::{common, consent_at, cut, key};
+use crate::{Clock, Folded, Node, Outcome, Tuning, Until};
 
 /// Refs of one entry, the most there may be.
 const REFS: u64 = 200;
@@ -25,16 +29,22 @@ const ENTRIES: u64 = 10;
 async fn writes_go_on_beside_a_fold() {
     let entries = std::env::var("VISTO_FOLD_ENTRIES");
     let entries = entries.map_or(ENTRIES, |entries| entries.parse().unwrap());
+    let ahead_ms = Arc::new(AtomicU64::new(0));
+    let clock = {
+        let ahead_ms = ahead_ms.clone();
+        Clock::from_fn(move || Clock::system().now_ms() + ahead_ms.load(Ordering::Acquire))
+    };
     let town = Town::new(
         1,
         Tuning {
+            clock: clock.clone(),
             fold_interval: Duration::from_secs(36_000),
             fold_entries_max: u64::MAX,
             ..Tuning::default()
         },
     );
     let node = &town.open_all().await[&1];
-    write(node, consent(0)).await;
+    write(node, consent_at(clock.now_ms(), 0)).await;
     let genesis = node.view().unwrap().entry(EntryIndex(0));
     let of = Reference {
         index: EntryIndex(0),
@@ -54,10 +64,29 @@ async fn writes_go_on_beside_a_fold() {
     let mut number = 1;
     let mut alone = Vec::new();
     for _ in 0..entries.min(1000) {
-        alone.push(write(node, consent(number)).await);
+        alone.push(write(node, consent_at(clock.now_ms(), number)).await);
         number += 1;
     }
     print("alone", alone);
+    let folded = beside(node, &clock, &mut number, "the fold").await;
+    println!(
+        "{} refs, {} entries",
+        REFS * entries,
+        folded.state_root().size
+    );
+    assert!(folded.covers(TreeSize(entries + 2)));
+    let last = StateKey::subject(&person_noted(entries * REFS - 1));
+    let (value, _) = folded.prove(&last).unwrap();
+    assert_eq!(ListValue::decode(&value.unwrap()).unwrap().count, 1);
+    ahead_ms.store(RETENTION_MS, Ordering::Release);
+    write(node, cut(clock.now_ms(), 2_000_000_000, entries + 2)).await;
+    let folded = beside(node, &clock, &mut number, "the fold that holds a cut").await;
+    let (value, _) = folded.prove(&last).unwrap();
+    assert_eq!(value, None);
+}
+
+/// One write after the other until all that is there is folded.
+async fn beside(node: &Node, clock: &Clock, number: &mut u64, what: &str) -> Folded {
     let start = Instant::now();
     let folding = node.fold(Duration::from_secs(3600));
     tokio::pin!(folding);
@@ -66,21 +95,13 @@ async fn writes_go_on_beside_a_fold() {
         tokio::select! {
             biased;
             folded = &mut folding => break folded.unwrap(),
-            wait = write(node, consent(number)) => beside.push(wait),
+            wait = write(node, consent_at(clock.now_ms(), *number)) => beside.push(wait),
         }
-        number += 1;
+        *number += 1;
     };
-    println!(
-        "fold of {} refs, {} entries: {:.1} s",
-        REFS * entries,
-        folded.state_root().size,
-        start.elapsed().as_secs_f64()
-    );
-    print("beside the fold", beside);
-    assert!(folded.covers(TreeSize(entries + 2)));
-    let last = StateKey::subject(&person_noted(entries * REFS - 1));
-    let (value, _) = folded.prove(&last).unwrap();
-    assert_eq!(ListValue::decode(&value.unwrap()).unwrap().count, 1);
+    println!("{what}: {:.1} s", start.elapsed().as_secs_f64());
+    print(&format!("beside {what}"), beside);
+    folded
 }
 
 fn print(what: &str, mut waits: Vec<Duration>) {

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,9 @@ use crate::error::Error;
 use crate::stage::Stage;
 use crate::store::db::Db;
 use crate::store::fold::{self, Between, Done, Folded, Folds, Order, Sizes};
+
+/// How long a fold reads in one go.
+const WORKED_MAX: Duration = Duration::from_millis(5);
 
 impl Machine {
     /// Where folding stands: changes with each order, each `state-root` entry and each fold done, when its write is readable.
@@ -50,9 +53,10 @@ impl Shared {
             if stop.is_cancelled() || !self.is_in_force(&db) {
                 return ControlFlow::Break(());
             }
-            if between == Between::Steps {
+            let worked = worked_since.elapsed();
+            if between == Between::Steps || worked >= WORKED_MAX {
                 // As long a pause as the work took: a fold takes half a core at most, and writes that waited for it go first.
-                std::thread::sleep(worked_since.elapsed());
+                std::thread::sleep(worked);
                 worked_since = Instant::now();
             }
             ControlFlow::Continue(())

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Cuts in the store: bases over crashes and snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use ledger::admission::RowKind;
+use ledger::erasure;
 use ledger::fold::{Change, FoldReader, MemoryFold};
 use ledger::retention::RETENTION_MS;
 use ledger::state::StateKey;
 use rocksdb::WriteBatch;
 
-use super::folds::{fold_at, fold_steps, fold_to_the_end, later, order, statement};
+use super::folds::{SIZES, fold_at, fold_steps, fold_to_the_end, later, order, statement};
 use super::*;
 use crate::Direction;
 use crate::store::db::Db;
-use crate::store::fold::{DbFold, Done};
+use crate::store::erase;
+use crate::store::fold::{self, Between, DbFold, Done, Progress};
 use crate::store::keys::{self, state_cf, state_meta};
 use crate::testbed::{cut, key, note_on, subject};
 
@@ -38,6 +41,11 @@ fn batch(index: u64, stamp_ms: u64, entries: &[SubmittedEntry]) -> RaftEntry {
 
 /// What was there long ago, then what came since, and the cut.
 fn told() -> (Vec<RaftEntry>, Vec<RaftEntry>) {
+    told_before(SIZE - 1)
+}
+
+/// The same, with a cut of what stands before an index.
+fn told_before(before: u64) -> (Vec<RaftEntry>, Vec<RaftEntry>) {
     let founded = genesis(&[(1, "127.0.0.1:1".parse().unwrap())].into());
     let then_ms = Clock::system().now_ms();
     let at = |now_ms, numbers: std::ops::Range<u64>| {
@@ -50,7 +58,7 @@ fn told() -> (Vec<RaftEntry>, Vec<RaftEntry>) {
     ];
     let now_ms = then_ms + RETENTION_MS + 60_000;
     let mut young = at(now_ms, OLD..OLD + YOUNG);
-    young.push(cut(now_ms, 99, SIZE - 1));
+    young.push(cut(now_ms, 99, before));
     (old, vec![batch(4, now_ms, &young), order(5)])
 }
 
@@ -150,23 +158,50 @@ async fn a_cut_that_is_killed_or_copied_after_any_step_moves_each_base_once() {
     }
 }
 
-/// An exchange of which one side was told long ago is forgotten with the next snapshot; a younger one is not.
+/// A fold asks whether to go on while it looks for what a cut takes, and leaves nothing behind when it is not to.
 #[tokio::test(flavor = "multi_thread")]
-async fn pairs_that_stay_unsettled_are_forgotten() {
+async fn a_fold_is_stopped_while_it_looks_for_what_a_cut_takes() {
     let dir = tempfile::tempdir().unwrap();
-    let (old, young) = told();
     let (mut log, mut machine) = open_in(dir.path()).unwrap();
-    let count = old.len() as u64;
-    fill(&mut log, &mut machine, old).await;
-    fill(&mut log, &mut machine, vec![order(count)]).await;
-    fold_to_the_end(&machine).await;
-    let stated = statement(3, &machine, &key("node 1"));
-    fill(&mut log, &mut machine, vec![stated]).await;
+    cut_due(&mut log, &mut machine, SIZE - 1).await;
+    let db = machine.state();
+    let order = fold::Order::read(&*db, 2).unwrap().unwrap();
+    for stop_at in 1..=OLD / fold::LOOK_PERIOD {
+        let mut looks = 0;
+        let folded = fold::run(&db, &order, SIZES, |between| {
+            looks += 1;
+            assert_eq!(between, Between::Reading);
+            match looks == stop_at {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        assert_eq!(folded.unwrap(), None);
+        assert_eq!(Progress::read(&*db).unwrap(), None);
+    }
+}
+
+/// Folds what was there long ago, and applies what came since: a cut of what stands before an index, and the order to fold it.
+async fn cut_due(log: &mut Log, machine: &mut Machine, before: u64) {
+    let (old, young) = told_before(before);
+    fill(log, machine, old).await;
+    fold_at(2, log, machine).await;
+    let stated = statement(3, machine, &key("node 1"));
+    fill(log, machine, vec![stated]).await;
+    fill(log, machine, young).await;
+}
+
+/// What is kept of an exchange that is not settled goes with its entry: an entry that stands tells of it, however old it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsettled_pair_is_forgotten_when_retention_took_its_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, mut machine) = open_in(dir.path()).unwrap();
+    cut_due(&mut log, &mut machine, OLD / 2).await;
     let unsettled = |machine: &Machine| -> Vec<u64> {
         let found = machine.view().unwrap().unsettled(SIZE, 99).unwrap();
         found.into_iter().map(|(index, _)| index.0).collect()
     };
-    // As admission notes them, beside two entries that are old when the cut comes, and one that is not.
+    // As admission notes them: beside what the cut takes, what is as old and stays, and what is young.
     let db = machine.state();
     let mut batch = WriteBatch::default();
     for index in [1, OLD, SIZE - 2] {
@@ -175,17 +210,23 @@ async fn pairs_that_stay_unsettled_are_forgotten() {
         batch.put_cf(db.cf(state_cf::STATE).unwrap(), key, value);
     }
     db.write(batch, false).unwrap();
-    let snapshot = |machine: &mut Machine| {
-        let mut machine = machine.clone();
-        async move {
-            let mut builder = machine.get_snapshot_builder().await;
-            builder.build_snapshot().await.unwrap();
-        }
+    let mut builder = machine.get_snapshot_builder().await;
+    builder.build_snapshot().await.unwrap();
+    assert_eq!(unsettled(&machine), [SIZE - 2, OLD, 1]);
+    fold_to_the_end(&machine).await;
+    let order = erasure::order_at(&machine.view().unwrap(), 0).unwrap();
+    let done = erase::Progress { orders: 1 };
+    assert!(erase::carry_out(&db, std::slice::from_ref(&order), done).unwrap());
+    assert_eq!(unsettled(&machine), [SIZE - 2, OLD]);
+    assert_eq!(db.get(state_cf::CHANGES, &keys::number(1)).unwrap(), None);
+    // Carried out again it finds nothing to take out of the files, and leaves those of rows and changes as they are.
+    let tables = || {
+        let files = db.raw().live_files().unwrap().into_iter();
+        let of = |family: &str| [state_cf::ROWS, state_cf::CHANGES].contains(&family);
+        let names = files.filter(|file| of(&file.column_family_name));
+        names.map(|file| file.name).collect::<BTreeSet<_>>()
     };
-    snapshot(&mut machine).await;
-    assert_eq!(unsettled(&machine), [SIZE - 2, OLD, 1]);
-    fill(&mut log, &mut machine, young).await;
-    assert_eq!(unsettled(&machine), [SIZE - 2, OLD, 1]);
-    snapshot(&mut machine).await;
-    assert_eq!(unsettled(&machine), [SIZE - 2]);
+    let before = tables();
+    assert!(erase::carry_out(&db, &[order], done).unwrap());
+    assert_eq!(tables(), before);
 }

@@ -55,11 +55,9 @@ impl Beginning {
             ordered.insert(cut.index, cut.clone());
             all.add(cut);
         }
-        let mut indexes: Vec<EntryIndex> = all.iter().map(|cut| cut.index).collect();
-        indexes.sort_unstable();
-        let standing = erasure::cuts(&self.state);
-        let standing = standing.map(|orders| orders.into_iter().map(|order| order.index));
-        if folded != self.cuts || !standing.is_ok_and(|standing| standing.eq(indexes)) {
+        let listed = self.state.iter();
+        let listed = listed.filter(|(key, _)| key.kind == kind::CUTS);
+        if folded != self.cuts || !listed.eq(&erasure::listing(&all)) {
             let said = "others than the orders come to".to_string();
             return Err(self.lie("the cuts that stand", said, "those".into()));
         }
