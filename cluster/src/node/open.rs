@@ -194,6 +194,15 @@ async fn open_store(
     let (fatal, verifier) = (fatal.clone(), verifier.clone());
     let opened = tokio::task::spawn_blocking(move || {
         let (log, machine) = store::open(&dir, node, ledger, &options, &fatal, &verifier)?;
+        // What the log no longer has must be in the state: an apply that began behind the gap would make another ledger.
+        let applied = machine.applied().borrow().raft_log_id.map(|id| id.index);
+        if log.purged() > applied {
+            return Err(Error::corrupt(format!(
+                "{}: the Raft log is purged through {}, but the state ends before: replace this node",
+                dir.display(),
+                log.purged().unwrap_or_default(),
+            )));
+        }
         if let Some(first) = read_entry(&machine.state(), EntryIndex(0))?
             && let Some(submitted) = first.submitted()
             && Hash::of(&[submitted.pae()]) != pae

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ledger::admission::{self, LedgerInfo, Stamp};
-use ledger::body::Content;
 use ledger::body::system::StateRoot;
+use ledger::body::{Content, EntryType};
 use ledger::fold::Change;
 use ledger::merkle::{self, Frontier};
 use ledger::number::{EntryIndex, TreeSize};
@@ -100,6 +100,7 @@ impl Apply {
             let result = match entry.payload {
                 EntryPayload::Blank => BatchResult::default(),
                 EntryPayload::Membership(membership) => {
+                    write.flush = true;
                     self.applied.membership = StoredMembership::new(Some(entry.log_id), membership);
                     BatchResult::default()
                 }
@@ -128,13 +129,15 @@ impl Apply {
         Ok(results)
     }
 
-    /// One write holds the effects and the raft_log_id that they belong to. A crash leaves all of it or nothing.
+    /// One write holds the effects and the raft_log_id that they belong to. A crash leaves all of it or nothing, and takes back what was not
+    /// flushed yet: the Raft log has it, and is purged only up to what was.
     fn commit(&mut self, write: Write) -> Result<(), Error> {
         self.applied.root = *self.frontier.root().as_bytes();
         let Write {
             mut batch,
             known,
             mut rows,
+            flush,
             ..
         } = write;
         // In the order of the store: RocksDB finds the place of a key from that of the one before.
@@ -155,7 +158,11 @@ impl Apply {
             state_meta::APPLIED,
             encode(&self.applied)?,
         );
-        self.db.write(batch, false)
+        self.db.write(batch, false)?;
+        if flush {
+            self.db.flush()?;
+        }
+        Ok(())
     }
 
     fn batch(
@@ -205,6 +212,10 @@ impl Apply {
                 Err(refused) => return Ok(refusal(&refused)),
             }
         }
+        write.flush |= matches!(
+            effects.entry.meta().entry_type,
+            EntryType::Genesis | EntryType::Key | EntryType::Node
+        );
         let index = effects.entry.index().0;
         let accepted_at_ms = effects.entry.meta().accepted_at_ms;
         let change = Change::of(&effects).encode();
@@ -371,6 +382,9 @@ struct Write {
     known: Known,
     rows: Vec<[u8; keys::ROW_BYTES]>,
     accepted: HashMap<u64, ItemResult>,
+    /// Whether it is to be on disk before it is shown: a node starts with the keys and peers that its state knows, so a start must not find
+    /// fewer of them than an operator saw when he put a new key file in place or took a node away.
+    flush: bool,
 }
 
 impl Write {

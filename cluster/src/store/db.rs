@@ -33,6 +33,8 @@ pub(crate) struct Db {
     db: DB,
     dir: Dir,
     cuts: Mutex<Option<CutsRead>>,
+    /// Whether a write goes to a WAL before it is readable.
+    journaled: bool,
 }
 
 /// The list of the cuts that stand, as the state holds it, and what its orders say.
@@ -87,7 +89,7 @@ impl Db {
             }
             ColumnFamilyDescriptor::new(name, family)
         });
-        Db::open(path, &options, families.collect())
+        Db::open(path, &options, families.collect(), true)
     }
 
     /// Opens or creates a state folder.
@@ -96,14 +98,15 @@ impl Db {
         let mut options = common_options()
             .get_options_from_string("max_manifest_file_size=1;max_manifest_space_amp_pct=50")
             .map_err(|error| open_error(path, error))?;
-        // Nothing here is fsynced, so a power cut may leave a hole in this WAL. The state before the hole is a whole earlier state, since one
-        // apply is one record, and the Raft log still has what follows.
+        // Nothing is written to this WAL. One that an earlier build left was not fsynced and may have a hole: the state before the hole is a
+        // whole earlier state, since one apply is one record, and the Raft log still has what follows.
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
         options.set_max_open_files(STATE_FILES_MAX);
-        // All families are flushed together: without this, one could be ahead of a WAL that lost its tail.
+        // All families are flushed in one step of the MANIFEST, as of one moment between two writes. So a crash, at whatever point of a flush or
+        // between two of them, leaves the state of the last flush that was done, whole; never one family ahead of another.
         options.set_atomic_flush(true);
         options.set_db_write_buffer_size(2 * memory.write_buffer_bytes);
-        Db::open(path, &options, state_families(memory))
+        Db::open(path, &options, state_families(memory), false)
     }
 
     /// Opens a state folder to read what is in it, and changes nothing there.
@@ -121,6 +124,7 @@ impl Db {
         .map_err(|error| open_error(path, error))?;
         Ok(Db {
             db,
+            journaled: false,
             dir: Dir {
                 path: path.into(),
                 retired: false.into(),
@@ -133,11 +137,13 @@ impl Db {
         path: &Path,
         options: &Options,
         families: Vec<ColumnFamilyDescriptor>,
+        journaled: bool,
     ) -> Result<Db, Error> {
         let db = DB::open_cf_descriptors(options, path, families)
             .map_err(|error| open_error(path, error))?;
         Ok(Db {
             db,
+            journaled,
             dir: Dir {
                 path: path.into(),
                 retired: false.into(),
@@ -236,10 +242,16 @@ impl Db {
         Ok(None)
     }
 
-    /// Writes; with `sync` the bytes are on disk when this returns.
+    /// Writes; with `sync` the bytes are on disk when this returns. The state has no WAL: what is written there is on disk after the next
+    /// [`Db::flush`], or with the next that RocksDB makes by itself.
     pub(crate) fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), Error> {
+        if sync && !self.journaled {
+            let path = self.dir.path.display();
+            return Err(Error::corrupt(format!("{path} has no WAL to fsync")));
+        }
         let mut options = WriteOptions::default();
         options.set_sync(sync);
+        options.disable_wal(!self.journaled);
         self.db
             .write_opt(batch, &options)
             .map_err(|error| Error::io(format!("write to {}", self.dir.path.display()), error))

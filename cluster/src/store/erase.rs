@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Takes plaintext out of this node's files.
 //!
-//! RocksDB never overwrites: what is replaced stays in the old table and blob files until a compaction leaves it out, in the WAL until a
-//! flush, and for as long as a db_snapshot or an iterator can still see it. So each step here ends only when the files that held the
+//! RocksDB never overwrites: what is replaced stays in the old table and blob files until a compaction leaves it out, in the Raft log's WAL
+//! until a flush, and for as long as a db_snapshot or an iterator can still see it. So each step here ends only when the files that held the
 //! plaintext are gone from the disk; where something still holds them it says so, and is tried again. Every step may be repeated.
 
 use std::collections::BTreeSet;
@@ -97,7 +97,8 @@ pub(crate) fn carry_out(db: &Db, orders: &[Order], done: Progress) -> Result<boo
     }
     let mut batch = WriteBatch::default();
     batch.put_cf(db.cf(state_cf::META)?, state_meta::ERASED, encode(&done)?);
-    // Not fsynced: a power cut may take it back, and then all of this is done once more.
+    // On disk with the next flush only: a crash may take it back, and then all of this is done once more. What was taken out does not come
+    // back with it: it was flushed above, and the Raft log is applied from there.
     db.write(batch, false)?;
     Ok(true)
 }
@@ -329,7 +330,9 @@ fn row_ranges(rows: &BTreeSet<Vec<u8>>) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// Brings all that is in memory into table files, and waits until the WAL files that held it are gone.
 pub(crate) fn flush(db: &Db) -> Result<bool, Error> {
-    let wals = files(db.path(), "log")?;
+    let mut wals = files(db.path(), "log")?;
+    // The state's has nothing in it, and is not replaced by a flush.
+    wals.retain(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0));
     // RocksDB begins a new WAL when it flushes something: after a start there may be nothing, and an old WAL.
     let mut batch = WriteBatch::default();
     batch.put_cf(db.cf(keys::META)?, keys::FLUSHED, b"");

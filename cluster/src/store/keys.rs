@@ -2,7 +2,7 @@
 //! Every key that this crate writes into RocksDB. Integers are big-endian, so that RocksDB's byte order is number order.
 //!
 //! Two databases a node. `raft/` holds the Raft log and vote, its WAL fsynced before anything is acknowledged. `state/` holds what follows from
-//! the log, never fsynced on the way: after a power cut it is an earlier state, and the log brings it forward. They are two, because installing
+//! the log, without a WAL: after a crash it is the state of the last flush, and the log brings it forward. They are two, because installing
 //! a raft_snapshot replaces the state whole and must not touch log or vote, and because one needs every byte back and the other a prefix.
 
 use ledger::hash::Hash;

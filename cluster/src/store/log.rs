@@ -7,7 +7,7 @@
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use openraft::storage::{LogFlushed, LogState, RaftLogReader, RaftLogStorage};
@@ -53,7 +53,12 @@ pub(super) struct Shared {
     writer: Writer,
     fatal: Fatal,
     verifier: verify::VerifyPool,
+    /// Brings the state that these entries made to disk.
+    flush_state: OnceLock<FlushState>,
 }
+
+/// Makes durable what is applied, up to a raft_entry at least if it is applied.
+pub(crate) type FlushState = Box<dyn Fn(RaftLogId) -> Result<(), Error> + Send + Sync>;
 
 /// What the log spans, as acknowledged or about to be.
 #[derive(Clone, Debug, Default)]
@@ -140,8 +145,15 @@ impl Log {
             writer: Writer::start(weak.clone(), high_water, fatal.clone()),
             fatal,
             verifier,
+            flush_state: OnceLock::new(),
         });
         Ok(Log(shared))
+    }
+
+    /// Sets what has to be done before entries are purged: until the state that they made is on disk, they are all there is of it.
+    pub(crate) fn before_purge(&self, flush: FlushState) {
+        // Set once, by who opens the store.
+        let _ = self.0.flush_state.set(flush);
     }
 
     pub(super) fn db(&self) -> &Db {
@@ -533,6 +545,17 @@ impl RaftLogStorage<TypeConfig> for Log {
     }
 
     async fn purge(&mut self, log_id: RaftLogId) -> Result<(), StorageError> {
+        let failed = |error: Error| StorageIOError::write_logs(openraft::AnyError::new(&error));
+        // A crash before this leaves the log and an earlier state, a crash after it the log and a state that needs none of what goes.
+        let log = self.0.clone();
+        let flushed = tokio::task::spawn_blocking(move || match log.flush_state.get() {
+            Some(flush) => flush(log_id).map_err(|error| log.fatal.latch(error)),
+            None => Ok(()),
+        });
+        let flushed = flushed.await;
+        flushed
+            .unwrap_or_else(|error| Err(Error::io("flush the state", error)))
+            .map_err(failed)?;
         let (from, end) = {
             let mut bounds = self.0.bounds.lock();
             if bounds.purged >= Some(log_id) {
@@ -558,7 +581,7 @@ impl RaftLogStorage<TypeConfig> for Log {
                 done,
             })
             .await;
-        done.map_err(|error| StorageIOError::write_logs(openraft::AnyError::new(&error)))?;
+        done.map_err(failed)?;
         Ok(())
     }
 }

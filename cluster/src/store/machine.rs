@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Applies committed raft_entries to the state: openraft's `RaftStateMachine` over the state folder.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -38,6 +38,19 @@ mod folding;
 #[derive(Clone)]
 pub(crate) struct Machine(Arc<Shared>);
 
+/// See [`Machine::weak`].
+pub(crate) struct WeakMachine(Weak<Shared>);
+
+impl WeakMachine {
+    /// Writes what is applied into table files, unless a raft_entry is in them already. A state that is closed was flushed.
+    pub(crate) fn flush_through(&self, raft_log_id: RaftLogId) -> Result<(), Error> {
+        match self.0.upgrade() {
+            Some(shared) if *shared.flushed.lock() < Some(raft_log_id) => shared.flush(),
+            _ => Ok(()),
+        }
+    }
+}
+
 struct Shared {
     /// The state as views read it. Replaced whole when a snapshot is installed.
     state: ArcSwap<Db>,
@@ -45,6 +58,8 @@ struct Shared {
     core: Mutex<Core>,
     snapshots: Mutex<Snapshots>,
     applied: watch::Sender<Applied>,
+    /// Last raft_entry whose effects are on disk in the state in force, or an earlier one.
+    flushed: Mutex<Option<RaftLogId>>,
     folds: watch::Sender<Folds>,
     ledger: LedgerInfo,
     verifier: VerifyPool,
@@ -70,6 +85,8 @@ impl Machine {
         let folds = Folds::read(&*db)?;
         Ok(Machine(Arc::new(Shared {
             state: ArcSwap::new(db),
+            // What was found at the start was read from the disk.
+            flushed: Mutex::new(apply.applied().raft_log_id),
             applied: watch::Sender::new(apply.applied().clone()),
             folds: watch::Sender::new(folds),
             core: Mutex::new(Core { dir, apply }),
@@ -93,7 +110,12 @@ impl Machine {
 
     /// Writes what is applied into table files.
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        self.state().flush()
+        self.0.flush()
+    }
+
+    /// A handle that does not keep the state open.
+    pub(crate) fn weak(&self) -> WeakMachine {
+        WeakMachine(Arc::downgrade(&self.0))
     }
 
     /// The current snapshot, if there is one.
@@ -144,6 +166,22 @@ impl Shared {
         Ok(results)
     }
 
+    fn flush(&self) -> Result<(), Error> {
+        // The state and what is applied in it, as they belong together; what is applied after this is flushed too, or not.
+        let (db, applied) = {
+            let core = self.core.lock();
+            (self.state.load_full(), core.apply.applied().raft_log_id)
+        };
+        db.flush()?;
+        self.flushed(applied);
+        Ok(())
+    }
+
+    fn flushed(&self, raft_log_id: Option<RaftLogId>) {
+        let mut flushed = self.flushed.lock();
+        *flushed = raft_log_id.max(*flushed);
+    }
+
     /// Pins the state as it is between two applies: the folder, and the raft_log_id in it, belong together.
     fn pin(&self) -> Result<Pinned, Error> {
         let core = self.core.lock();
@@ -154,10 +192,9 @@ impl Shared {
         let made =
             Checkpoint::new(db.raw()).and_then(|checkpoint| checkpoint.create_checkpoint(&path));
         made.map_err(|error| Error::io(format!("checkpoint {}", path.display()), error))?;
-        Ok(Pinned {
-            path,
-            applied: core.apply.applied().clone(),
-        })
+        let applied = core.apply.applied().clone();
+        self.flushed(applied.raft_log_id);
+        Ok(Pinned { path, applied })
     }
 
     /// Hashes a pinned folder and makes it the current snapshot. Runs beside apply.
@@ -209,6 +246,8 @@ impl Shared {
         self.state.swap(db).retire();
         self.folds.send_replace(folds);
         self.snapshots.lock().adopt_received(snapshot, &manifest)?;
+        // Its files were fsynced before they were taken over.
+        self.flushed(applied.raft_log_id);
         self.applied.send_replace(applied);
         Ok(())
     }

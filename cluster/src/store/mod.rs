@@ -102,6 +102,8 @@ pub(crate) fn open(
         verifier.clone(),
         fatal.clone(),
     )?;
+    let state = machine.weak();
+    log.before_purge(Box::new(move |id| state.flush_through(id)));
     Ok((log, machine))
 }
 

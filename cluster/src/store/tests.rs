@@ -138,6 +138,11 @@ async fn fill(log: &mut Log, machine: &mut Machine, entries: Vec<RaftEntry>) {
 
 /// A folder with a log, a state, a snapshot and more after it, closed in good order.
 async fn filled(dir: &Path) -> Shown {
+    fill_in(dir).await.2
+}
+
+/// The same, and still open.
+async fn fill_in(dir: &Path) -> (Log, Machine, Shown) {
     let (mut log, mut machine) = open_in(dir).unwrap();
     let mut entries = raft_entries(40);
     let later = entries.split_off(30);
@@ -150,7 +155,8 @@ async fn filled(dir: &Path) -> Shown {
         .unwrap();
     log.purge(log_id(9)).await.unwrap();
     fill(&mut log, &mut machine, later).await;
-    shown(&log, &machine).unwrap()
+    let shown = shown(&log, &machine).unwrap();
+    (log, machine, shown)
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -218,14 +218,11 @@ async fn a_mark_without_its_log_and_a_log_without_its_mark_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_that_lost_its_end_is_brought_forward_by_the_log() {
-    let dir = tempfile::tempdir().unwrap();
-    let before = filled(dir.path()).await;
-    for wal in files_below(&dir.path().join("state-0"))
-        .into_iter()
-        .filter(|file| file.extension().is_some_and(|kind| kind == "log"))
-    {
-        fs::write(wal, []).unwrap();
-    }
+    let (running, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (log, machine, before) = fill_in(running.path()).await;
+    // What is on disk while it runs is what a kill leaves.
+    copy(running.path(), dir.path());
+    drop((log, machine));
     let (mut log, mut machine) = open_in(dir.path()).unwrap();
     let applied = machine.applied_state().await.unwrap().0.unwrap();
     assert_eq!(
@@ -241,6 +238,40 @@ async fn a_state_that_lost_its_end_is_brought_forward_by_the_log() {
             .unwrap()
     };
     machine.apply(rest).await.unwrap();
+    assert!(shown(&log, &machine).unwrap() == before);
+}
+
+/// Raft may purge whatever a snapshot holds; the log sees to it by itself that the state that is on disk holds it too.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_raft_entry_is_purged_before_the_state_that_it_made_is_on_disk() {
+    let (running, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut log, mut machine) = open_in(running.path()).unwrap();
+    let mut entries = raft_entries(12);
+    let later = entries.split_off(1);
+    fill(&mut log, &mut machine, entries).await;
+    fill(&mut log, &mut machine, later).await;
+    let before = shown(&log, &machine).unwrap();
+    copy(running.path(), dir.path());
+    {
+        let (_log, mut machine) = open_in(dir.path()).unwrap();
+        let applied = machine.applied_state().await.unwrap().0;
+        assert_eq!(
+            applied,
+            Some(log_id(0)),
+            "only the genesis is flushed at once"
+        );
+    }
+    log.purge(log_id(7)).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    copy(running.path(), dir.path());
+    drop((log, machine));
+    let (log, mut machine) = open_in(dir.path()).unwrap();
+    let applied = machine.applied_state().await.unwrap().0.unwrap();
+    assert!(applied >= log_id(7), "{applied}");
+    assert_eq!(log.purged(), Some(7));
+    let mut reader = log.clone();
+    let rest = openraft::RaftLogReader::try_get_log_entries(&mut reader, applied.index + 1..);
+    machine.apply(rest.await.unwrap()).await.unwrap();
     assert!(shown(&log, &machine).unwrap() == before);
 }
 
