@@ -11,10 +11,16 @@ rocksdb_flags() {
   if [ "$(uname -m)" = x86_64 ]; then printf '%s' '-msse4.2 -mpclmul'; fi
 }
 
-# Version of librocksdb-sys in the lock file, such as 0.19.0+11.8.1, which names RocksDB's version too, and the flags.
+# Version of librocksdb-sys in the lock file, such as 0.19.0+11.8.1, which names RocksDB's version too; the compressions that it is compiled
+# with, which the lock file names as crates; and the flags.
 rocksdb_version() {
   local version
-  version="$(awk '/^name = "librocksdb-sys"$/ { found = 1; next } found && /^version = / { gsub(/"/, "", $3); print $3; exit }' "$VISTO_ROOT/Cargo.lock")"
+  version="$(awk '
+    /^name = "librocksdb-sys"$/ { found = 1; next }
+    found && /^version = / { gsub(/"/, "", $3); version = $3 }
+    found && /^ "(lz4|zstd)-sys"/ { gsub(/[",]|-sys/, ""); with = with " " $1 }
+    found && /^$/ { print version with; exit }
+  ' "$VISTO_ROOT/Cargo.lock")"
   [ -z "$version" ] || printf '%s %s' "$version" "$(rocksdb_flags)"
 }
 

@@ -21,6 +21,7 @@ pub mod leaves;
 pub mod load;
 pub mod node;
 pub mod oprf;
+pub mod plaintext;
 pub mod proxy;
 pub mod secrets;
 pub mod sign;

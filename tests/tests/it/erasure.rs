@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Erasure, over real nodes and their raw files: what was ordered away is in none of them, and every proof holds.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, process::Command};
 
 use ledger::base64;
 use serde_json::{Value, json};
 use tests::{
     cluster::Cluster,
     node::binary,
+    plaintext::holding,
     sign::{Draft, Signed, random},
     wait,
     world::{self, INPS, VOGHERA, key},
@@ -39,7 +36,7 @@ fn marked(subjects: &[&str]) -> Marked {
     // In the body itself, not disclosed.
     let clear = base64::url_encode(&random::<32>());
     draft.more.push(("ext".into(), json!({"note": clear})));
-    // Of each disclosure a part of its salt: it is like no other text, so that no compression of the files hides it from `grep`.
+    // Of each disclosure a part of its salt: it is like no other text, so that no file holds it by another's doing.
     let mut needles: Vec<String> = draft
         .disclosures
         .iter()
@@ -59,20 +56,6 @@ pub(crate) fn order(institution: &str, content: Value, subject: Option<&str>) ->
         draft.content["subject"] = json!([draft.disclosed(json!({"ref": subject}))]);
     }
     draft.sign(&[&key(institution, "entry")])
-}
-
-/// The files below a folder that hold any of some texts, as `grep` finds them.
-fn holding(dir: &Path, needles: &[String]) -> Vec<PathBuf> {
-    let patterns = needles.iter().flat_map(|needle| ["-e", needle]);
-    // A file may vanish while it is searched: that it cannot be read then is not told.
-    let found = Command::new("grep")
-        .args(["-r", "-l", "-a", "-F", "-s"])
-        .args(patterns)
-        .arg(dir)
-        .output()
-        .unwrap();
-    let found = String::from_utf8(found.stdout).unwrap();
-    found.lines().map(PathBuf::from).collect()
 }
 
 fn nowhere(cluster: &mut Cluster, needles: &[String]) {
