@@ -9,9 +9,9 @@ use ledger::retention::Cuts;
 use ledger::state_map::MapPath;
 use parking_lot::Mutex;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options, ReadOptions, SliceTransform,
-    WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
+    DBCompressionType, DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options, ReadOptions,
+    SliceTransform, WriteBatch, WriteOptions,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -76,7 +76,7 @@ impl Db {
         options.set_max_total_wal_size(4 * memory.write_buffer_bytes as u64);
         let cache = Cache::new_lru_cache(memory.cache_bytes / 4);
         let families = raft_cf::ALL.iter().map(|&name| {
-            let mut family = family_options(&cache, memory.write_buffer_bytes);
+            let mut family = family_options(&cache, memory.write_buffer_bytes, false);
             if name == raft_cf::LOG {
                 // Blob files are dropped whole after a purge: a raft_entry is written to its WAL and once to a blob, then never moved. It goes
                 // with the log, so the space that packing would save is not worth the time on the way of every write.
@@ -348,7 +348,8 @@ fn common_options() -> Options {
 fn state_families(memory: Memory) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(memory.cache_bytes);
     let family = |name: &str| {
-        let mut family = family_options(&cache, memory.write_buffer_bytes);
+        let filtered = matches!(name, state_cf::STATE | state_cf::FOLDED | state_cf::MAP);
+        let mut family = family_options(&cache, memory.write_buffer_bytes, filtered);
         match name {
             state_cf::BODIES => blobs(&mut family),
             // Most of what admission asks for is not there: ids and exchanges that nobody used before.
@@ -365,11 +366,19 @@ fn state_families(memory: Memory) -> Vec<ColumnFamilyDescriptor> {
     state_cf::ALL.iter().map(|&name| family(name)).collect()
 }
 
-fn family_options(cache: &Cache, write_buffer_bytes: usize) -> Options {
+fn family_options(cache: &Cache, write_buffer_bytes: usize, filtered: bool) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
-    table.set_bloom_filter(10.0, false);
-    // Index and filter blocks count against the cache: memory stays bounded however large the ledger grows.
+    // Only what is asked for and often not there is filtered: a get in any other family finds what it asks for, and rows are walked.
+    if filtered {
+        table.set_bloom_filter(10.0, false);
+        table.set_partition_filters(true);
+    }
+    // Index and filter blocks count against the cache: memory stays bounded however large the ledger grows. In partitions, since a whole one
+    // of a large table takes more than a shard of the cache may, and would be read from the file each time.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_metadata_block_size(4096);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(5);
