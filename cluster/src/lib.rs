@@ -19,6 +19,8 @@ mod workers;
 pub mod certs;
 #[doc(hidden)]
 pub mod hot;
+#[doc(hidden)]
+pub mod load;
 mod membership;
 mod net;
 mod node;
@@ -38,5 +40,6 @@ pub use face::{
 pub use fold::Folded;
 pub use node::Node;
 pub use peer::tls::{PeerTls, TlsError};
+pub use store::receipts::Inclusion;
 pub use store::size::StoreBytes;
 pub use store::view::{Direction, View};

@@ -35,7 +35,7 @@ use crate::tasks::Beside;
 mod erasing;
 mod fold;
 mod here;
-mod open;
+pub(crate) mod open;
 mod receipts;
 #[cfg(test)]
 mod tests;

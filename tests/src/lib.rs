@@ -19,6 +19,7 @@ pub mod history;
 pub mod http;
 pub mod leaves;
 pub mod load;
+pub mod loader;
 pub mod node;
 pub mod oprf;
 pub mod plaintext;

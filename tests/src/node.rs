@@ -45,12 +45,12 @@ pub fn binary(name: &str) -> PathBuf {
         .parent()
         .and_then(Path::parent)
         .expect("a target folder");
-    let found = std::env::var_os(if name == "visto" {
-        "VISTO_BIN"
-    } else {
-        "VISTO_VERIFY_BIN"
-    })
-    .map_or_else(|| folder.join(name), PathBuf::from);
+    let variable = match name {
+        "visto" => "VISTO_BIN",
+        "visto-load" => "VISTO_LOAD_BIN",
+        _ => "VISTO_VERIFY_BIN",
+    };
+    let found = std::env::var_os(variable).map_or_else(|| folder.join(name), PathBuf::from);
     assert!(
         found.is_file(),
         "{} is not built: run ./scripts/test, or cargo build --workspace",

@@ -10,14 +10,26 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 ///
 /// # Panics
 /// After [`PATIENCE`], naming what was waited for.
-pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub async fn until<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    until_by(Instant::now() + PATIENCE, what, ask).await
+}
+
+/// The same, up to another deadline: for what a measurement, and no test, waits for.
+///
+/// # Panics
+/// At the deadline, naming what was waited for.
+pub async fn until_by<T>(
+    deadline: Instant,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let start = Instant::now();
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
         if Instant::now() > deadline {
-            panic!("waited {} s in vain: {what}", PATIENCE.as_secs());
+            panic!("waited {} s in vain: {what}", start.elapsed().as_secs());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

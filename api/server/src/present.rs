@@ -5,19 +5,23 @@ use cluster::View;
 use ledger::{
     base64,
     body::{Body, Content, EntryType, Reference},
+    bytes::PAYLOAD_TYPE,
     disclosure,
-    entry::StoredEntry,
+    entry::{StoredEntry, SubmittedEntry},
+    erasure,
     export::persons,
     finding::Findings,
     hash::Hash,
     id::{InstitutionId, KeyId},
     number::{EntryIndex, TreeSize},
+    receipt::Receipt,
+    signature::{ALG_SINGLE, Signed},
     state::{registry, sealed},
     time,
 };
 use serde_json::Value;
 use wire::{
-    entry::{Entry, Submission},
+    entry::{Entry, Envelope, EnvelopeSignature, Submission},
     household::{Composition, HouseholdMember},
 };
 
@@ -79,6 +83,19 @@ impl StoredAt {
             }) => common.refers_to,
             _ => None,
         }
+    }
+
+    /// Whether its type is open to everybody.
+    pub fn is_public(&self) -> bool {
+        access::is_public(self.stored.meta.entry_type)
+    }
+
+    /// Its receipt, for whoever may see the entry. It names nobody.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn receipt(&self, view: &View) -> Result<Option<Receipt>, Fault> {
+        receipt(view, self.index, &self.stored)
     }
 
     /// Its place and leaf.
@@ -233,19 +250,28 @@ impl Seen {
         payload + disclosures.sum::<usize>()
     }
 
+    /// Its receipt. It names nobody.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn receipt(&self, view: &View) -> Result<Option<Receipt>, Fault> {
+        receipt(view, self.index, &self.stored)
+    }
+
     /// The entry for its reader.
     ///
     /// # Errors
     /// The store's own.
     pub fn show(&self, view: &View, recorded: &Recorded) -> Result<Entry, Fault> {
-        match StoredAt::read(recorded.view(), self.index)? {
-            // Erased since it was found: by an order that the view before the reading did not hold yet.
-            Some(now) if now.stored.erased != self.stored.erased => {
-                let seen = now.seen(self.opening.clone(), self.sealed.clone());
-                seen.build(recorded.view())
-            }
-            _ => self.build(view),
-        }
+        let mut shown = show_all(std::slice::from_ref(self), view, recorded)?;
+        shown.pop().ok_or(Fault::NotFound)
+    }
+
+    /// The entry as it is after the reading, if an order took something of it that the view before did not hold yet.
+    fn erased_since(&self, recorded: &Recorded) -> Result<Option<Seen>, Fault> {
+        let now = StoredAt::read(recorded.view(), self.index)?;
+        let now = now.filter(|now| now.stored.erased != self.stored.erased);
+        Ok(now.map(|now| now.seen(self.opening.clone(), self.sealed.clone())))
     }
 
     /// The entry for everybody, if its type is open to everybody; nobody is named in it, so no reading is recorded.
@@ -254,7 +280,7 @@ impl Seen {
     /// `not-found` if it is not open, or the store's own.
     pub fn show_public(&self, view: &View) -> Result<Entry, Fault> {
         access::public_opening(self.entry_type()).ok_or(Fault::NotFound)?;
-        self.build(view)
+        self.build(view, self.receipt(view)?)
     }
 
     /// A household's composition for its reader; none if this is not one.
@@ -289,7 +315,7 @@ impl Seen {
         })
     }
 
-    fn build(&self, view: &View) -> Result<Entry, Fault> {
+    fn build(&self, view: &View, receipt: Option<Receipt>) -> Result<Entry, Fault> {
         let age_ms = now_ms().saturating_sub(self.accepted_at_ms());
         let live_token = self
             .body
@@ -301,12 +327,7 @@ impl Seen {
             self.opening.shows(&digest) && live_token != Some(digest)
         });
         let withheld = self.stored.disclosures.len() - opened.disclosures.len();
-        let submission: Option<Submission> = match opened.submitted() {
-            Some(submitted) => {
-                Some(serde_json::from_str(&submitted.to_wire()).map_err(Fault::internal)?)
-            }
-            None => None,
-        };
+        let submission = opened.submitted().map(|submitted| submission(&submitted));
         let body = match &opened.body {
             Some(body) => Some(readable(&body.payload, &opened.disclosures)?),
             None => None,
@@ -324,8 +345,65 @@ impl Seen {
             submission,
             erased: erased_by(view, &self.stored.erased)?,
             withheld: u32::try_from(withheld).unwrap_or(u32::MAX),
-            receipt: view.receipt(self.index)?.map(|receipt| receipt.to_string()),
+            receipt: receipt.map(|receipt| receipt.to_string()),
         })
+    }
+}
+
+/// Entries for their reader, in their order.
+///
+/// # Errors
+/// The store's own.
+pub fn show_all(all: &[Seen], view: &View, recorded: &Recorded) -> Result<Vec<Entry>, Fault> {
+    let mut now: Vec<Option<Seen>> = Vec::with_capacity(all.len());
+    // Without a new order nothing is erased that was not before.
+    let ordered = erasure::orders_count(recorded.view())? != erasure::orders_count(view)?;
+    for seen in all {
+        now.push(if ordered {
+            seen.erased_since(recorded)?
+        } else {
+            None
+        });
+    }
+    // Ascending: neighbours share checkpoints.
+    let mut places: Vec<usize> = (0..all.len()).collect();
+    places.sort_by_key(|place| all.get(*place).map(Seen::index));
+    let ascending = places.iter().filter_map(|place| all.get(*place));
+    let entries = ascending.map(|seen| (seen.index, Some(&seen.stored)));
+    let receipts = view.receipts_of(entries)?;
+    let mut receipts: Vec<(usize, Option<Receipt>)> = places.into_iter().zip(receipts).collect();
+    receipts.sort_by_key(|(place, _)| *place);
+    let shown = all.iter().zip(now).zip(receipts);
+    shown
+        .map(|((seen, now), (_, receipt))| match now {
+            Some(now) => now.build(recorded.view(), now.receipt(recorded.view())?),
+            None => seen.build(view, receipt),
+        })
+        .collect()
+}
+
+fn receipt(view: &View, index: EntryIndex, stored: &StoredEntry) -> Result<Option<Receipt>, Fault> {
+    let mut receipts = view.receipts_of(std::iter::once((index, Some(stored))))?;
+    Ok(receipts.pop().flatten())
+}
+
+/// What was sent, as it is answered: the same members as on the wire.
+fn submission(entry: &SubmittedEntry) -> Submission {
+    let signature = |row: &Signed| {
+        let alg = row.signature.alg();
+        EnvelopeSignature {
+            keyid: row.key_id.to_string(),
+            sig: base64::encode(&row.signature.encode()),
+            alg: (alg != ALG_SINGLE).then_some(alg),
+        }
+    };
+    Submission {
+        envelope: Envelope {
+            payload_type: PAYLOAD_TYPE.to_owned(),
+            payload: base64::encode(entry.payload()),
+            signatures: entry.sigs().rows().iter().map(signature).collect(),
+        },
+        disclosures: entry.disclosures().to_vec(),
     }
 }
 
@@ -387,6 +465,28 @@ fn put_in_place(value: &mut Value, values: &mut Vec<(String, Value)>) {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+
+    #[test]
+    fn what_was_sent_is_answered_as_it_is_on_the_wire() {
+        use ledger::{
+            bytes,
+            key::SigningKey,
+            signature::{Sigs, sign_batch},
+        };
+        let key = SigningKey::from_seed([7; 32]);
+        let alone = SubmittedEntry::sign(b"{}", &[&key], vec!["WyIiXQ".into()]).unwrap();
+        let pae = bytes::pae(b"{}");
+        let batch = sign_batch(&key, &[&pae, &pae]).remove(1);
+        let sigs = Sigs::new(vec![Signed {
+            key_id: key.key_id(),
+            signature: batch,
+        }]);
+        let batched = SubmittedEntry::new(b"{}", sigs.unwrap(), Vec::new()).unwrap();
+        for entry in [alone, batched] {
+            let wire: Submission = serde_json::from_str(&entry.to_wire()).unwrap();
+            assert_eq!(submission(&entry), wire);
+        }
+    }
 
     #[test]
     fn opened_disclosures_stand_in_place_and_closed_ones_stay_digests() {

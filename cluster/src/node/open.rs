@@ -27,7 +27,7 @@ use crate::tasks::Beside;
 use crate::trim::Trimmer;
 
 pub(super) async fn open(config: Config) -> Result<Inner, Error> {
-    let genesis = Founding::read(&config)?;
+    let genesis = Founding::read(&config.genesis, &config.ledger)?;
     let ledger = LedgerInfo {
         name: config.ledger.clone(),
         shard: genesis.content.shard,
@@ -133,23 +133,22 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
 }
 
 /// The genesis, read once.
-struct Founding {
-    entry: VerifiedEntry,
-    content: Genesis,
+pub(crate) struct Founding {
+    pub(crate) entry: VerifiedEntry,
+    pub(crate) content: Genesis,
 }
 
 impl Founding {
-    fn read(config: &Config) -> Result<Founding, Error> {
+    pub(crate) fn read(genesis: &SubmittedEntry, ledger: &str) -> Result<Founding, Error> {
         let refused = |refused: Refused| {
             Error::with_source(ErrorKind::Config, "the genesis is not valid", refused)
         };
-        let keys = genesis_keys(&config.genesis).map_err(refused)?;
-        let entry = ledger::entry::verify(config.genesis.clone(), &config.ledger, &keys).map_err(
-            |stop| match stop {
+        let keys = genesis_keys(genesis).map_err(refused)?;
+        let entry =
+            ledger::entry::verify(genesis.clone(), ledger, &keys).map_err(|stop| match stop {
                 ledger::entry::Stop::Refused(at) => refused(at),
                 ledger::entry::Stop::Failed(never) => match never {},
-            },
-        )?;
+            })?;
         match &entry.body().content {
             Content::Genesis(content) => Ok(Founding {
                 content: (**content).clone(),
@@ -164,11 +163,11 @@ impl Founding {
 
     /// What stands where a leader's stamp and salt would: both follow from the bytes, so that a policy can name entry 0 before any node runs,
     /// and nothing in a genesis needs hiding.
-    fn stamp_ms(&self) -> u64 {
+    pub(crate) fn stamp_ms(&self) -> u64 {
         self.entry.body().common.occurred_at_ms
     }
 
-    fn salt(&self) -> [u8; 32] {
+    pub(crate) fn salt(&self) -> [u8; 32] {
         Hash::of(&[self.entry.pae(), &self.entry.submitted().sigs().encode()]).0
     }
 }

@@ -33,7 +33,7 @@ mod log_tail;
 mod log_writer;
 pub(crate) mod machine;
 mod public_keys;
-mod receipts;
+pub(crate) mod receipts;
 mod scan;
 pub(crate) mod size;
 pub(crate) mod snapshot;

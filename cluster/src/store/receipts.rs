@@ -1,19 +1,45 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Receipts of entries, many at once.
+//! Proofs and receipts of entries, one or many at once. What they are made of is found out first and then read in one go.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use ledger::entry::StoredEntry;
 use ledger::hash::Hash;
 use ledger::merkle::{self, NodeReader, ProveError};
 use ledger::note::Note;
 use ledger::number::{EntryIndex, TreeSize};
 use ledger::receipt::Receipt;
 
-use super::view::View;
+use super::keys::{self, state_cf};
+use super::view::{View, node_hash};
 use crate::error::Error;
 
+/// A leaf, proven to stand in a tree (RFC 6962, 2.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inclusion {
+    /// The leaf, hashed.
+    pub leaf_hash: Hash,
+    /// Root of the tree.
+    pub root: Hash,
+    /// The leaf's sibling first.
+    pub path: Vec<Hash>,
+}
+
 impl View {
+    /// Proves that an entry stands in the tree of a size; none if that tree does not hold it, or lies beyond this view.
+    ///
+    /// # Errors
+    /// A node of the tree cannot be read.
+    pub fn inclusion(&self, index: EntryIndex, size: TreeSize) -> Result<Option<Inclusion>, Error> {
+        if size > self.size() || !size.holds(index) {
+            return Ok(None);
+        }
+        let wanted = Wanted::default();
+        prove(index, size, &wanted)?;
+        prove(index, size, &wanted.read(self)?).map(Some)
+    }
+
     /// The receipt of an entry, under the first published checkpoint that holds it. None while there is none, and once the body is erased.
     ///
     /// # Errors
@@ -22,32 +48,54 @@ impl View {
         Ok(self.receipts(&[index])?.pop().flatten())
     }
 
-    /// The receipts of entries, as [`View::receipt`] gives them. What ascending neighbours share, checkpoints and nodes of the tree, is read once.
+    /// The receipts of entries, as [`View::receipt`] gives them.
     ///
     /// # Errors
     /// As [`View::receipt`].
     pub fn receipts(&self, indexes: &[EntryIndex]) -> Result<Vec<Option<Receipt>>, Error> {
-        let nodes = NodesOnce {
-            view: self,
-            known: RefCell::default(),
-        };
-        let mut shared: Option<Shared> = None;
-        let mut receipts = Vec::with_capacity(indexes.len());
+        let mut entries = Vec::with_capacity(indexes.len());
         for &index in indexes {
-            let Some(entry) = self.entry(index)? else {
-                receipts.push(None);
-                continue;
-            };
-            if !shared.as_ref().is_some_and(|shared| shared.holds(index)) {
-                shared = self.shared(index)?;
+            entries.push((index, self.entry(index)?));
+        }
+        self.receipts_of(
+            entries
+                .iter()
+                .map(|(index, entry)| (*index, entry.as_ref())),
+        )
+    }
+
+    /// The same of entries that were read of this view. What ascending neighbours share, checkpoints and nodes of the tree, is read once.
+    ///
+    /// # Errors
+    /// As [`View::receipt`].
+    pub fn receipts_of<'e>(
+        &self,
+        entries: impl Iterator<Item = (EntryIndex, Option<&'e StoredEntry>)> + Clone,
+    ) -> Result<Vec<Option<Receipt>>, Error> {
+        let (mut shared, wanted) = (Vec::new(), Wanted::default());
+        let mut last: Option<Shared> = None;
+        for (index, entry) in entries.clone() {
+            let bodied = entry.is_some_and(|entry| entry.body.is_some());
+            if bodied && !last.as_ref().is_some_and(|last| last.holds(index)) {
+                last = self.shared(index)?;
             }
-            receipts.push(match (&shared, entry.body) {
-                (Some(shared), Some(body)) => Some(Receipt {
+            let under = last.clone().filter(|_| bodied);
+            if let Some(under) = &under {
+                path(index, under.size, &wanted)?;
+            }
+            shared.push(under);
+        }
+        let nodes = wanted.read(self)?;
+        let mut receipts = Vec::with_capacity(shared.len());
+        for ((index, entry), under) in entries.zip(shared) {
+            let body = entry.and_then(|entry| Some((entry.meta, entry.body.as_ref()?)));
+            receipts.push(match (body, under) {
+                (Some((meta, body)), Some(under)) => Some(Receipt {
                     index,
-                    meta: entry.meta,
+                    meta,
                     body_salt: body.body_salt,
-                    path: inclusion(index, shared.size, &nodes)?,
-                    note: shared.note.clone(),
+                    path: path(index, under.size, &nodes)?,
+                    note: under.note,
                 }),
                 _ => None,
             });
@@ -74,6 +122,7 @@ impl View {
 }
 
 /// The first published checkpoint for every entry from `first` on that it holds: an earlier one that holds a later entry would hold `first` too.
+#[derive(Clone)]
 struct Shared {
     first: EntryIndex,
     size: TreeSize,
@@ -86,7 +135,23 @@ impl Shared {
     }
 }
 
-fn inclusion(index: EntryIndex, size: TreeSize, nodes: &NodesOnce<'_>) -> Result<Vec<Hash>, Error> {
+fn prove<R: NodeReader<Error = Error>>(
+    index: EntryIndex,
+    size: TreeSize,
+    nodes: &R,
+) -> Result<Inclusion, Error> {
+    Ok(Inclusion {
+        leaf_hash: nodes.node(0, index.0)?,
+        root: merkle::root(size, nodes)?,
+        path: path(index, size, nodes)?,
+    })
+}
+
+fn path<R: NodeReader<Error = Error>>(
+    index: EntryIndex,
+    size: TreeSize,
+    nodes: &R,
+) -> Result<Vec<Hash>, Error> {
     merkle::prove_inclusion(index, size, nodes).map_err(|error| match error {
         ProveError::Read(error) => error,
         ProveError::OutOfRange => Error::corrupt(format!(
@@ -95,21 +160,49 @@ fn inclusion(index: EntryIndex, size: TreeSize, nodes: &NodesOnce<'_>) -> Result
     })
 }
 
-/// The tree's nodes in a view, none read twice.
-struct NodesOnce<'a> {
-    view: &'a View,
-    known: RefCell<HashMap<(u8, u64), Hash>>,
-}
+/// Notes which nodes are asked for, in the order in which they are stored. What it answers is nothing.
+#[derive(Default)]
+struct Wanted(RefCell<BTreeSet<(u8, u64)>>);
 
-impl NodeReader for NodesOnce<'_> {
+impl NodeReader for Wanted {
     type Error = Error;
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
-        if let Some(hash) = self.known.borrow().get(&(level, index)) {
-            return Ok(*hash);
+        self.0.borrow_mut().insert((level, index));
+        Ok(Hash::ZERO)
+    }
+}
+
+impl Wanted {
+    fn read(self, view: &View) -> Result<Nodes, Error> {
+        let (db, wanted) = (view.db(), self.0.into_inner());
+        let keys: Vec<_> = wanted
+            .iter()
+            .map(|(level, index)| keys::node(*level, *index))
+            .collect();
+        let found = db.raw().batched_multi_get_cf_opt(
+            db.cf(state_cf::NODES)?,
+            &keys,
+            true,
+            &view.pinned_reads(),
+        );
+        let mut nodes = HashMap::with_capacity(wanted.len());
+        for ((place, key), found) in wanted.into_iter().zip(&keys).zip(found) {
+            let found = found.map_err(|error| db.read_error(state_cf::NODES, key, error))?;
+            nodes.insert(place, node_hash(db, key, found.as_deref())?);
         }
-        let hash = self.view.node(level, index)?;
-        self.known.borrow_mut().insert((level, index), hash);
-        Ok(hash)
+        Ok(Nodes(nodes))
+    }
+}
+
+/// Nodes of the tree that were read.
+struct Nodes(HashMap<(u8, u64), Hash>);
+
+impl NodeReader for Nodes {
+    type Error = Error;
+
+    fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
+        let found = self.0.get(&(level, index)).copied();
+        found.ok_or_else(|| Error::corrupt(format!("tree node {level}/{index} was not read")))
     }
 }

@@ -64,15 +64,15 @@ impl NodeReader for DbNodes<'_> {
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
         let key = keys::node(level, index);
-        node_hash(self.0, &key, self.0.get(state_cf::NODES, &key)?)
+        node_hash(self.0, &key, self.0.get(state_cf::NODES, &key)?.as_deref())
     }
 }
 
-fn node_hash(db: &Db, key: &[u8], value: Option<Vec<u8>>) -> Result<Hash, Error> {
+pub(super) fn node_hash(db: &Db, key: &[u8], value: Option<&[u8]>) -> Result<Hash, Error> {
     let value = value.ok_or_else(|| {
         Error::corrupt(format!("{} is missing", db.name_of(state_cf::NODES, key)))
     })?;
-    Hash::from_slice(&value)
+    Hash::from_slice(value)
         .ok_or_else(|| Error::corrupt(format!("{} is no hash", db.name_of(state_cf::NODES, key))))
 }
 
@@ -192,6 +192,9 @@ impl View {
     ) -> Result<impl Iterator<Item = Item> + 'a, Error> {
         let db = self.db();
         let mut options = ReadOptions::default();
+        // No filter is looked into: whoever iterates asks for what is there, and a filter of a large table is megabytes, of which a walk over a
+        // list would read all to save a block.
+        options.set_total_order_seek(true);
         if let Some(bounds) = bounds {
             options.set_iterate_range(bounds);
         }
@@ -510,6 +513,7 @@ impl NodeReader for View {
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
         let key = keys::node(level, index);
-        node_hash(self.db(), &key, View::get(self, state_cf::NODES, &key)?)
+        let found = View::get(self, state_cf::NODES, &key)?;
+        node_hash(self.db(), &key, found.as_deref())
     }
 }

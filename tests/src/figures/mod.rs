@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(renewed, readme.replace("old", "new"));
         assert_eq!(in_place("no marks", "x", "new"), None);
         let own = include_str!("../../../README.md");
-        for name in ["figures", "simulation"] {
+        for name in ["figures", "flat", "simulation"] {
             assert!(in_place(own, name, "").is_some(), "{name}");
         }
     }

@@ -31,7 +31,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// `visto export` as a reader of an institution, into a file.
-async fn export(cluster: &Cluster, by: (&str, &str), what: &str, name: &str) -> PathBuf {
+pub(crate) async fn export(cluster: &Cluster, by: (&str, &str), what: &str, name: &str) -> PathBuf {
     let (institution, role) = by;
     let key = cluster
         .folder()
@@ -53,7 +53,7 @@ async fn export(cluster: &Cluster, by: (&str, &str), what: &str, name: &str) -> 
 }
 
 /// Both verifiers hold the file to be complete.
-async fn complete(cluster: &Cluster, file: &Path) -> String {
+pub(crate) async fn complete(cluster: &Cluster, file: &Path) -> String {
     let policy = cluster.policy_file();
     let line = format!("--policy {} {}", policy.display(), file.display());
     let (code, said) = run("visto-verify", words(&line)).await;

@@ -15,6 +15,7 @@ mod flipped;
 mod gate;
 mod governance;
 mod kills;
+mod loaded;
 mod matrix;
 mod membership;
 mod monitoring;

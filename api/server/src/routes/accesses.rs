@@ -19,7 +19,7 @@ use super::asked::{Asked, Question};
 use crate::{
     app::{App, Consistency, blocking},
     body, cursor,
-    present::hash_text,
+    present::{self, hash_text},
     problem::Fault,
     receipts::audit_event::{self, FHIR_JSON},
     release::Release,
@@ -69,11 +69,7 @@ pub async fn search(State(app): State<Arc<App>>, question: Question) -> Result<R
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     let checkpoint = app.node.published().map(|newest| newest.note.to_string());
     blocking(move || {
-        let items: Vec<Entry> = selection
-            .seen
-            .iter()
-            .map(|seen| seen.show(&view, &recorded))
-            .collect::<Result<_, _>>()?;
+        let items: Vec<Entry> = present::show_all(&selection.seen, &view, &recorded)?;
         let next_cursor = selection
             .next
             .map(|position| cursor::format(position, &question, &reader));

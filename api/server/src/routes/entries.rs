@@ -20,7 +20,7 @@ use crate::{
     app::{App, Consistency, blocking},
     extract::{Path, Query},
     observe::Notes,
-    present::Seen,
+    present::{Seen, StoredAt},
     problem::Fault,
     release::Release,
 };
@@ -94,19 +94,27 @@ pub async fn receipt(
 ) -> Result<Response, Fault> {
     let index = entry_index(&index)?;
     let view = app.node.view()?;
-    let public_view = view.clone();
-    let public = blocking(move || Ok(Seen::look_public(&public_view, index)?.is_some())).await?;
-    if !public {
+    let reading_view = view.clone();
+    let stored = blocking(move || StoredAt::read(&reading_view, index)).await?;
+    let public = stored.as_ref().is_some_and(StoredAt::is_public);
+    // Who may not see an entry is not told whether it is there.
+    let reader = if public {
+        None
+    } else {
         let reader = app.reader(&headers, &view, &notes)?;
         access::demand_reader_of_entries(&reader)?;
-        let looking_view = view.clone();
-        blocking(move || Seen::look(&looking_view, &reader, index))
-            .await?
-            .ok_or(Fault::NotFound)?;
-    }
-    let receipt = blocking(move || Ok(view.receipt(index)?))
-        .await?
-        .ok_or(Fault::NotFound)?;
+        Some(reader)
+    };
+    let stored = stored.ok_or(Fault::NotFound)?;
+    let receipt = blocking(move || match reader {
+        None => stored.receipt(&view),
+        Some(reader) => match stored.look(&view, &reader)? {
+            Some(seen) => seen.receipt(&view),
+            None => Ok(None),
+        },
+    })
+    .await?
+    .ok_or(Fault::NotFound)?;
     Ok((
         [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
         receipt.to_string(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use ledger::{
-    merkle::{prove_consistency, prove_inclusion},
+    merkle::prove_consistency,
     number::{TreeSize, parse_decimal},
 };
 use wire::proof::{ConsistencyProof, InclusionProof};
@@ -57,15 +57,13 @@ pub async fn inclusion(
     }
     let view = app.node.view()?;
     blocking(move || {
-        let leaf_hash = view.entry(index)?.ok_or(Fault::NotFound)?.leaf_hash();
-        let hashes = prove_inclusion(index, size, &view).map_err(unprovable)?;
-        let root = view.root_at(size)?.ok_or(Fault::NotFound)?;
+        let proof = view.inclusion(index, size)?.ok_or(Fault::NotFound)?;
         Ok(Json(InclusionProof {
             index: index.0,
             tree_size: size.0,
-            leaf_hash: hash_text(&leaf_hash),
-            root: hash_text(&root),
-            hashes: hashes.iter().map(hash_text).collect(),
+            leaf_hash: hash_text(&proof.leaf_hash),
+            root: hash_text(&proof.root),
+            hashes: proof.path.iter().map(hash_text).collect(),
         }))
     })
     .await

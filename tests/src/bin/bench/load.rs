@@ -21,7 +21,7 @@ use ledger::{
     signature::{Sigs, sign_batch},
 };
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Entries of one request while the ledger is filled.
 const FILL_BATCH: u64 = 500;
@@ -62,21 +62,24 @@ impl Town {
         world::household(&format!("{}", number % self.households))
     }
 
-    fn person(&self, number: u64) -> String {
+    pub(crate) fn person(&self, number: u64) -> String {
         world::person(&format!("{}", number % (self.households * 3)))
+    }
+
+    /// The registry's word on a household.
+    fn family(&self, number: u64) -> String {
+        let members: Vec<String> = (0..3)
+            .map(|member| self.person(number * 3 + member))
+            .collect();
+        let members: Vec<&str> = members.iter().map(String::as_str).collect();
+        world::family(&self.household(number), &members, "2026-01-01T00:00:00Z").line()
     }
 
     /// The registry's word on every household, as requests.
     pub(crate) fn families(&self) -> impl Iterator<Item = (String, u64)> + Send + use<> {
         let town = *self;
         let lines: Vec<String> = (0..town.households)
-            .map(|number| {
-                let members: Vec<String> = (0..3)
-                    .map(|member| town.person(number * 3 + member))
-                    .collect();
-                let members: Vec<&str> = members.iter().map(String::as_str).collect();
-                world::family(&town.household(number), &members, "2026-01-01T00:00:00Z").line()
-            })
+            .map(|number| town.family(number))
             .collect();
         let requests: Vec<(String, u64)> = lines
             .chunks(FILL_BATCH as usize)
@@ -102,6 +105,42 @@ impl Town {
     }
 }
 
+/// What stands in a town of so many entries, a line each: every household, then accesses to all persons in turn, as large as those that
+/// [`prepare`] makes and signed as batches.
+pub(crate) fn lines(town: Town, entries: u64) -> impl Iterator<Item = String> {
+    let families = (0..town.households).map(move |number| town.family(number));
+    let accesses = entries.saturating_sub(town.households);
+    let batches = (0..accesses.div_ceil(FILL_BATCH)).flat_map(move |request| {
+        let numbers = request * FILL_BATCH..((request + 1) * FILL_BATCH).min(accesses);
+        let drafts: Vec<Draft> = numbers
+            .map(|number| short_access(&[town.person(number)]))
+            .collect();
+        batch(&drafts)
+    });
+    families.chain(batches)
+}
+
+/// Accesses that name so many persons, whom nobody else names, as requests of so many entries.
+pub(crate) fn naming(
+    persons: u64,
+    an_entry: u64,
+    a_request: u64,
+) -> impl Iterator<Item = (String, u64)> + Send {
+    let entries = persons / an_entry;
+    let access = move |entry: u64| {
+        let numbers = entry * an_entry..(entry + 1) * an_entry;
+        let named: Vec<String> = numbers
+            .map(|number| world::person(&format!("stranger {number}")))
+            .collect();
+        short_access(&named)
+    };
+    (0..entries / a_request).map(move |request| {
+        let numbers = request * a_request..(request + 1) * a_request;
+        let drafts: Vec<Draft> = numbers.map(access).collect();
+        (batch(&drafts).join("\n"), a_request)
+    })
+}
+
 /// Signs requests on all cores. What is in them is an access as short as one can be, so that an entry (what is signed, the signature, the
 /// disclosures) has about as many bytes as the peers' values have.
 pub(crate) fn prepare(
@@ -117,7 +156,7 @@ pub(crate) fn prepare(
             .map(|request| {
                 let at = first + request * per_request;
                 let drafts: Vec<Draft> = (at..at + per_request)
-                    .map(|number| short_access(&town.person(number)))
+                    .map(|number| short_access(&[town.person(number)]))
                     .collect();
                 let lines = if batch_signed {
                     batch(&drafts)
@@ -163,7 +202,7 @@ pub(crate) fn prepare(
 /// Bytes of one entry as it is kept: what is signed, signature and disclosures; and as it is sent.
 pub(crate) fn entry_bytes() -> (u64, u64) {
     let key = world::key(world::VOGHERA, "entry");
-    let signed = short_access(&world::person("0")).sign(&[&key]);
+    let signed = short_access(&[world::person("0")]).sign(&[&key]);
     let line = signed.line();
     let entry = SubmittedEntry::from_wire(line.as_bytes()).expect("an entry");
     let disclosures: usize = entry.disclosures().iter().map(String::len).sum();
@@ -171,12 +210,15 @@ pub(crate) fn entry_bytes() -> (u64, u64) {
     (kept as u64, line.len() as u64)
 }
 
-fn short_access(subject: &str) -> Draft {
+fn short_access(subjects: &[String]) -> Draft {
     let mut draft = Draft::new(world::VOGHERA, "access");
     let clerk = draft.disclosed(json!(world::CLERK));
     let place = draft.disclosed(json!("Voghera/3"));
     let reason = draft.disclosed(json!("ISEE"));
-    let target = draft.disclosed(json!({"ref": subject, "role": "target"}));
+    let targets: Vec<Value> = subjects
+        .iter()
+        .map(|subject| draft.disclosed(json!({"ref": subject, "role": "target"})))
+        .collect();
     draft.content = json!({
         "side": "consumer",
         "exchange": ledger::base64::url_encode(&random::<16>()),
@@ -192,7 +234,7 @@ fn short_access(subject: &str) -> Draft {
         "action": "query",
         "outcome": "ok",
         "dataCategories": [],
-        "subjects": [target],
+        "subjects": targets,
     });
     draft
 }

@@ -66,7 +66,8 @@ pub(crate) fn own_cpu_seconds() -> f64 {
     process_cpu_seconds("self")
 }
 
-fn process_cpu_seconds(process: &str) -> f64 {
+/// CPU seconds of a process so far.
+pub(crate) fn process_cpu_seconds(process: &str) -> f64 {
     fs::read_to_string(format!("/proc/{process}/stat"))
         .ok()
         .and_then(|stat| parse_stat(&stat))
@@ -188,6 +189,21 @@ pub(crate) fn bytes_on_disk(folder: &Path) -> u64 {
     let mut blocks = BTreeMap::new();
     walk(folder, &mut blocks);
     blocks.values().sum::<u64>() * 512
+}
+
+/// Bytes that are free on the disk of a folder.
+pub(crate) fn free_bytes(folder: &Path) -> Result<u64, String> {
+    let output = Command::new("df")
+        .args(["--output=avail", "--block-size=1"])
+        .arg(folder)
+        .output()
+        .map_err(|error| format!("df: {error}"))?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    let free = told
+        .lines()
+        .nth(1)
+        .and_then(|line| line.trim().parse().ok());
+    free.ok_or_else(|| format!("df does not tell how much of {} is free", folder.display()))
 }
 
 /// Name and CPU seconds from a line of /proc/…/stat.

@@ -4,7 +4,7 @@
 //!
 //! In this order: a sweep over numbers of connections ([`run`]); rounds in which all systems take turns at their best, with the physical
 //! limits (strict verification, `fdatasync`) in each round; paced loads for latencies; then Visto alone at a size ([`alone`]). Figures of one
-//! machine: compare them within a run, not between machines.
+//! machine: compare them within a run, not between machines. Or Visto alone at several sizes, and nothing else ([`flat`]).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +15,7 @@
 mod alone;
 mod charts;
 mod drive;
+mod flat;
 mod limits;
 mod load;
 mod machine;
@@ -38,6 +39,9 @@ use report::Report;
 use run::{Plan, Servers};
 use servers::{etcd::Etcd, postgres::Postgres, visto::Visto};
 
+/// Sizes that fit on most disks.
+const FLAT_SIZES: &str = "0,1000000";
+
 const HELP: &str = include_str!("help.txt");
 
 struct Arguments {
@@ -51,6 +55,8 @@ struct Arguments {
     summary: Option<PathBuf>,
     charts: Option<PathBuf>,
     record: bool,
+    /// Visto alone at these sizes, and nothing else.
+    flat: Option<Vec<u64>>,
 }
 
 #[tokio::main]
@@ -66,12 +72,18 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let run = async {
+        match &arguments.flat {
+            Some(sizes) => measure_flat(sizes, &arguments).await,
+            None => publish(&measure(&arguments).await?, &arguments),
+        }
+    };
     // Told to end, it drops what it was at, and so ends every server and removes its folder.
-    let measured = tokio::select! {
-        measured = measure(&arguments) => measured,
+    let done = tokio::select! {
+        done = run => done,
         ended = told_to_end() => Err(ended),
     };
-    match measured.and_then(|report| publish(&report, &arguments)) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("{message}");
@@ -94,8 +106,8 @@ async fn told_to_end() -> String {
     }
 }
 
-async fn measure(arguments: &Arguments) -> Result<Report, String> {
-    // On the disk that Visto's nodes are on, or the comparison were of disks.
+/// A folder on the disk that Visto's nodes are on, and what the machine is.
+fn on_disk() -> Result<(tempfile::TempDir, serde_json::Value), String> {
     let folder = tempfile::Builder::new()
         .prefix("visto-bench-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -108,6 +120,24 @@ async fn measure(arguments: &Arguments) -> Result<Report, String> {
             folder.path().display()
         ));
     }
+    Ok((folder, facts))
+}
+
+async fn measure_flat(sizes: &[u64], arguments: &Arguments) -> Result<(), String> {
+    let (folder, _) = on_disk()?;
+    let measured = flat::run(sizes, &arguments.plan(), folder.path()).await?;
+    println!("{}", flat::text(&measured));
+    if let Some(file) = &arguments.summary {
+        write(file, &format!("{measured:#}\n"))?;
+    }
+    if arguments.record {
+        flat::record(&measured, &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
+    }
+    Ok(())
+}
+
+async fn measure(arguments: &Arguments) -> Result<Report, String> {
+    let (folder, facts) = on_disk()?;
     eprintln!("starting the servers …");
     let etcd = if arguments.etcd {
         Some(Etcd::start(folder.path()).await?)
@@ -250,8 +280,9 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
         summary: None,
         charts: None,
         record: false,
+        flat: None,
     };
-    let mut arguments = all.into_iter();
+    let mut arguments = all.into_iter().peekable();
     while let Some(argument) = arguments.next() {
         let mut value = |what: &str| {
             arguments
@@ -286,6 +317,13 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--summary" => parsed.summary = Some(value("a file")?.into()),
             "--charts" => parsed.charts = Some(value("a folder")?.into()),
             "--record" => parsed.record = true,
+            "--flat" => {
+                let sizes = arguments.next_if(|next| !next.starts_with('-'));
+                let sizes = sizes.unwrap_or_else(|| FLAT_SIZES.into());
+                let sizes: Result<Vec<u64>, String> =
+                    sizes.split(',').map(|size| number(size.into())).collect();
+                parsed.flat = Some(sizes?);
+            }
             "-h" | "--help" => return Ok(None),
             other => return Err(format!("{other}: no such flag")),
         }
@@ -309,10 +347,20 @@ mod tests {
         assert!(arguments.quick && arguments.postgres && !arguments.etcd);
         let plan = arguments.plan();
         assert_eq!((plan.rounds, plan.round.length.as_secs()), (2, 4));
+        let flat = |line| parsed(line).unwrap().unwrap().flat;
+        assert_eq!(flat("--quick"), None);
+        assert_eq!(flat("--flat --record"), Some(vec![0, 1_000_000]));
+        assert_eq!(flat("--flat 0,10_000_000"), Some(vec![0, 10_000_000]));
         let none = parsed("--peers none").unwrap().unwrap();
         assert!(!none.etcd && !none.postgres);
         assert!(parsed("--help").unwrap().is_none());
-        for wrong in ["--peers mysql", "--seconds", "--seconds many", "--slow"] {
+        for wrong in [
+            "--peers mysql",
+            "--seconds",
+            "--seconds many",
+            "--flat much",
+            "--slow",
+        ] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
         for flag in [
@@ -324,6 +372,7 @@ mod tests {
             "--summary",
             "--charts",
             "--record",
+            "--flat",
             "--fold",
             "--simulate",
         ] {

@@ -212,7 +212,7 @@ impl Servers {
     }
 
     /// One closed load.
-    async fn load(
+    pub(crate) async fn load(
         &mut self,
         mode: Mode,
         connections: usize,

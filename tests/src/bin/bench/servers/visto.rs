@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::tests::{cluster::Cluster, wait};
+use ::tests::{
+    cluster::{Cluster, Setup},
+    loader, wait,
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -59,12 +62,35 @@ impl Visto {
         let town = Town::new(1_000);
         let cluster = Cluster::start().await;
         let families = load::fill(&cluster, town.families(), 8).await;
+        Visto::over(cluster, town, families.bytes)
+    }
+
+    /// Starts nodes on folders in which the town stands with so many entries. A fourth node may join.
+    pub(crate) async fn loaded(town: Town, entries: u64) -> Visto {
+        let setup = Setup {
+            spare: 1,
+            ..Setup::default()
+        };
+        let mut cluster = Cluster::prepare(setup).await;
+        let size =
+            tokio::task::block_in_place(|| loader::fill(&cluster, load::lines(town, entries)));
+        for node in cluster.nodes.values_mut() {
+            node.start();
+        }
+        cluster.ready().await;
+        for number in cluster.nodes.keys() {
+            cluster.published(*number, size).await;
+        }
+        Visto::over(cluster, town, 0)
+    }
+
+    fn over(cluster: Cluster, town: Town, submitted_bytes: u64) -> Visto {
         let policy = std::fs::read(cluster.policy_file()).expect("the policy file");
         let policies = PolicySet::parse(&policy).expect("a policy");
         Visto {
             cluster,
             town,
-            submitted_bytes: Arc::new(AtomicU64::new(families.bytes)),
+            submitted_bytes: Arc::new(AtomicU64::new(submitted_bytes)),
             checker: Arc::new(Checker {
                 policies,
                 notes: Mutex::default(),
