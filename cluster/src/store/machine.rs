@@ -2,7 +2,7 @@
 //! Applies committed raft_entries to the state: openraft's `RaftStateMachine` over the state folder.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ledger::admission::LedgerInfo;
@@ -13,7 +13,9 @@ use openraft::{
 };
 use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::applied::Applied;
 use super::apply::Apply;
@@ -42,14 +44,28 @@ pub(crate) struct Machine(Arc<Shared>);
 pub(crate) struct WeakMachine(Weak<Shared>);
 
 impl WeakMachine {
-    /// Writes what is applied into table files, unless a raft_entry is in them already. A state that is closed was flushed.
+    /// Waits until a raft_entry is applied and in table files. A state that is closed was flushed. Blocks.
+    ///
+    /// openraft purges the log up to a snapshot that is still being installed. Were that done at once, a crash before the end would leave a log
+    /// that begins behind the state, and a node that can never run again.
+    ///
+    /// # Errors
+    /// The state cannot be written, or whoever was to apply it stopped the node.
     pub(crate) fn flush_through(&self, raft_log_id: RaftLogId) -> Result<(), Error> {
-        match self.0.upgrade() {
-            Some(shared) if *shared.flushed.lock() < Some(raft_log_id) => shared.flush(),
-            _ => Ok(()),
+        let Some(shared) = self.0.upgrade() else {
+            return Ok(());
+        };
+        shared.await_applied(raft_log_id)?;
+        let flushed = *shared.flushed.lock();
+        match flushed < Some(raft_log_id) {
+            true => shared.flush(),
+            false => Ok(()),
         }
     }
 }
+
+/// How often whoever waits for an apply looks whether the node stopped.
+const STOP_LOOK: Duration = Duration::from_millis(100);
 
 struct Shared {
     /// The state as views read it. Replaced whole when a snapshot is installed.
@@ -154,6 +170,17 @@ impl Machine {
 }
 
 impl Shared {
+    fn await_applied(&self, raft_log_id: RaftLogId) -> Result<(), Error> {
+        let mut applied = self.applied.subscribe();
+        let runtime = Handle::current();
+        while applied.borrow_and_update().raft_log_id < Some(raft_log_id) {
+            self.fatal.check()?;
+            // Late or not, it is looked at again.
+            let _ = runtime.block_on(async { timeout(STOP_LOOK, applied.changed()).await });
+        }
+        Ok(())
+    }
+
     fn apply(&self, entries: Vec<RaftEntry>) -> Result<Vec<BatchResult>, Error> {
         let committed: Vec<Instant> = entries.iter().filter_map(committed).collect();
         let mut core = self.core.lock();
@@ -236,7 +263,7 @@ impl Shared {
         })?;
         let mut core = self.core.lock();
         let (db, applied) = core.dir.install(snapshot.path(), &manifest)?;
-        // From here on a crash finds the new state. openraft purges the Raft log up to it next, or at the next start.
+        // From here on a crash finds the new state. The Raft log up to it is purged next (see `flush_through`), or at the next start.
         core.apply = Apply::open(db.clone())?;
         let folds = Folds::read(&*db)?;
         self.verifier.read_keys_from(&db);

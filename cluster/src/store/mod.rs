@@ -68,6 +68,21 @@ pub(crate) fn open(
     fatal: &Fatal,
     verifier: &VerifyPool,
 ) -> Result<(Log, Machine), Error> {
+    let (log, machine) = open_apart(dir, node, ledger, options, fatal, verifier)?;
+    let state = machine.weak();
+    log.before_purge(Box::new(move |id| state.flush_through(id)));
+    Ok((log, machine))
+}
+
+/// The log and the state, before the one heeds the other.
+fn open_apart(
+    dir: &Path,
+    node: u64,
+    ledger: LedgerInfo,
+    options: &Options,
+    fatal: &Fatal,
+    verifier: &VerifyPool,
+) -> Result<(Log, Machine), Error> {
     std::fs::create_dir_all(dir)
         .map_err(|error| Error::io(format!("create {}", dir.display()), error))?;
     let identity = Identity {
@@ -102,8 +117,6 @@ pub(crate) fn open(
         verifier.clone(),
         fatal.clone(),
     )?;
-    let state = machine.weak();
-    log.before_purge(Box::new(move |id| state.flush_through(id)));
     Ok((log, machine))
 }
 

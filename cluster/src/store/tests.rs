@@ -22,7 +22,7 @@ use super::fatal::Fatal;
 use super::log::Log;
 use super::machine::Machine;
 use super::verify::VerifyPool;
-use super::{Options, open};
+use super::{Options, open, open_apart};
 use crate::Clock;
 use crate::error::Error;
 use crate::raft_types::{
@@ -37,6 +37,18 @@ mod retention;
 mod snapshots;
 
 fn open_in(dir: &Path) -> Result<(Log, Machine), Error> {
+    open_by(dir, open)
+}
+
+/// For who purges what was never applied.
+fn open_apart_in(dir: &Path) -> Result<(Log, Machine), Error> {
+    open_by(dir, open_apart)
+}
+
+type Open =
+    fn(&Path, u64, LedgerInfo, &Options, &Fatal, &VerifyPool) -> Result<(Log, Machine), Error>;
+
+fn open_by(dir: &Path, open: Open) -> Result<(Log, Machine), Error> {
     let options = Options {
         memory: Memory {
             cache_bytes: 1 << 20,
@@ -64,7 +76,7 @@ struct Builder;
 impl StoreBuilder<TypeConfig, Log, Machine, tempfile::TempDir> for Builder {
     async fn build(&self) -> Result<(tempfile::TempDir, Log, Machine), StorageError> {
         let dir = tempfile::tempdir().unwrap();
-        let (log, machine) = open_in(dir.path()).unwrap();
+        let (log, machine) = open_apart_in(dir.path()).unwrap();
         Ok((dir, log, machine))
     }
 }

@@ -84,7 +84,7 @@ async fn agrees(log: &mut Log, model: &Model) {
 
 async fn run(steps: Vec<Step>) {
     let dir = tempfile::tempdir().unwrap();
-    let (mut log, _) = open_in(dir.path()).unwrap();
+    let (mut log, _) = open_apart_in(dir.path()).unwrap();
     let mut model = Model::default();
     for step in steps {
         match step {
@@ -123,13 +123,13 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Reopen => {
                 drop(log);
-                log = open_in(dir.path()).unwrap().0;
+                log = open_apart_in(dir.path()).unwrap().0;
             }
         }
         agrees(&mut log, &model).await;
     }
     drop(log);
-    agrees(&mut open_in(dir.path()).unwrap().0, &model).await;
+    agrees(&mut open_apart_in(dir.path()).unwrap().0, &model).await;
 }
 
 proptest! {
@@ -155,7 +155,7 @@ async fn purged_raft_entries_give_their_bytes_back() {
     const MIB: u64 = 1 << 20;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("raft");
-    let (mut log, _machine) = open_in(dir.path()).unwrap();
+    let (mut log, _machine) = open_apart_in(dir.path()).unwrap();
     for first in (0..).step_by(32).take(40) {
         let entries: Vec<_> = (first..first + 32)
             .map(|index| entry(1, index, 32 * 1024))
@@ -203,12 +203,12 @@ async fn another_nodes_folder_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vote_older_than_the_one_promised_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut log, machine) = open_in(dir.path()).unwrap();
+    let (mut log, machine) = open_apart_in(dir.path()).unwrap();
     log.save_vote(&Vote::new(3, 1)).await.unwrap();
     drop((log, machine));
     let before = tempfile::tempdir().unwrap();
     copy(dir.path(), before.path());
-    let (mut log, machine) = open_in(dir.path()).unwrap();
+    let (mut log, machine) = open_apart_in(dir.path()).unwrap();
     log.save_vote(&Vote::new(9, 2)).await.unwrap();
     drop((log, machine));
     // The log of yesterday beside the mark of today.
@@ -218,7 +218,7 @@ async fn a_vote_older_than_the_one_promised_is_refused() {
     )
     .unwrap();
     assert_eq!(
-        open_in(before.path()).err().unwrap().kind(),
+        open_apart_in(before.path()).err().unwrap().kind(),
         ErrorKind::Corrupt
     );
 }
@@ -226,7 +226,7 @@ async fn a_vote_older_than_the_one_promised_is_refused() {
 #[tokio::test]
 async fn a_leader_that_starts_again_does_not_lead() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut log, _machine) = open_in(dir.path()).unwrap();
+    let (mut log, _machine) = open_apart_in(dir.path()).unwrap();
     for (vote, read) in [
         (Vote::new_committed(3, 1), Vote::new(3, 1)),
         (Vote::new_committed(4, 2), Vote::new_committed(4, 2)),

@@ -2,6 +2,7 @@
 //! Snapshots: built, sent file by file, installed; and what a crash at each step leaves.
 
 use std::fs;
+use std::time::Duration;
 
 use super::*;
 use crate::store::snapshot::SnapshotDir;
@@ -286,4 +287,35 @@ async fn an_older_snapshot_goes_when_nobody_holds_it() {
             .path()
             .is_dir()
     );
+}
+
+/// openraft asks for the purge while the snapshot is still being installed: what it holds is in the log alone until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_purged_before_the_snapshot_that_holds_it_is_installed() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let killed = tempfile::tempdir().unwrap();
+    let (mut log, mut machine) = open_in(ours.path()).unwrap();
+    fill(&mut log, &mut machine, raft_entries(20)).await;
+    let made = machine.get_snapshot_builder().await.build_snapshot().await;
+    made.unwrap();
+    let (mut their_log, mut their_machine) = open_in(theirs.path()).unwrap();
+    fill(&mut their_log, &mut their_machine, raft_entries(10)).await;
+    let behind = shown(&their_log, &their_machine).unwrap();
+    let (meta, received) = send(&mut machine, &mut their_machine).await;
+
+    let upto = meta.last_log_id.unwrap();
+    let mut purging_log = their_log.clone();
+    let mut purging = tokio::spawn(async move { purging_log.purge(upto).await });
+    // It cannot end: nobody installs yet.
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut purging).await;
+    assert!(early.is_err(), "purged: {early:?}");
+    copy(theirs.path(), killed.path());
+    let installed = their_machine.install_snapshot(&meta, Box::new(received));
+    installed.await.unwrap();
+    purging.await.unwrap().unwrap();
+    assert_eq!(their_log.purged(), Some(upto.index));
+
+    // Who was killed before the end is where it was, and goes on.
+    let (log, machine) = open_in(killed.path()).unwrap();
+    assert!(shown(&log, &machine).unwrap() == behind);
 }
