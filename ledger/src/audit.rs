@@ -22,26 +22,25 @@ use alloc::{
 };
 
 use crate::{
-    admission::{self, Applied, Effects, LedgerInfo, Stamp},
-    body::{Body, Content, EntryType, system::Erasure},
+    admission::{self, Applied, LedgerInfo, Stamp},
+    body::{Body, Content, EntryType},
     bytes::Meta,
     entry::{self, Remembered, Stop, VerifiedEntry, Verifier},
     erasure::is_erasable,
     finding::{Finding, Findings},
     fold::{Change, MemoryFold},
     hash::Hash,
-    id::InstitutionId,
     merkle::Frontier,
     number::{EntryIndex, TreeSize},
     policy::PolicySet,
     refusal::{Refusal, Refused},
-    retention::{self, Cut},
-    state::{MemoryState, StateError, kind, registry},
+    state::{MemoryState, StateError, registry},
 };
 
 mod begin;
 mod beyond;
 mod line;
+mod missing;
 mod progress;
 mod published;
 mod report;
@@ -51,10 +50,10 @@ mod told;
 pub use begin::Beginning;
 pub use beyond::{Beyond, Ranges, Unproven};
 pub use line::{Fed, Line, NoLine};
+use missing::Missing;
 pub use progress::Damaged;
 pub use report::{Evidence, Place, Report, Retired};
 pub use start::{GOVERNANCE, Head, LOCAL, StartLine};
-use told::beyond_its_type;
 
 /// An audit under way: the ledger as recomputed so far.
 #[derive(Clone, Debug)]
@@ -72,43 +71,13 @@ pub struct Audit {
     last_accepted_ms: u64,
     /// Entries of which something is gone, and no order to erase it was met yet.
     unordered: BTreeMap<u64, Missing>,
+    /// Entries of which it is not known who seals them, or from whom: they are gone, or rest on what is.
+    unsealed: Ranges,
     /// Signatures over batches that hold, and keys met.
     remembered: Remembered,
     /// Where it began, if not at genesis.
     beyond: Option<Beyond>,
     report: Report,
-}
-
-/// What an order to erase an entry is held against, once its body cannot be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Missing {
-    entry_type: EntryType,
-    accepted_at_ms: u64,
-    /// The whole body, not some disclosures of it.
-    whole: bool,
-    /// Of the first key; whose the entry is, unless it was signed by delegation or is held by an authority.
-    institution: Option<InstitutionId>,
-    /// An order names it, whose signer need not be the one that may ask.
-    named: bool,
-    /// It is said to have left its lists: a cut must have taken it, and a state root must hold that cut.
-    retired: bool,
-}
-
-impl Missing {
-    /// Whether the order is about such an entry, whoever may ask.
-    fn is_named(&self, index: u64, order: &Erasure, ordered_at_ms: u64) -> bool {
-        match order.before {
-            _ if self.retired => false,
-            Some(before) => self.is_cut(index, before, &order.types, ordered_at_ms),
-            None => order.entries.contains(&index) && !(self.whole && order.subject.is_some()),
-        }
-    }
-
-    fn is_cut(&self, index: u64, before: u64, types: &[EntryType], ordered_at_ms: u64) -> bool {
-        // Of what holds on, the age counts from later still.
-        let since_ms = Some(self.accepted_at_ms);
-        index < before && retention::is_due(self.entry_type, types, since_ms, ordered_at_ms)
-    }
 }
 
 /// Findings that are judged by other entries, which may be erased since. Delegations are not: what they rest on stays.
@@ -121,6 +90,13 @@ const JUDGED_BY_OTHERS: [Finding; 7] = [
     Finding::StreamFork,
     Finding::ExchangeAgain,
 ];
+/// Those of them that are judged by the numbers of a stream alone.
+const BY_NUMBERS: [Finding; 2] = [Finding::StreamGap, Finding::StreamFork];
+
+fn within(findings: Findings, of: &[Finding]) -> bool {
+    let of: Findings = of.iter().copied().collect();
+    findings.0 & !of.0 == 0
+}
 
 /// Whether an entry can be refused for what is erased now. Only releases are judged by what may be: the entry that they refer to, and
 /// the notes and releases on it.
@@ -145,6 +121,7 @@ impl Audit {
             pending: Vec::new(),
             last_accepted_ms: 0,
             unordered: BTreeMap::new(),
+            unsealed: Ranges::new(),
             remembered: Remembered::default(),
             beyond: None,
             report: Report::default(),
@@ -184,9 +161,12 @@ impl Audit {
     /// Says whether the audit may end here: what is gone was ordered to be, and what was fed is there and published to its end.
     ///
     /// # Errors
-    /// The first entry of which something is gone that no order names; a feed that is empty, or ends behind its last checkpoint.
+    /// The first entry of which something is gone that no order names, and that waits for no state root ([`Audit::waiting`]); a feed that is
+    /// empty, or ends behind its last checkpoint.
     pub fn end(&self) -> Result<(), Evidence> {
-        let unnamed = self.unordered.iter().find(|(_, missing)| !missing.named);
+        let mut unordered = self.unordered.iter();
+        let unnamed =
+            unordered.find(|(index, missing)| !missing.named && !self.waits(**index, missing));
         if let Some((index, missing)) = unnamed {
             let (said, computed) = if missing.retired {
                 (
@@ -246,15 +226,6 @@ impl Audit {
             ));
         }
         let change = self.replay(fed)?;
-        if let (Some(told), Some(change)) = (&fed.change, &change)
-            && told != change
-        {
-            return Err(lie(
-                "what it changes under the state root",
-                described(told),
-                described(change),
-            ));
-        }
         if let Some(beyond) = &mut self.beyond {
             let writes = change.as_ref().map_or(&[][..], |change| &change.writes);
             beyond.took(fed.meta.accepted_at_ms, writes);
@@ -373,38 +344,33 @@ impl Audit {
             Err(error) => return Err(unsound(fed.index, &error)),
         };
         let computed = *effects.entry.meta();
-        if computed != fed.meta {
+        // Bit by bit: a reserved one is nobody's judgement.
+        let other = Findings(computed.findings.0 ^ fed.meta.findings.0);
+        let otherwise = if computed == fed.meta {
+            if effects.entry.leaf_hash() != fed.leaf_hash() {
+                let (said, computed) = (fed.leaf_hash(), effects.entry.leaf_hash());
+                return Err(lie("the leaf", said.to_string(), computed.to_string()));
+            }
+            None
+        } else {
             let evidence = lie("what its leaf says", told(&fed.meta), told(&computed));
-            let by_others: Findings = JUDGED_BY_OTHERS.into_iter().collect();
-            // Bit by bit: a reserved one is nobody's judgement.
-            let other = computed.findings.0 ^ fed.meta.findings.0;
             let findings = fed.meta.findings;
-            let otherwise = Meta {
+            let as_told = Meta {
                 findings,
                 ..computed
             };
-            if otherwise != fed.meta || other & !by_others.0 != 0 {
+            if as_told != fed.meta || !within(other, &JUDGED_BY_OTHERS) {
                 return Err(evidence);
             }
-            return self.unjudged(fed, Some(effects), evidence);
+            Some(evidence)
+        };
+        self.take_order(fed, &effects)?;
+        // Of numbers that a cut took nothing is told; all else that it changes is computed none the less.
+        let numbers = self.report.retired.is_some() && within(other, &BY_NUMBERS);
+        match otherwise {
+            Some(evidence) if !numbers => self.unjudged(fed, Some(effects), evidence),
+            otherwise => self.settle(fed, effects, otherwise),
         }
-        if effects.entry.leaf_hash() != fed.leaf_hash() {
-            let (said, computed) = (fed.leaf_hash(), effects.entry.leaf_hash());
-            return Err(lie("the leaf", said.to_string(), computed.to_string()));
-        }
-        if let Content::Erasure(order) = &effects.entry.entry().body().content {
-            let signer = &effects.entry.entry().body().common.institution;
-            let authority = registry::has_role(&self.state, signer, "authority")
-                .map_err(|error| unsound(fed.index, &error))?;
-            self.unordered.retain(|index, missing| {
-                let named = missing.is_named(*index, order, fed.meta.accepted_at_ms);
-                missing.named |= named;
-                !named || !(authority || missing.institution.as_ref() == Some(signer))
-            });
-            self.count_untold();
-        }
-        self.state.write(&effects.writes);
-        Ok(Change::of(&effects))
     }
 
     /// Takes the ledger's name from its genesis, and holds that against the policy file.
@@ -466,6 +432,7 @@ impl Audit {
             retired,
         };
         self.unordered.insert(fed.index.0, missing);
+        self.lose_seal(fed);
         if let Some(change) = &change {
             self.state.write(&change.writes);
         }
@@ -482,91 +449,6 @@ impl Audit {
         retired.until_ms = fed.meta.accepted_at_ms;
         self.pending.retain(|change| change.reach.is_some());
         Ok(None)
-    }
-
-    /// A state root holds a cut: entries that it can have taken may have left their lists.
-    fn excuse_retired(&mut self, cut: &Cut) {
-        let (reach, at_ms) = (&cut.reach, cut.accepted_at_ms);
-        self.unordered.retain(|index, missing| {
-            let taken =
-                missing.retired && missing.is_cut(*index, reach.before, &reach.types, at_ms);
-            missing.named |= taken;
-            !taken || !(reach.authority || missing.institution.as_ref() == Some(&cut.institution))
-        });
-        self.count_untold();
-    }
-
-    fn count_untold(&mut self) {
-        let untold = self.unordered.values().filter(|missing| missing.named);
-        self.report.untold = untold.count() as u64;
-    }
-
-    /// Of a whole entry whose judgement differs: if it was judged by others that are erased, what it changed is taken as told.
-    fn unjudged(
-        &mut self,
-        fed: &Fed,
-        effects: Option<Effects>,
-        evidence: Evidence,
-    ) -> Result<Change, Evidence> {
-        if self.report.erased == 0 || fed.change.is_none() {
-            return Err(evidence);
-        }
-        let change = self.told_change(fed, false)?;
-        self.report.unjudged += 1;
-        self.report.unjudged_at.push(fed.index.0);
-        if let Some(effects) = effects {
-            // What stands under no root; the rest is as told.
-            let local = effects
-                .writes
-                .into_iter()
-                .filter(|(key, _)| !key.under_root());
-            // A sealed entry is known by its leaf, which the other findings change.
-            let local = local.filter(|(key, _)| key.kind != kind::SEALED_ENTRY);
-            self.state.write(&local.collect());
-        }
-        self.state.write(&change.writes);
-        Ok(change)
-    }
-
-    fn told_change(&self, fed: &Fed, retired: bool) -> Result<Change, Evidence> {
-        let lie = |what, said: String, computed: String| Evidence {
-            at: Place::Entry(fed.index),
-            what,
-            said,
-            computed,
-        };
-        let Some(change) = &fed.change else {
-            let why = "told, as it cannot be computed";
-            return Err(lie(
-                "what an erased entry changes",
-                "not told".into(),
-                why.into(),
-            ));
-        };
-        let own = (change.index, change.leaf_hash, change.meta_salt);
-        let same_time = change.accepted_at_ms == fed.meta.accepted_at_ms;
-        if own != (fed.index, fed.leaf_hash(), fed.meta_salt) || !same_time {
-            return Err(lie(
-                "what it changes under the state root",
-                described(change),
-                format!("of leaf {}", fed.leaf_hash()),
-            ));
-        }
-        if let Some(why) = beyond_its_type(fed, change) {
-            return Err(lie(
-                "what an erased entry changes",
-                described(change),
-                why.into(),
-            ));
-        }
-        if change.left > 0 && !retired {
-            return Err(lie(
-                "what an erased entry changes",
-                "out of its lists, by a cut".into(),
-                "there, and so in them".into(),
-            ));
-        }
-        Ok(change.clone())
     }
 }
 
@@ -590,10 +472,4 @@ fn told(meta: &Meta) -> String {
         meta.findings,
         meta.first_key
     )
-}
-
-fn described(change: &Change) -> String {
-    let lists = change.lists.len();
-    let (writes, digest) = (change.writes.len(), Hash::of(&[&change.encode()]));
-    format!("{lists} lists and {writes} values (SHA-256 {digest})")
 }

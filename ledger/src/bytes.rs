@@ -46,7 +46,7 @@ pub const LEAF_BYTES: usize = 78;
 pub const EXTRA_BYTES: usize = 80;
 
 /// What the progress of an audit begins with.
-pub const AUDIT_HEAD: &[u8] = b"visto/audit/v5\n";
+pub const AUDIT_HEAD: &[u8] = b"visto/audit/v6\n";
 
 /// Bytes of a leaf: `"visto/leaf/v1\n" ‖ meta_commit ‖ body_commit`, opaque.
 pub type Leaf = [u8; LEAF_BYTES];

@@ -4,7 +4,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::fmt;
 
-use super::{Audit, Beyond, Missing, Report, Retired, Unproven};
+use super::{Audit, Beyond, Missing, Ranges, Report, Retired, Unproven};
 use crate::{
     admission::LedgerInfo,
     body::EntryType,
@@ -79,6 +79,7 @@ impl Audit {
             out.u8(u8::from(missing.named)).text(institution);
             out.u8(u8::from(missing.retired));
         }
+        put_ranges(&self.unsealed, &mut out);
         put_beyond(self, &mut out);
         let mut data = out.done();
         let digest = Hash::of(&[&data]);
@@ -155,6 +156,7 @@ fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
         };
         unordered.insert(index, missing);
     }
+    let unsealed = take_ranges(from)?;
     Some(Audit {
         policies,
         ledger: (!name.is_empty()).then_some(LedgerInfo { name, shard }),
@@ -165,6 +167,7 @@ fn decode(from: &mut Reader<'_>, policies: PolicySet) -> Option<Audit> {
         pending,
         last_accepted_ms,
         unordered,
+        unsealed,
         remembered: Remembered::default(),
         beyond: None,
         report,
@@ -194,10 +197,8 @@ fn put_beyond(audit: &Audit, out: &mut Writer) {
     out.u64(report.not_recomputed_count);
     out.u16(report.not_recomputed.len() as u16);
     for (table, ranges) in &report.not_recomputed {
-        out.u8(*table as u8).u64(ranges.len() as u64);
-        for (start, end) in ranges {
-            out.u64(*start).u64(*end);
-        }
+        out.u8(*table as u8);
+        put_ranges(ranges, out);
     }
 }
 
@@ -230,13 +231,25 @@ fn take_beyond(audit: &mut Audit, from: &mut Reader<'_>) -> Option<()> {
         let code = from.u8()?;
         let mut tables = Unproven::ALL.into_iter();
         let table = tables.find(|table| *table as u8 == code)?;
-        let mut ranges = Vec::new();
-        for _ in 0..from.u64()? {
-            ranges.push((from.u64()?, from.u64()?));
-        }
-        audit.report.not_recomputed.insert(table, ranges);
+        audit
+            .report
+            .not_recomputed
+            .insert(table, take_ranges(from)?);
     }
     Some(())
+}
+
+fn put_ranges(ranges: &Ranges, out: &mut Writer) {
+    out.u64(ranges.len() as u64);
+    for (start, end) in ranges {
+        out.u64(*start).u64(*end);
+    }
+}
+
+fn take_ranges(from: &mut Reader<'_>) -> Option<Ranges> {
+    (0..from.u64()?)
+        .map(|_| Some((from.u64()?, from.u64()?)))
+        .collect()
 }
 
 fn put_report(report: &Report, out: &mut Writer) {

@@ -26,7 +26,7 @@ pub struct Report {
     pub unjudged: u64,
     /// Which they are, ascending.
     pub unjudged_at: Vec<u64>,
-    /// Erased entries that orders name, of which it cannot be told whether their signers may ask that.
+    /// Erased entries that orders name, of which it cannot be told whether their signers may ask that, or whether what they said held yet.
     pub untold: u64,
     /// State roots that are those of the ledger at their size.
     pub state_roots: u64,

@@ -18,7 +18,7 @@ use ledger::{
     id::{InstitutionId, NodeNumber},
     number::{EntryIndex, TreeSize},
     policy::PolicySet,
-    retention::{Held, Reach},
+    retention::{self, Held, Reach},
     state::StateKey,
 };
 
@@ -54,7 +54,7 @@ fn replay(policies: PolicySet, lines: &[Line]) -> Result<Report, Evidence> {
     Ok(audit.report().clone())
 }
 
-fn fed(lines: &mut [Line], index: u64) -> &mut Fed {
+pub(crate) fn fed(lines: &mut [Line], index: u64) -> &mut Fed {
     lines
         .iter_mut()
         .find_map(|line| match line {
@@ -289,7 +289,7 @@ fn it_replays_through_a_cut() {
 }
 
 /// What nodes feed after a cut: of the entries that it took, bodies are gone, lists are left, and soon all that was kept of them.
-fn retired(book: &Book, cut: u64) -> Vec<Line> {
+pub(crate) fn retired(book: &Book, cut: u64) -> Vec<Line> {
     let mut lines = feed(book);
     for index in (0..cut).filter(|index| book.is_erased(*index)) {
         retire(&mut lines, index);
@@ -297,18 +297,22 @@ fn retired(book: &Book, cut: u64) -> Vec<Line> {
     lines
 }
 
-fn retire(lines: &mut [Line], index: u64) {
+/// All that was kept of it is gone.
+pub(crate) fn retire(lines: &mut [Line], index: u64) {
     let fed = fed(lines, index);
-    fed.body = None;
-    if index.is_multiple_of(2) {
-        fed.change = None;
-    } else if let Some(change) = &mut fed.change {
-        change.left = 1;
-        change.lists.clear();
-    }
+    (fed.body, fed.change) = (None, None);
 }
 
-fn ended(policies: PolicySet, lines: &[Line]) -> Result<Report, Evidence> {
+/// It left its lists, and is about to be forgotten.
+fn leave(lines: &mut [Line], index: u64) {
+    let fed = fed(lines, index);
+    fed.body = None;
+    let change = fed.change.as_mut().unwrap();
+    change.left = 1;
+    change.lists.clear();
+}
+
+pub(crate) fn ended(policies: PolicySet, lines: &[Line]) -> Result<Report, Evidence> {
     let mut audit = Audit::begin(policies.clone());
     for line in lines {
         audit.take(line)?;
@@ -327,6 +331,8 @@ fn after_a_cut_it_says_what_it_cannot_replay() {
     let lines = retired(&book, cut);
     let report = ended(book.policies(), &lines).unwrap();
     let taken: Vec<u64> = (0..cut).filter(|index| book.is_erased(*index)).collect();
+    let holds_on = |index: &u64| retention::holds_on(book.stored(*index).meta.entry_type);
+    let held = taken.iter().copied().filter(holds_on).count() as u64;
     let roots = |from: u64| {
         let types = (from..book.size().0).map(|index| book.stored(index).meta.entry_type);
         types.filter(|of| *of == EntryType::StateRoot).count() as u64
@@ -342,8 +348,20 @@ fn after_a_cut_it_says_what_it_cannot_replay() {
     );
     assert_eq!(report.state_roots + roots(taken[0]), 3);
     assert_eq!(report.erased, taken.len() as u64);
-    assert_eq!(report.untold, 0);
+    // Since when a consent held no more, nobody can tell.
+    assert!(held > 0);
+    assert_eq!(report.untold, held);
+    // A household composed anew after one that is gone.
+    assert!(report.unjudged > 0);
     assert_eq!(report.published, book.size().0);
+    // Before the changes are forgotten it comes to the same, but for what they still tell.
+    let mut lines = feed(&book);
+    taken.iter().for_each(|index| leave(&mut lines, *index));
+    let leaving = ended(book.policies(), &lines).unwrap();
+    assert_eq!(
+        (leaving.retired, leaving.untold),
+        (report.retired, report.untold)
+    );
 }
 
 /// Nobody hides behind a cut what no cut took, and everything that is there is judged as before.
@@ -362,11 +380,24 @@ fn no_lie_passes_for_a_cut() {
     let evidence = ended(policies(), &lied).unwrap_err();
     assert_eq!(evidence.at, Place::Entry(EntryIndex(young)));
     assert_eq!(evidence.computed, no_cut);
+    // Until a root holds the cut it is not finished; what no cut can have taken is a lie all the same.
     let before_the_root = lines.iter().position(
         |line| matches!(line, Line::Entry(fed) if fed.index.0 > cut && fed.meta.entry_type == EntryType::StateRoot),
     );
-    let evidence = ended(policies(), &lines[..before_the_root.unwrap()]).unwrap_err();
-    assert_eq!(evidence.computed, no_cut);
+    let before_the_root = before_the_root.unwrap();
+    let checkpoint = Line::Checkpoint(book.checkpoint_at(TreeSize(cut + 1), 3));
+    let cut_at = |lines: &[Line]| {
+        let mut lines = lines[..before_the_root].to_vec();
+        lines.retain(|line| !matches!(line, Line::Checkpoint(_)));
+        lines.push(checkpoint.clone());
+        let mut audit = Audit::begin(policies());
+        lines.iter().for_each(|line| audit.take(line).unwrap());
+        audit
+    };
+    let audit = cut_at(&lines);
+    assert_eq!(audit.end(), Ok(()));
+    assert_eq!(audit.waiting(), audit.report().retired.unwrap().count);
+    assert_eq!(cut_at(&lied).end().unwrap_err().computed, no_cut);
     let other = tell(20);
     let mut lied = feed(&other);
     let access = first(&other, EntryType::Access);

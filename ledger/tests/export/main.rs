@@ -13,6 +13,7 @@ mod binary;
 #[allow(dead_code)]
 mod book;
 mod format;
+mod gone;
 #[allow(dead_code)]
 mod lies;
 

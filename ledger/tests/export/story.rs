@@ -4,7 +4,7 @@
 
 use ledger::{
     body::{
-        Content,
+        Content, StreamPlace,
         access::{Access, AccessSubject, Action, CaseRef, EService, Side, SubjectRole, Visibility},
         consent::{Consent, ConsentEvent},
         governance::Delegation,
@@ -32,6 +32,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) consent: Option<&'a str>,
     pub(crate) hidden: bool,
     pub(crate) ago_ms: i64,
+    pub(crate) stream: Option<StreamPlace>,
 }
 
 /// A ledger in which `accesses` accesses asked for Anna, among all else that happens; rooted.
@@ -241,7 +242,7 @@ pub(crate) fn household(book: &mut Book, members: &[&str], valid_from_ms: u64) -
 /// A person's consent for the health authority.
 pub(crate) fn consent(book: &mut Book, who: &str, record: &str, event: ConsentEvent) -> u64 {
     let mut told = Vec::new();
-    let given = event == ConsentEvent::Given;
+    let given = matches!(event, ConsentEvent::Given | ConsentEvent::Renewed);
     let said = Consent {
         record: record.to_owned(),
         subject: book.town.seal(person(who), &mut told),
@@ -368,6 +369,7 @@ fn draft(book: &mut Book, consumer: &str, signer: &str, asked: &Asked<'_>) -> Su
         institution: consumer.to_owned(),
         signers: vec![signer.to_owned()],
         ago_ms: asked.ago_ms,
+        stream: asked.stream.clone(),
         ..Saying::default()
     };
     town.sign(Content::Access(Box::new(access)), told, &saying)

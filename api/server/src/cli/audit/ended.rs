@@ -43,13 +43,13 @@ pub(super) struct Ended {
     /// Which they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unjudged_at: Vec<u64>,
-    /// Erased entries that orders name, of which it cannot be told whether the signers might ask that.
+    /// Erased entries that orders name, of which it cannot be told whether the signers might ask that, or whether what they said held yet.
     pub(super) untold: u64,
     /// Entries whose judgement rests on what a state root does not prove.
     not_recomputed: Vec<NotRecomputed>,
     /// How many they are.
     not_recomputed_entries: u64,
-    /// Why nothing can be told of the whole ledger: what was fed ends too early.
+    /// Why nothing can be told of the whole ledger: what was fed ends too early, or before a state root holds a cut that nodes tell of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unfinished: Option<String>,
     /// Why it cannot be replayed from where it began: what a cut took tells nothing any more.
@@ -59,7 +59,7 @@ pub(super) struct Ended {
     pub(super) lie: Option<Lie>,
 }
 
-/// Entries that a cut took out of their lists. Each was ordered to be, by an order that a state root holds.
+/// Entries that a cut took out of their lists. Each is one that a cut may take; of how many it cannot be told, `untold` says.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Retired {
@@ -137,6 +137,11 @@ fn unfinished(audit: &Audit, newest: u64) -> Option<String> {
     } else if published != size {
         Some(format!(
             "{size} entries were fed, and the last checkpoint among them is of {published}"
+        ))
+    } else if audit.waiting() > 0 {
+        Some(format!(
+            "{} entries are said to have left their lists by a cut that no state root among them holds yet; audit again once one is published",
+            audit.waiting()
         ))
     } else {
         None
@@ -243,7 +248,7 @@ pub(super) fn human(ended: &Ended) -> String {
                 retired.state_roots, retired.not_told
             ),
             format!(
-                "All else of {} entries, {} of them published, says nothing that does not follow; each that is gone was ordered to go",
+                "All else of {} entries, {} of them published, says nothing that does not follow; each that is gone must be one that a cut may take",
                 ended.size, ended.published
             ),
         ]),
@@ -311,7 +316,7 @@ pub(super) fn human(ended: &Ended) -> String {
     }
     if ended.untold > 0 {
         lines.push(format!(
-            "NOT TOLD: of {} erased entries whether those who ordered it might ask that; the bodies that would tell are gone",
+            "NOT TOLD: of {} erased entries whether those who ordered it might ask that, or whether what they said held yet; what would tell is gone",
             ended.untold
         ));
     }
