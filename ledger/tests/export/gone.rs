@@ -7,7 +7,7 @@ use ledger::{
     body::{
         Content, StreamPlace,
         consent::ConsentEvent,
-        system::{Erasure, Ground, Note, NoteKind},
+        system::{Erasure, Ground, Note, NoteKind, Release},
     },
     bytes,
     finding::Finding,
@@ -289,6 +289,52 @@ fn what_is_about_a_sealed_entry_that_is_gone() {
     let mut lines = retired(&book, cut);
     retire(&mut lines, gone);
     ended(book.policies(), &lines).unwrap();
+}
+
+/// After a release that is gone, nobody can tell from whom an entry is kept.
+#[test]
+fn what_is_about_an_entry_whose_release_is_gone() {
+    let mut book = tell(5);
+    let secret = Asked {
+        hidden: true,
+        ..anna()
+    };
+    let at = access(&mut book, "garante", "garante.entry", &secret);
+    let sealed = note(&mut book, at);
+    let mut disclosures = Vec::new();
+    let release = Release {
+        subjects: vec![book.town.seal(person("anna"), &mut disclosures)],
+    };
+    let saying = Saying {
+        institution: "garante".to_owned(),
+        signers: vec!["garante.entry".to_owned()],
+        refers_to: Some(book.town.reference(at)),
+        ..Saying::default()
+    };
+    let release = book.say_so(Content::Release(release), disclosures, &saying);
+    let open = note(&mut book, at);
+    let order = Erasure {
+        entries: vec![release],
+        subject: None,
+        before: None,
+        types: Vec::new(),
+        ground: Ground::NotNecessary,
+    };
+    book.say(
+        Content::Erasure(order),
+        Vec::new(),
+        "garante",
+        &["garante.entry"],
+    );
+    book.root();
+    let mut lines = feed(&book);
+    fed(&mut lines, release).body = None;
+    let report = ended(book.policies(), &lines).unwrap();
+    assert_eq!(report.unjudged_at, [open]);
+    // A note from before the release is sealed, and computed to be.
+    let list = told(&mut lines, open).lists.clone();
+    let evidence = lied(&book, &lines, sealed, |change| change.lists = list.clone());
+    assert_eq!(evidence.unwrap_err().what, CHANGES);
 }
 
 fn note(book: &mut Book, on: u64) -> u64 {
