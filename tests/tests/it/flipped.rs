@@ -29,7 +29,11 @@ const KINDS: [Kind; 8] = [
         has_extension(p, "sst") && !inside(p, "snapshots")
     }),
     ("blob", |p| {
-        has_extension(p, "blob") && !inside(p, "snapshots")
+        has_extension(p, "blob") && !inside(p, "snapshots") && !inside(p, "raft")
+    }),
+    // Most of it may be purged, and is read by nobody.
+    ("blob of the Raft log", |p| {
+        has_extension(p, "blob") && inside(p, "raft")
     }),
     (RAFT_WAL, |p| has_extension(p, "log") && inside(p, "raft")),
     ("manifest", |p| {
@@ -38,10 +42,6 @@ const KINDS: [Kind; 8] = [
     ("pointer to the manifest", |p| file_name(p) == "CURRENT"),
     (HIGH_WATER, |p| file_name(p) == "high-water"),
     ("snapshot's manifest", |p| has_extension(p, "manifest")),
-    // Damage there costs what was not yet flushed, and that comes again from the Raft log.
-    ("write-ahead log of the state", |p| {
-        has_extension(p, "log") && !inside(p, "raft") && !inside(p, "snapshots")
-    }),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

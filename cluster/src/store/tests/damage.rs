@@ -221,7 +221,7 @@ async fn a_state_that_lost_its_end_is_brought_forward_by_the_log() {
     let (running, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (log, machine, before) = fill_in(running.path()).await;
     // What is on disk while it runs is what a kill leaves.
-    copy(running.path(), dir.path());
+    copy_running((&log, &machine), running.path(), dir.path());
     drop((log, machine));
     let (mut log, mut machine) = open_in(dir.path()).unwrap();
     let applied = machine.applied_state().await.unwrap().0.unwrap();
@@ -251,7 +251,7 @@ async fn no_raft_entry_is_purged_before_the_state_that_it_made_is_on_disk() {
     fill(&mut log, &mut machine, entries).await;
     fill(&mut log, &mut machine, later).await;
     let before = shown(&log, &machine).unwrap();
-    copy(running.path(), dir.path());
+    copy_running((&log, &machine), running.path(), dir.path());
     {
         let (_log, mut machine) = open_in(dir.path()).unwrap();
         let applied = machine.applied_state().await.unwrap().0;
@@ -263,7 +263,7 @@ async fn no_raft_entry_is_purged_before_the_state_that_it_made_is_on_disk() {
     }
     log.purge(log_id(7)).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
-    copy(running.path(), dir.path());
+    copy_running((&log, &machine), running.path(), dir.path());
     drop((log, machine));
     let (log, mut machine) = open_in(dir.path()).unwrap();
     let applied = machine.applied_state().await.unwrap().0.unwrap();

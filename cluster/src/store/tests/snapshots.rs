@@ -309,7 +309,7 @@ async fn nothing_is_purged_before_the_snapshot_that_holds_it_is_installed() {
     // It cannot end: nobody installs yet.
     let early = tokio::time::timeout(Duration::from_millis(300), &mut purging).await;
     assert!(early.is_err(), "purged: {early:?}");
-    copy(theirs.path(), killed.path());
+    copy_running((&their_log, &their_machine), theirs.path(), killed.path());
     let installed = their_machine.install_snapshot(&meta, Box::new(received));
     installed.await.unwrap();
     purging.await.unwrap().unwrap();
