@@ -13,7 +13,7 @@ pub struct StoreBytes {
     pub database: &'static str,
     /// The column family.
     pub family: &'static str,
-    /// Bytes of its table and blob files. What is only in memory and the write-ahead log yet is not in them.
+    /// Bytes of its table and blob files. What is not flushed yet, and so in memory or the Raft log's journal alone, is not in them.
     pub bytes: u64,
 }
 

@@ -122,14 +122,6 @@ async fn a_flipped_byte_is_named_or_does_no_harm() {
             let served = open_in(bad.path())
                 .and_then(|(log, machine)| Ok((shown(&log, &machine)?, folded(&machine)?)));
             match served {
-                Ok((shown, _)) if name.starts_with("state-0") && kind == "log" => {
-                    // The unsynced WAL of the state: what is behind the flip comes again from the Raft log.
-                    assert!(
-                        shown.size <= before.size
-                            && before.leaf_hashes.starts_with(&shown.leaf_hashes),
-                        "{name:?} {place}"
-                    );
-                }
                 Ok((mut shown, folded)) => assert!(
                     {
                         // The order is one raft_entry more.
