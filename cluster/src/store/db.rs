@@ -300,12 +300,10 @@ impl Db {
             (state_cf::STATE | state_cf::ROWS, _, [kind, ..]) => {
                 format!("{path} {family}, a key of kind {kind}")
             }
-            (state_cf::NODES, _, [level, index @ ..]) => {
-                format!(
-                    "{path} {family}, level {level} index {}",
-                    keys::decode_number(index).unwrap_or_default()
-                )
-            }
+            (state_cf::NODES, _, _) => match keys::decode_node(key) {
+                Some((level, index)) => format!("{path} {family}, level {level} index {index}"),
+                None => format!("{path} {family}, a key that is no node"),
+            },
             (state_cf::MAP, _, _) => match MapPath::decode(key) {
                 Some(at) => format!("{path} {family} {at}"),
                 None => format!("{path} {family}, a key that is no path"),
@@ -352,6 +350,8 @@ fn state_families(memory: Memory) -> Vec<ColumnFamilyDescriptor> {
         let mut family = family_options(&cache, memory.write_buffer_bytes, filtered);
         match name {
             state_cf::BODIES => blobs(&mut family),
+            // Hashes alone: there is nothing to pack.
+            state_cf::NODES => family.set_compression_type(DBCompressionType::None),
             // Most of what admission asks for is not there: ids and exchanges that nobody used before.
             state_cf::STATE => {
                 family.set_memtable_prefix_bloom_ratio(0.1);

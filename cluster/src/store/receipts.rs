@@ -2,7 +2,7 @@
 //! Proofs and receipts of entries, one or many at once. What they are made of is found out first and then read in one go.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use ledger::entry::StoredEntry;
 use ledger::hash::Hash;
@@ -160,15 +160,16 @@ fn path<R: NodeReader<Error = Error>>(
     })
 }
 
-/// Notes which nodes are asked for, in the order in which they are stored. What it answers is nothing.
+/// Notes which nodes are asked for, under their keys: in the order in which they are stored. What it answers is nothing.
 #[derive(Default)]
-struct Wanted(RefCell<BTreeSet<(u8, u64)>>);
+struct Wanted(RefCell<BTreeMap<[u8; keys::NODE_BYTES], (u8, u64)>>);
 
 impl NodeReader for Wanted {
     type Error = Error;
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
-        self.0.borrow_mut().insert((level, index));
+        let key = keys::node(level, index);
+        self.0.borrow_mut().insert(key, (level, index));
         Ok(Hash::ZERO)
     }
 }
@@ -176,20 +177,16 @@ impl NodeReader for Wanted {
 impl Wanted {
     fn read(self, view: &View) -> Result<Nodes, Error> {
         let (db, wanted) = (view.db(), self.0.into_inner());
-        let keys: Vec<_> = wanted
-            .iter()
-            .map(|(level, index)| keys::node(*level, *index))
-            .collect();
         let found = db.raw().batched_multi_get_cf_opt(
             db.cf(state_cf::NODES)?,
-            &keys,
+            wanted.keys(),
             true,
             &view.pinned_reads(),
         );
         let mut nodes = HashMap::with_capacity(wanted.len());
-        for ((place, key), found) in wanted.into_iter().zip(&keys).zip(found) {
-            let found = found.map_err(|error| db.read_error(state_cf::NODES, key, error))?;
-            nodes.insert(place, node_hash(db, key, found.as_deref())?);
+        for ((key, place), found) in wanted.into_iter().zip(found) {
+            let found = found.map_err(|error| db.read_error(state_cf::NODES, &key, error))?;
+            nodes.insert(place, node_hash(db, &key, found.as_deref())?);
         }
         Ok(Nodes(nodes))
     }
