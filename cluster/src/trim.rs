@@ -26,6 +26,8 @@ pub(crate) struct Trimmer {
     snapshot_bytes: u64,
     keep_bytes: u64,
     keep_entries: u64,
+    /// What was applied when a snapshot was last asked for: it is not asked for again while that one is being made.
+    asked: u64,
 }
 
 impl Trimmer {
@@ -37,11 +39,12 @@ impl Trimmer {
             snapshot_bytes: tuning.raft_snapshot_bytes,
             keep_bytes: tuning.raft_keep_bytes,
             keep_entries: tuning.raft_keep,
+            asked: 0,
         }
     }
 
     /// Works until it is dropped, or Raft stops.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let mut applied = self.machine.applied();
         loop {
             let index = applied.borrow_and_update().raft_log_id;
@@ -59,15 +62,19 @@ impl Trimmer {
     }
 
     /// Whether Raft still runs.
-    async fn look(&self, applied: u64) -> Result<bool, Error> {
+    async fn look(&mut self, applied: u64) -> Result<bool, Error> {
         let snapshot = self.machine.snapshot().and_then(|dir| dir.manifest());
         let snapshot = snapshot.and_then(|manifest| manifest.meta.last_log_id);
         let state = size::state(&self.machine.state())?;
+        let since = snapshot.map_or(0, |id| id.index).max(self.asked);
         let grown = self
             .log
-            .bytes_after(snapshot.map_or(0, |id| id.index))
+            .bytes_after(since)
             .saturating_sub(self.log.bytes_after(applied));
         if grown >= self.snapshot_bytes.max(state / KEPT_SHARE / 2) {
+            self.asked = applied;
+            // Nothing is applied while a snapshot is pinned, and that flushes: so what is in memory goes first, beside the applies.
+            self.machine.flush_beside().await?;
             // Does nothing while one is being made.
             if self.raft.trigger().snapshot().await.is_err() {
                 return Ok(false);

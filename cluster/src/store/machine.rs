@@ -129,6 +129,11 @@ impl Machine {
         self.0.flush()
     }
 
+    /// The same on a thread that may block, beside the applies.
+    pub(crate) async fn flush_beside(&self) -> Result<(), Error> {
+        self.run(Shared::flush).await
+    }
+
     /// A handle that does not keep the state open.
     pub(crate) fn weak(&self) -> WeakMachine {
         WeakMachine(Arc::downgrade(&self.0))
