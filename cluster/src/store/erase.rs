@@ -407,10 +407,8 @@ pub(crate) fn compact(db: &Db, family: &str, range: Option<(&[u8], &[u8])>) -> R
     options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
     let (from, to) = range.unzip();
     db.raw().compact_range_cf_opt(cf, from, to, &options);
-    match family {
-        state_cf::BODIES => rewriting("true", "0.25")?,
-        raft_cf::LOG => rewriting("false", "0.25")?,
-        _ => {}
+    if blobs {
+        rewriting("false", "0.25")?;
     }
     let gone = || Ok(!old.iter().any(|path| path.exists()));
     within("for old table files", HELD, gone)
