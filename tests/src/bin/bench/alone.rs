@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Visto at a size: filled to so many entries, then proofs, household queries and the scope of one person's accesses, bytes on disk and resident memory.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use ::tests::world;
 use serde_json::{Value, json};
@@ -12,6 +12,9 @@ use crate::{
     servers::visto::Visto,
     stats::{Latency, round},
 };
+
+/// How long compactions may go on before bytes on disk are counted.
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// What a ledger of a size costs.
 pub(crate) struct AtSize {
@@ -42,8 +45,8 @@ pub(crate) async fn at_size(visto: &Visto, entries: u64) -> AtSize {
     let filled = load::fill(cluster, town.accesses(missing), 8).await;
     let submitted = visto
         .submitted_bytes
-        .fetch_add(filled.bytes, Ordering::Relaxed)
-        + filled.bytes;
+        .fetch_add(filled.submitted, Ordering::Relaxed)
+        + filled.submitted;
     let (size, _) = cluster.published(1, size + filled.entries).await;
     // Questions go to all nodes.
     for number in cluster.nodes.keys() {
@@ -78,6 +81,7 @@ pub(crate) async fn at_size(visto: &Visto, entries: u64) -> AtSize {
         answer.is_ok_and(|answer| answer.status == 200)
     })
     .await;
+    machine::quiet(&visto.pids(), SETTLE).await;
     let disk: u64 = cluster
         .nodes
         .values()
@@ -102,7 +106,7 @@ pub(crate) async fn at_size(visto: &Visto, entries: u64) -> AtSize {
 }
 
 /// What a page of metrics says of the column families.
-fn families(page: &str) -> BTreeMap<String, u64> {
+pub(crate) fn families(page: &str) -> BTreeMap<String, u64> {
     let family = |line: &str| {
         let (labels, bytes) = line.strip_prefix("visto_store_bytes{")?.split_once("} ")?;
         let names: Vec<&str> = labels.split('"').skip(1).step_by(2).collect();

@@ -36,6 +36,8 @@ pub(crate) struct Town {
 pub(crate) struct Prepared {
     pub(crate) body: Bytes,
     pub(crate) entries: Vec<Sent>,
+    /// Submitted bytes of all its entries, as [`submitted_bytes`] counts them.
+    pub(crate) submitted: u64,
 }
 
 /// What a client keeps of an entry to verify its receipt.
@@ -48,7 +50,8 @@ pub(crate) struct Sent {
 #[derive(Default)]
 pub(crate) struct Filled {
     pub(crate) entries: u64,
-    pub(crate) bytes: u64,
+    /// Submitted bytes, as if all entries of a request were as large as its first.
+    pub(crate) submitted: u64,
     pub(crate) elapsed: Duration,
     failed: u64,
 }
@@ -167,10 +170,12 @@ pub(crate) fn prepare(
                         .map(|draft| draft.sign(&[&key]).line())
                         .collect()
                 };
+                let mut submitted = 0;
                 let entries = lines
                     .iter()
                     .map(|line| {
                         let entry = SubmittedEntry::from_wire(line.as_bytes()).expect("an entry");
+                        submitted += submitted_bytes(&entry);
                         Sent {
                             pae: entry.pae().to_vec(),
                             sigs: entry.sigs().clone(),
@@ -180,6 +185,7 @@ pub(crate) fn prepare(
                 Prepared {
                     body: lines.join("\n").into(),
                     entries,
+                    submitted,
                 }
             })
             .collect()
@@ -204,10 +210,18 @@ pub(crate) fn entry_bytes() -> (u64, u64) {
     let key = world::key(world::VOGHERA, "entry");
     let signed = short_access(&[world::person("0")]).sign(&[&key]);
     let line = signed.line();
-    let entry = SubmittedEntry::from_wire(line.as_bytes()).expect("an entry");
+    (submitted_bytes_of(&line), line.len() as u64)
+}
+
+/// What an institution submits: what is signed, the signatures, and the disclosures. Not the JSON that it comes in.
+fn submitted_bytes(entry: &SubmittedEntry) -> u64 {
     let disclosures: usize = entry.disclosures().iter().map(String::len).sum();
-    let kept = entry.pae().len() + entry.sigs().encode().len() + disclosures;
-    (kept as u64, line.len() as u64)
+    (entry.pae().len() + entry.sigs().encode().len() + disclosures) as u64
+}
+
+/// The same of an entry on its line.
+pub(crate) fn submitted_bytes_of(line: &str) -> u64 {
+    submitted_bytes(&SubmittedEntry::from_wire(line.as_bytes()).expect("an entry"))
 }
 
 fn short_access(subjects: &[String]) -> Draft {
@@ -285,7 +299,8 @@ pub(crate) async fn fill(
                     assert!(filled.failed < 100, "the ledger takes no more entries");
                 }
                 filled.entries += count;
-                filled.bytes += body.len() as u64;
+                let first = body.lines().next().unwrap_or_default();
+                filled.submitted += count * submitted_bytes_of(first);
             }
         })
     });
@@ -293,7 +308,7 @@ pub(crate) async fn fill(
     for client in clients.collect::<Vec<_>>() {
         let filled = client.await.unwrap();
         total.entries += filled.entries;
-        total.bytes += filled.bytes;
+        total.submitted += filled.submitted;
     }
     total.elapsed = start.elapsed();
     total

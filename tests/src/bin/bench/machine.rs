@@ -169,6 +169,15 @@ pub(crate) fn resident_mib(pid: u32) -> Option<f64> {
     Some(kib / 1024.0)
 }
 
+/// Bytes that a process had written to disks so far, whether they are there yet or not.
+pub(crate) fn written_bytes(pid: u32) -> Option<u64> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes:"))?;
+    line.trim().parse().ok()
+}
+
 /// Bytes that a folder takes on the disk, as `du` counts them: blocks, not lengths, so that preallocated files count for what they take, and a
 /// file with several names once (a raft_snapshot shares its files with the state).
 pub(crate) fn bytes_on_disk(folder: &Path) -> u64 {

@@ -89,7 +89,7 @@ impl Report {
         line(
             out,
             &format!(
-                "\nVisto at {} entries: proof p50 {:.1} ms, p99 {:.1} ms; household query p50 {:.1} ms, p99 {:.1} ms; scope of one person's accesses, nearly all of them, {:.0} ms; {:.2} bytes on disk a node per byte sent; {} MiB resident",
+                "\nVisto at {} entries: proof p50 {:.1} ms, p99 {:.1} ms; household query p50 {:.1} ms, p99 {:.1} ms; scope of one person's accesses, nearly all of them, {:.0} ms; {:.2} bytes on disk a node per submitted byte; {} MiB resident",
                 self.alone.entries,
                 self.alone.proof.p50_ms,
                 self.alone.proof.p99_ms,

@@ -126,15 +126,15 @@ impl Costs {
             bytes(&summary.entry_kept),
             &summary.entry_kept.from,
         );
-        let disk_bytes = summary.disk_per_byte.value * summary.entry_sent.value;
+        let disk_bytes = summary.disk_per_byte.value * summary.entry_kept.value;
         note(
             "entry on a node's disk",
             format!("{disk_bytes:.0} bytes"),
             &format!(
-                "{} × an entry as sent, {} ({})",
+                "{} × an entry as submitted, {} ({})",
                 summary.disk_per_byte.from,
-                bytes(&summary.entry_sent),
-                summary.entry_sent.from
+                bytes(&summary.entry_kept),
+                summary.entry_kept.from
             ),
         );
         note(

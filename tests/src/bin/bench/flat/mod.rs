@@ -15,12 +15,14 @@ mod writes;
 
 use std::{
     path::Path,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use serde_json::{Map, Value, json};
 
 use crate::{
+    alone,
     load::Town,
     machine,
     modes::Mode,
@@ -69,12 +71,14 @@ async fn at(entries: u64, plan: &Plan, folder: &Path) -> Result<Value, String> {
     eprintln!("loaded in {load_s:.0} s; started; restarts …");
     machine::quiet(&visto.pids(), SETTLE).await;
     let idle_mib = resident_mib(&visto);
+    let at_rest = disk(&visto).await;
     let restart_s = restarts(&mut visto).await;
     machine::quiet(&visto.pids(), SETTLE).await;
     eprintln!("reads …");
     let mut reads = reads::measure(&visto, entries).await;
     reads.insert("after_restart_s".into(), json!(restart_s));
 
+    let (submitted, written) = (submitted(&visto), written(&visto));
     let mut servers = Servers::new(None, None, visto);
     let mut rounds = vec![Vec::new(); WRITES.len()];
     for round in 1..=plan.rounds {
@@ -102,11 +106,13 @@ async fn at(entries: u64, plan: &Plan, folder: &Path) -> Result<Value, String> {
         .collect();
     let mut visto = servers.visto;
     let written_mib = resident_mib(&visto);
+    machine::quiet(&visto.pids(), SETTLE).await;
+    let after_writes = disk(&visto).await;
+    let amplified = (self::written(&visto) - written) / (self::submitted(&visto) - submitted);
     eprintln!("a fold of {} changed refs …", fold::REFS);
     let fold = fold::measure(&mut visto).await;
     eprintln!("a new node …");
     let seed = seed::measure(&mut visto, disk_mb_per_s).await;
-    let disk: u64 = machine::bytes_on_disk(&visto.cluster.node(1).data());
     let size = visto
         .cluster
         .checkpoint(1)
@@ -124,9 +130,36 @@ async fn at(entries: u64, plan: &Plan, folder: &Path) -> Result<Value, String> {
         "resident_mib": {"started": idle_mib, "after_writes": written_mib},
         "fold": fold,
         "seed": seed,
-        "disk_bytes_of_a_node": disk,
+        "disk": {"loaded": at_rest, "after_writes": after_writes, "written_per_submitted_byte": round(amplified)},
         "entries_at_the_end": size,
     }))
+}
+
+/// Submitted bytes so far.
+fn submitted(visto: &Visto) -> f64 {
+    visto.submitted_bytes.load(Ordering::Relaxed) as f64
+}
+
+/// Bytes that the first node wrote to its disk so far.
+fn written(visto: &Visto) -> f64 {
+    let pid = visto.pids().first().copied();
+    pid.and_then(machine::written_bytes).unwrap_or_default() as f64
+}
+
+/// What the first node's folder takes on the disk, all of it, and of that its tables and blobs by column family.
+async fn disk(visto: &Visto) -> Value {
+    let node = visto.cluster.nodes.get(&1);
+    let bytes = node.map_or(0, |node| machine::bytes_on_disk(&node.data()));
+    let page = visto
+        .cluster
+        .http
+        .get(&visto.cluster.url(1, "/metrics"), None)
+        .await;
+    json!({
+        "bytes": bytes,
+        "per_submitted_byte": round(bytes as f64 / submitted(visto)),
+        "store_bytes": page.map_or_else(|_| Default::default(), |page| alone::families(&page.text)),
+    })
 }
 
 /// Of the node that has most.

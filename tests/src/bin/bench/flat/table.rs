@@ -89,6 +89,24 @@ const FIGURES: &[Figure] = &[
         reached: |at, _| below(at, "/resident_mib/after_writes", 1_024.0),
     },
     Figure {
+        name: "bytes on a node's disk a submitted byte, at rest: loaded / after the writes",
+        target: "≤ 1.3",
+        told: |at| {
+            let of = |when: &str| number(at, &format!("/disk/{when}/per_submitted_byte"));
+            Some(format!("{:.2} / {:.2}", of("loaded")?, of("after_writes")?))
+        },
+        reached: |at, _| below(at, "/disk/after_writes/per_submitted_byte", 1.3),
+    },
+    Figure {
+        name: "bytes that a node writes a submitted byte, log and compactions too",
+        target: "",
+        told: |at| {
+            let written = number(at, "/disk/written_per_submitted_byte")?;
+            Some(format!("{written:.1}"))
+        },
+        reached: |_, _| None,
+    },
+    Figure {
         name: "restart to ready, s",
         target: "< 10",
         told: |at| Some(format!("{:.1}", number(at, "/reads/after_restart_s")?)),
