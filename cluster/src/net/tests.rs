@@ -12,7 +12,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     ops::Range,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ledger::{
@@ -26,7 +26,7 @@ use ledger::{
 use tokio::time::timeout;
 
 use crate::{
-    Accepted, Clock, Node, Outcome, PeerTls, Role, Status, Tuning, Until,
+    Accepted, Clock, Failure, Node, Outcome, PeerTls, Role, Status, Tuning, Until,
     testbed::{self, consent},
 };
 
@@ -455,15 +455,27 @@ pub(crate) async fn submit(node: &Node, numbers: Range<u64>) -> Vec<Accepted> {
     submit_entries(node, numbers.map(consent).collect()).await
 }
 
+/// Until all are accepted: who is told that there is no quorum, or that the outcome is unknown, sends the same bytes again. On a busy machine an
+/// election is no failure of what is tested.
 pub(crate) async fn submit_entries(node: &Node, entries: Vec<SubmittedEntry>) -> Vec<Accepted> {
-    let verified = node.verify(entries).await.unwrap();
-    let verified = verified.into_iter().map(Result::unwrap).collect();
-    let outcomes = node.submit(verified, Until::Published, PATIENCE).await;
-    let accepted = |outcome| match outcome {
-        Outcome::Accepted(accepted) => accepted,
-        other => panic!("{other:?}"),
-    };
-    outcomes.into_iter().map(accepted).collect()
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let verified = node.verify(entries.clone()).await.unwrap();
+        let verified = verified.into_iter().map(Result::unwrap).collect();
+        let outcomes = node.submit(verified, Until::Published, PATIENCE).await;
+        let accepted: Vec<Accepted> = outcomes
+            .iter()
+            .filter_map(|outcome| match outcome {
+                Outcome::Accepted(accepted) => Some(*accepted),
+                Outcome::Unknown | Outcome::Failed(Failure::NoQuorum) => None,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        if accepted.len() == entries.len() {
+            return accepted;
+        }
+        assert!(Instant::now() < deadline, "{outcomes:?}");
+    }
 }
 
 /// Submits a governance entry, which names the one before it.
