@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Calls peers: two connections per peer (see [`Lane`]), many calls at a time on each, every call with a deadline.
+//! Calls peers: a few connections per peer (see [`Lane`]), many calls at a time on each, every call with a deadline.
 //!
 //! A link is one task that owns the connection: it connects when there is something to send, reconnects after a pause that grows, and
 //! tells each caller what is known of its call. A peer that hangs, or is gone, holds up nobody but the callers that want it.
@@ -440,7 +440,7 @@ const QUEUE_KIB_MAX: usize = 32 * 1024;
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 const WRITE_TIME: Duration = Duration::from_secs(10);
 const WATCH_PERIOD: Duration = Duration::from_secs(1);
-/// Clocks are exchanged every second on one lane, heartbeats more often on the other, so a live peer is never silent for so long.
+/// Clocks are exchanged every second, heartbeats more often, and no chunk of a snapshot takes so long: a live peer is never silent for it.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(1000);

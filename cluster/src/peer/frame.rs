@@ -65,19 +65,22 @@ impl Method {
         }
     }
 
-    /// Raft's own calls have a connection of their own, so that nothing bulky or slow delays a heartbeat.
+    /// Raft's own calls have a connection of their own, so that nothing slow delays a heartbeat; a snapshot's files have one, so that nothing
+    /// waits behind them.
     pub(crate) fn lane(self) -> Lane {
         match self {
             Method::Append | Method::Vote => Lane::Raft,
+            Method::SnapshotChunk => Lane::Bulk,
             _ => Lane::Other,
         }
     }
 }
 
-/// One of the two connections from a node to a peer.
+/// One of the connections from a node to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Lane {
     Raft,
+    Bulk,
     Other,
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{Sink, SinkExt, StreamExt};
 use ledger::id::NodeNumber;
 use tokio::{
-    io::ReadHalf,
+    io::{BufReader, ReadHalf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -106,6 +106,8 @@ impl<S: Service> Context<S> {
         handshake: OwnedSemaphorePermit,
     ) -> io::Result<()> {
         stream.set_nodelay(true)?;
+        // rustls reads 4 KiB at a time.
+        let stream = BufReader::with_capacity(READ_BYTES, stream);
         let stream = timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await??;
         let certificate = stream
             .get_ref()
@@ -136,7 +138,7 @@ impl<S: Service> Context<S> {
     async fn read(
         &self,
         caller: NodeNumber,
-        mut frames: FramedRead<ReadHalf<TlsStream<TcpStream>>, LengthDelimitedCodec>,
+        mut frames: FramedRead<ReadHalf<TlsStream<BufReader<TcpStream>>>, LengthDelimitedCodec>,
         answers: mpsc::Sender<Bytes>,
     ) -> io::Result<()> {
         let places = Arc::new(Semaphore::new(CALLS_IN_FLIGHT_MAX));
@@ -232,9 +234,10 @@ async fn write(
     Ok(())
 }
 
-/// Two lanes from each peer of a large cluster, and some for reconnects that cross an old connection's end.
+/// All lanes from each peer of a large cluster, and some for reconnects that cross an old connection's end.
 const CONNECTIONS_MAX: usize = 64;
 const HANDSHAKES_MAX: usize = 64;
+const READ_BYTES: usize = 64 * 1024;
 const CALLS_IN_FLIGHT_MAX: usize = 128;
 /// Holds the largest frame, and some.
 const IN_FLIGHT_KIB_MAX: usize = 64 * 1024;

@@ -117,7 +117,7 @@ impl Service for NodeService {
             Method::Vote => answer(&self.raft.vote(question(&body)?).await.map_err(failed)?),
             Method::Lost => answer(&self.lost(question(&body)?)),
             Method::SnapshotOffer => answer(&self.receiver.offer(question(&body)?).await?),
-            Method::SnapshotChunk => answer(&self.receiver.chunk(question(&body)?).await?),
+            Method::SnapshotChunk => answer(&self.receiver.chunk(&body).await?),
             Method::SnapshotInstall => answer(&self.receiver.install(question(&body)?).await?),
             Method::Submit => {
                 let Submit { entries, until } = question(&body)?;

@@ -238,12 +238,12 @@ fn a_certificate_of_another_node_is_no_identity() {
 }
 
 /// A cluster's certificates, and nodes that answer with the caller, the method and the body. Nodes 1 to 3 are its members.
-struct Town {
+pub(super) struct Town {
     dir: tempfile::TempDir,
 }
 
 impl Town {
-    fn new() -> Town {
+    pub(super) fn new() -> Town {
         let dir = tempfile::tempdir().unwrap();
         certs::write(dir.path(), LEDGER, &[1, 2, 3, 4].map(NodeNumber)).unwrap();
         Town { dir }
@@ -271,17 +271,27 @@ impl Town {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
+        self.serving_as(node, listener, Echo, stop)
+    }
+
+    pub(super) fn serving_as(
+        &self,
+        node: u64,
+        listener: TcpListener,
+        service: impl Service,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let identity = Identity::load(&self.files(node), LEDGER, NodeNumber(node)).unwrap();
         serve(
             listener,
             Arc::new(identity),
             cluster(),
-            Arc::new(Echo),
+            Arc::new(service),
             stop,
         )
     }
 
-    fn caller(&self, node: u64, addresses: &[(u64, SocketAddr)]) -> Peers {
+    pub(super) fn caller(&self, node: u64, addresses: &[(u64, SocketAddr)]) -> Peers {
         self.caller_of(node, addresses, cluster())
     }
 

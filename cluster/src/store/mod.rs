@@ -42,7 +42,7 @@ pub(crate) mod verify;
 pub(crate) mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// How a store is opened.
 pub(crate) struct Options {

@@ -4,7 +4,7 @@
 //! Files of a checkpoint never change, but a database that is opened in the folder would change some: nobody opens a snapshot's folder for
 //! writing. Beside each folder `NAME` lies `NAME.manifest`, written last; a folder without one was left by a crash and is removed at start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -33,6 +33,8 @@ struct Held {
     path: PathBuf,
     /// None while a snapshot is being received.
     manifest: Mutex<Option<Arc<Manifest>>>,
+    /// Received files that were verified, and are not written to any more.
+    verified: Mutex<BTreeSet<ManifestFile>>,
     retired: AtomicBool,
 }
 
@@ -50,7 +52,7 @@ pub(crate) struct Manifest {
 }
 
 /// One file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct ManifestFile {
     /// A plain name of letters, digits, `.`, `_` and `-`.
     pub(crate) name: String,
@@ -63,6 +65,7 @@ impl SnapshotDir {
         SnapshotDir(Arc::new(Held {
             path,
             manifest: Mutex::new(manifest.map(Arc::new)),
+            verified: Mutex::default(),
             retired: AtomicBool::new(false),
         }))
     }
@@ -77,12 +80,24 @@ impl SnapshotDir {
         self.0.manifest.lock().clone()
     }
 
+    /// Fsyncs a file that is received whole, and reads it back: it has its length and its SHA-256. So [`SnapshotDir::finish`] need not do it
+    /// when all files are there.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming the file; the folder is then removed with its last handle.
+    pub(crate) fn verify(&self, file: &ManifestFile) -> Result<(), Error> {
+        // A crash here leaves a folder without a manifest, which the next start removes.
+        verify_file(&self.0.path, file).inspect_err(|_| self.retire())?;
+        self.0.verified.lock().insert(file.clone());
+        Ok(())
+    }
+
     /// Ends receiving: every file is there, has its length and its SHA-256, is fsynced, and there is no other.
     ///
     /// # Errors
     /// `Corrupt`, naming the file; the folder is then removed with its last handle.
     pub(crate) fn finish(&self, manifest: Manifest) -> Result<(), Error> {
-        let verified = verify_files(&self.0.path, &manifest);
+        let verified = verify_files(&self.0.path, &manifest, &self.0.verified.lock());
         if let Err(error) = verified {
             self.retire();
             return Err(error);
@@ -179,7 +194,7 @@ impl Snapshots {
             .as_ref()
             .and_then(|dir| Some((dir, dir.manifest()?)))
         {
-            Some((dir, manifest)) => verify_files(dir.path(), &manifest),
+            Some((dir, manifest)) => verify_files(dir.path(), &manifest, &BTreeSet::new()),
             None => Ok(()),
         }
     }
@@ -335,7 +350,12 @@ fn hash_file(path: &Path) -> Result<[u8; 32], Error> {
     }
 }
 
-fn verify_files(dir: &Path, manifest: &Manifest) -> Result<(), Error> {
+/// Every file of the manifest is there, and no other; those not yet `verified` are.
+fn verify_files(
+    dir: &Path,
+    manifest: &Manifest,
+    verified: &BTreeSet<ManifestFile>,
+) -> Result<(), Error> {
     let failed = |error| Error::io(format!("read {}", dir.display()), error);
     if manifest.files.len() > FILES_MAX {
         return Err(Error::corrupt(format!(
@@ -358,19 +378,26 @@ fn verify_files(dir: &Path, manifest: &Manifest) -> Result<(), Error> {
                 dir.display()
             )));
         }
-        let path = dir.join(&file.name);
-        let handle = File::open(&path)
-            .map_err(|error| Error::io(format!("open {}", path.display()), error))?;
-        let bytes = handle.metadata().map_err(failed)?.len();
-        if bytes != file.bytes || hash_file(&path)? != file.sha256 {
-            return Err(Error::corrupt(format!(
-                "{} is not the file that its manifest names",
-                path.display()
-            )));
+        if !verified.contains(file) {
+            verify_file(dir, file)?;
         }
-        handle.sync_all().map_err(failed)?;
     }
     sync_dir(dir)
+}
+
+fn verify_file(dir: &Path, file: &ManifestFile) -> Result<(), Error> {
+    let path = dir.join(&file.name);
+    let failed = |error| Error::io(format!("read {}", path.display()), error);
+    let handle = File::open(&path).map_err(failed)?;
+    handle.sync_all().map_err(failed)?;
+    let bytes = handle.metadata().map_err(failed)?.len();
+    if bytes != file.bytes || hash_file(&path)? != file.sha256 {
+        return Err(Error::corrupt(format!(
+            "{} is not the file that its manifest names",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Whether a name can only mean a file right in the folder.

@@ -36,7 +36,7 @@ mod log;
 mod retention;
 mod snapshots;
 
-fn open_in(dir: &Path) -> Result<(Log, Machine), Error> {
+pub(crate) fn open_in(dir: &Path) -> Result<(Log, Machine), Error> {
     open_by(dir, open)
 }
 
@@ -112,7 +112,7 @@ fn log_id(index: u64) -> RaftLogId {
 }
 
 /// raft_entries with the genesis and then `count` batches of four consents each.
-fn raft_entries(count: u64) -> Vec<RaftEntry> {
+pub(crate) fn raft_entries(count: u64) -> Vec<RaftEntry> {
     let normal = |index: u64, stamp_ms, entries: Vec<SubmittedEntry>| {
         let items = entries
             .iter()
@@ -135,7 +135,7 @@ fn raft_entries(count: u64) -> Vec<RaftEntry> {
     entries
 }
 
-async fn fill(log: &mut Log, machine: &mut Machine, entries: Vec<RaftEntry>) {
+pub(crate) async fn fill(log: &mut Log, machine: &mut Machine, entries: Vec<RaftEntry>) {
     log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
     log.blocking_append(entries.clone()).await.unwrap();
     let results = machine.apply(entries).await.unwrap();
