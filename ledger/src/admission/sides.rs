@@ -49,14 +49,15 @@ pub(super) fn write_access<S: State>(
         parts: n,
         gist: Gist::of(access, common.occurred_at_ms),
     };
-    let own = told(draft, &pair, access.side, 0, accepted_at_ms)?;
-    for part in [0, k] {
-        if told(draft, &pair, access.side, part, accepted_at_ms)?.is_none() {
-            let key = StateKey::exchange(era(accepted_at_ms), &pair, access.side, part);
-            draft.put(key, this.encode());
-        }
+    let key = |part| StateKey::exchange(era(accepted_at_ms), &pair, access.side, part);
+    let is_told = told(draft, &pair, access.side, 0, accepted_at_ms)?.is_some();
+    if !is_told {
+        draft.put(key(0), this.encode());
     }
-    if own.is_some() {
+    if k > 0 && told(draft, &pair, access.side, k, accepted_at_ms)?.is_none() {
+        draft.put(key(k), this.encode());
+    }
+    if is_told {
         return Ok(());
     }
     match told(draft, &pair, other(access.side), 0, accepted_at_ms)? {
