@@ -299,6 +299,11 @@ impl Cuts {
         index.0 < self.before_max && is_old(accepted_at_ms, self.accepted_at_max_ms)
     }
 
+    /// The first index that all of them leave alone, and all that they superseded left.
+    pub fn reach_max(&self) -> u64 {
+        self.before_max
+    }
+
     /// Those that can take entries of an institution: its own and the authorities'.
     fn asked(&self, institution: &InstitutionId) -> impl Iterator<Item = &Cut> {
         let own = self.of.get(institution).into_iter();

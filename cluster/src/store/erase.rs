@@ -73,16 +73,14 @@ pub(crate) fn carry_out(db: &Db, orders: &[Order], done: Progress) -> Result<boo
         forget_rows(db, order, &mut rows)?;
     }
     let cuts = orders.iter().filter_map(Order::cut);
-    let cut = cuts.map(|cut| cut.reach.before).max();
-    if cut.is_none() && !rows.is_empty() && !leave(db, state_cf::ROWS, row_ranges(&rows))? {
+    let is_cut = cuts.count() > 0;
+    if !is_cut && !rows.is_empty() && !leave(db, state_cf::ROWS, row_ranges(&rows))? {
         return Ok(false);
     }
     for order in orders {
         rewrite(db, order)?;
     }
-    if let Some(before) = cut
-        && !retire(db, before)?
-    {
+    if is_cut && !retire(db)? {
         return Ok(false);
     }
     let bodies = body_ranges(orders).into_iter().map(|range| {
@@ -92,7 +90,7 @@ pub(crate) fn carry_out(db: &Db, orders: &[Order], done: Progress) -> Result<boo
     if !leave(db, state_cf::BODIES, bodies.collect())? {
         return Ok(false);
     }
-    if (cut.is_some() || !rows.is_empty()) && !renew_manifest(db)? {
+    if (is_cut || !rows.is_empty()) && !renew_manifest(db)? {
         return Ok(false);
     }
     let mut batch = WriteBatch::default();
@@ -228,12 +226,14 @@ pub(crate) fn rewrite(db: &Db, order: &Order) -> Result<(), Error> {
     db.write(batch, false)
 }
 
-/// Deletes what is kept of entries below an index that every list has left: their changes, then the rows by which they were searched for.
+/// Deletes what is kept of entries that cuts took and every list has left: their changes, then the rows by which they were searched for.
 /// Then it takes them out of the files, and what the fold took out of lists: where nothing was deleted since the last time, nothing is looked
 /// through. Whether that is done.
 ///
 /// The changes first: a row whose entry has none is one of these, whatever crash came between.
-fn retire(db: &Db, before: u64) -> Result<bool, Error> {
+fn retire(db: &Db) -> Result<bool, Error> {
+    // As far as any that is folded: a cut that reaches less far may free the last list of what another one took.
+    let before = standing::cuts(db)?.reach_max();
     standing::forget(db, before)?;
     let meta = db.cf(state_cf::META)?;
     let is_marked = |key| Ok::<_, Error>(db.get(state_cf::META, key)?.is_some());

@@ -230,3 +230,33 @@ async fn an_unsettled_pair_is_forgotten_when_retention_took_its_entry() {
     assert!(erase::carry_out(&db, &[order], done).unwrap());
     assert_eq!(tables(), before);
 }
+
+/// The cut at hand may free what another one took, which reached further.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_nearer_cut_frees_leaves_the_rows_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, mut machine) = open_in(dir.path()).unwrap();
+    cut_due(&mut log, &mut machine, OLD / 2).await;
+    let mut builder = machine.get_snapshot_builder().await;
+    builder.build_snapshot().await.unwrap();
+    fold_to_the_end(&machine).await;
+    let order = erasure::order_at(&machine.view().unwrap(), 0).unwrap();
+    let done = erase::Progress { orders: 1 };
+    let db = machine.state();
+    assert!(erase::carry_out(&db, std::slice::from_ref(&order), done).unwrap());
+    // As a fold leaves it that takes the last item of an entry.
+    let freed = OLD / 2 - 1;
+    let row = keys::row(RowKind::Institution as u8, &subject(1), freed);
+    assert_eq!(
+        db.get(state_cf::CHANGES, &keys::number(freed)).unwrap(),
+        None
+    );
+    let mut batch = WriteBatch::default();
+    batch.put_cf(db.cf(state_cf::ROWS).unwrap(), row, b"");
+    batch.put_cf(db.cf(state_cf::META).unwrap(), state_meta::RETIRED, b"");
+    db.write(batch, false).unwrap();
+    let mut nearer = order;
+    nearer.scope = erasure::Scope::Before(2, Vec::new());
+    assert!(erase::carry_out(&db, &[nearer], done).unwrap());
+    assert_eq!(db.get(state_cf::ROWS, &row).unwrap(), None);
+}
