@@ -7,7 +7,7 @@ use ledger::{
     body::{Body, Content, EntryType, Reference},
     bytes::PAYLOAD_TYPE,
     disclosure,
-    entry::{StoredEntry, SubmittedEntry},
+    entry::{StoredBody, StoredEntry},
     erasure,
     export::persons,
     finding::Findings,
@@ -16,9 +16,10 @@ use ledger::{
     number::{EntryIndex, TreeSize},
     receipt::Receipt,
     signature::{ALG_SINGLE, Signed},
-    state::{registry, sealed},
+    state::sealed,
     time,
 };
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use wire::{
     entry::{Entry, Envelope, EnvelopeSignature, Submission},
@@ -49,17 +50,36 @@ impl StoredAt {
     /// # Errors
     /// The store's own.
     pub fn read(view: &View, index: EntryIndex) -> Result<Option<StoredAt>, Fault> {
-        let Some(stored) = view.entry(index)? else {
-            return Ok(None);
-        };
+        let stored = view.entry(index)?;
+        stored
+            .map(|stored| StoredAt::parse(index, stored))
+            .transpose()
+    }
+
+    /// Entries in the order asked, as [`StoredAt::read`] gives them, read in one go.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn read_all(view: &View, indexes: &[EntryIndex]) -> Result<Vec<Option<StoredAt>>, Fault> {
+        let stored = indexes.iter().zip(view.entries(indexes)?);
+        stored
+            .map(|(index, stored)| {
+                stored
+                    .map(|stored| StoredAt::parse(*index, stored))
+                    .transpose()
+            })
+            .collect()
+    }
+
+    fn parse(index: EntryIndex, stored: StoredEntry) -> Result<StoredAt, Fault> {
         let body = stored.parse_body().map_err(|refused| {
             Fault::internal(format_args!("entry {index} in the store: {refused}"))
         })?;
-        Ok(Some(StoredAt {
+        Ok(StoredAt {
             index,
             stored,
             body,
-        }))
+        })
     }
 
     /// What a row of a person's list tells of: the entry there, or, if it is a release, the entry that it releases.
@@ -116,6 +136,11 @@ impl StoredAt {
         self.stored.meta.accepted_at_ms
     }
 
+    /// Bytes of payload and disclosures as stored.
+    pub fn bytes(&self) -> usize {
+        bytes(&self.stored)
+    }
+
     /// Institutions whose keys signed; of an erased entry the first alone is known.
     ///
     /// # Errors
@@ -127,7 +152,7 @@ impl StoredAt {
         };
         let mut signers = Vec::with_capacity(keys.len());
         for key in keys {
-            signers.extend(registry::key(view, &key)?.map(|record| record.institution));
+            signers.extend(view.signer(&key)?);
         }
         Ok(signers)
     }
@@ -241,13 +266,7 @@ impl Seen {
 
     /// Bytes of payload and disclosures as stored.
     pub fn bytes(&self) -> usize {
-        let payload = self
-            .stored
-            .body
-            .as_ref()
-            .map_or(0, |body| body.payload.len());
-        let disclosures = self.stored.disclosures.iter().map(String::len);
-        payload + disclosures.sum::<usize>()
+        bytes(&self.stored)
     }
 
     /// Its receipt. It names nobody.
@@ -321,17 +340,17 @@ impl Seen {
             .body
             .as_ref()
             .and_then(|body| access::live_token(body, age_ms));
-        let mut opened = self.stored.clone();
-        opened.disclosures.retain(|text| {
-            let digest = disclosure::digest(text);
-            self.opening.shows(&digest) && live_token != Some(digest)
+        let digested = self.stored.disclosures.iter().map(|text| Opened {
+            digest: disclosure::digest(text),
+            text,
         });
-        let withheld = self.stored.disclosures.len() - opened.disclosures.len();
-        let submission = opened.submitted().map(|submitted| submission(&submitted));
-        let body = match &opened.body {
-            Some(body) => Some(readable(&body.payload, &opened.disclosures)?),
-            None => None,
-        };
+        let opened: Vec<Opened<'_>> = digested
+            .filter(|one| self.opening.shows(&one.digest) && live_token != Some(one.digest))
+            .collect();
+        let withheld = self.stored.disclosures.len() - opened.len();
+        let stored = self.stored.body.as_ref();
+        let body = stored.map(|stored| readable(&stored.payload, &opened));
+        let submission = stored.map(|stored| submission(stored, &opened));
         let meta = &self.stored.meta;
         Ok(Entry {
             index: self.index.0,
@@ -341,7 +360,7 @@ impl Seen {
             findings: finding_names(meta.findings),
             rules: meta.rules,
             first_key: key_text(&meta.first_key),
-            body,
+            body: body.transpose()?,
             submission,
             erased: erased_by(view, &self.stored.erased)?,
             withheld: u32::try_from(withheld).unwrap_or(u32::MAX),
@@ -382,13 +401,25 @@ pub fn show_all(all: &[Seen], view: &View, recorded: &Recorded) -> Result<Vec<En
         .collect()
 }
 
+fn bytes(stored: &StoredEntry) -> usize {
+    let payload = stored.body.as_ref().map_or(0, |body| body.payload.len());
+    let disclosures = stored.disclosures.iter().map(String::len);
+    payload + disclosures.sum::<usize>()
+}
+
 fn receipt(view: &View, index: EntryIndex, stored: &StoredEntry) -> Result<Option<Receipt>, Fault> {
     let mut receipts = view.receipts_of(std::iter::once((index, Some(stored))))?;
     Ok(receipts.pop().flatten())
 }
 
+/// A disclosure that its reader may see.
+struct Opened<'s> {
+    digest: Hash,
+    text: &'s String,
+}
+
 /// What was sent, as it is answered: the same members as on the wire.
-fn submission(entry: &SubmittedEntry) -> Submission {
+fn submission(entry: &StoredBody, opened: &[Opened<'_>]) -> Submission {
     let signature = |row: &Signed| {
         let alg = row.signature.alg();
         EnvelopeSignature {
@@ -400,10 +431,10 @@ fn submission(entry: &SubmittedEntry) -> Submission {
     Submission {
         envelope: Envelope {
             payload_type: PAYLOAD_TYPE.to_owned(),
-            payload: base64::encode(entry.payload()),
-            signatures: entry.sigs().rows().iter().map(signature).collect(),
+            payload: base64::encode(&entry.payload),
+            signatures: entry.sigs.rows().iter().map(signature).collect(),
         },
-        disclosures: entry.disclosures().to_vec(),
+        disclosures: opened.iter().map(|one| one.text.clone()).collect(),
     }
 }
 
@@ -426,14 +457,14 @@ pub fn finding_names(findings: Findings) -> Vec<String> {
 }
 
 /// The payload as JSON with the opened disclosures in place of their digests.
-fn readable(payload: &[u8], disclosures: &[String]) -> Result<Value, Fault> {
+fn readable(payload: &[u8], opened: &[Opened<'_>]) -> Result<Value, Fault> {
     let mut body: Value = serde_json::from_slice(payload).map_err(Fault::internal)?;
-    let mut values = Vec::with_capacity(disclosures.len());
-    for text in disclosures {
-        let digest = hash_text(&disclosure::digest(text));
-        let decoded = base64::url_decode(text).unwrap_or_default();
-        let pair: (String, Value) = serde_json::from_slice(&decoded).map_err(Fault::internal)?;
-        values.push((digest, pair.1));
+    let mut values = Vec::with_capacity(opened.len());
+    for one in opened {
+        let decoded = base64::url_decode(one.text).unwrap_or_default();
+        let pair: (IgnoredAny, Value) =
+            serde_json::from_slice(&decoded).map_err(Fault::internal)?;
+        values.push((hash_text(&one.digest), pair.1));
     }
     put_in_place(&mut body, &mut values);
     Ok(body)
@@ -466,10 +497,16 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
+    fn opened(text: &String) -> Opened<'_> {
+        let digest = disclosure::digest(text);
+        Opened { digest, text }
+    }
+
     #[test]
     fn what_was_sent_is_answered_as_it_is_on_the_wire() {
         use ledger::{
             bytes,
+            entry::SubmittedEntry,
             key::SigningKey,
             signature::{Sigs, sign_batch},
         };
@@ -484,7 +521,13 @@ mod tests {
         let batched = SubmittedEntry::new(b"{}", sigs.unwrap(), Vec::new()).unwrap();
         for entry in [alone, batched] {
             let wire: Submission = serde_json::from_str(&entry.to_wire()).unwrap();
-            assert_eq!(submission(&entry), wire);
+            let stored = StoredBody {
+                body_salt: [0; 32],
+                payload: entry.payload().to_vec(),
+                sigs: entry.sigs().clone(),
+            };
+            let opened: Vec<Opened<'_>> = entry.disclosures().iter().map(opened).collect();
+            assert_eq!(submission(&stored, &opened), wire);
         }
     }
 
@@ -497,7 +540,7 @@ mod tests {
         let payload = serde_json::json!({
             "access": {"reason": [{"...": digest(&open)}], "userID": [{"...": digest(&closed)}], "action": "read"}
         });
-        let shown = readable(&serde_json::to_vec(&payload).unwrap(), &[open]).unwrap();
+        let shown = readable(&serde_json::to_vec(&payload).unwrap(), &[opened(&open)]).unwrap();
         assert_eq!(
             shown,
             serde_json::json!({

@@ -22,13 +22,13 @@ use ledger::{
 };
 use wire::{PAGE_ITEMS_MAX, search::AccessSearch};
 
-use self::rows::Rows;
+use self::rows::{Entries, Rows};
 use crate::{
     access,
     auth::Reader,
     cursor,
     form::{Form, bad},
-    present::{Seen, StoredAt},
+    present::Seen,
     problem::{Fault, RequestFault},
     release::READ_SUBJECTS_MAX,
 };
@@ -198,11 +198,12 @@ impl Query {
         // In a person's list a release stands for the access that it releases, unless releases themselves are asked for.
         let through = matches!(self.target, Target::Household(_) | Target::Subject(_))
             && !self.types.contains(&EntryType::Release);
-        let mut rows = Rows::new(view, lists, before);
         let wanted = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        // With the one that tells that there is a next page.
+        let mut entries = Entries::new(view, lists, before, wanted.saturating_add(1));
         let mut bytes = 0;
         let mut end = None;
-        while let Some(index) = rows.take_newest()? {
+        while let Some((index, entry)) = entries.take_newest()? {
             if end.is_some_and(|end| index.0 < end) {
                 selection.next = end;
                 break;
@@ -211,7 +212,7 @@ impl Query {
             if selection.rows == ROWS_PER_PAGE_MAX {
                 end = Some(index.0 - index.0 % GRID);
             }
-            let Some(entry) = StoredAt::read(view, index)? else {
+            let Some(entry) = entry else {
                 continue;
             };
             if self.too_old(entry.accepted_at_ms()) {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use ledger::fold::FoldReader;
 use ledger::hash::Hash;
-use ledger::merkle::{self, ProveError};
 use ledger::number::{EntryIndex, TreeSize};
 use ledger::retention::Cuts;
 use ledger::state::StateKey;
@@ -117,18 +116,21 @@ impl Folded {
         standing::cuts(&self.0.view)
     }
 
-    /// The path of an entry's leaf to the root of [`Folded::published`].
+    /// The paths of entries' leaves to the root of [`Folded::published`], in their order.
     ///
     /// # Errors
-    /// The tree cannot be read, or does not hold the entry at that size.
+    /// The tree cannot be read, or does not hold an entry at that size.
+    pub fn inclusions(&self, indexes: &[EntryIndex]) -> Result<Vec<Vec<Hash>>, Error> {
+        self.0.view.paths(indexes, self.0.published.size)
+    }
+
+    /// The path of one entry's leaf.
+    ///
+    /// # Errors
+    /// As [`Folded::inclusions`].
     pub fn inclusion(&self, index: EntryIndex) -> Result<Vec<Hash>, Error> {
-        let size = self.0.published.size;
-        merkle::prove_inclusion(index, size, &self.0.view).map_err(|error| match error {
-            ProveError::Read(error) => error,
-            ProveError::OutOfRange => Error::corrupt(format!(
-                "entry {index} lies outside the checkpoint of size {size}"
-            )),
-        })
+        let mut paths = self.inclusions(&[index])?;
+        Ok(paths.pop().unwrap_or_default())
     }
 
     /// Whether it says all there is to say of a tree of that size: at most its own `state-root` entry came after it.

@@ -63,9 +63,16 @@ fn assert_holds(folded: &Folded, persons: std::ops::Range<u64>) {
         (stated.size, stated.version, stated.root),
         (of.size.0, of.version, of.root)
     );
-    let path = folded.inclusion(of.index).unwrap();
-    let root = verify_inclusion(of.index, published.size, entry.leaf_hash(), &path);
-    assert_eq!(root, Ok(published.root));
+    let proven = [of.index, EntryIndex(0), EntryIndex(of.index.0 / 2)];
+    let entries = view.entries(&proven).unwrap();
+    let paths = folded.inclusions(&proven).unwrap();
+    assert_eq!(paths.first(), folded.inclusion(of.index).ok().as_ref());
+    assert_eq!(paths.len(), proven.len());
+    for ((index, entry), path) in proven.into_iter().zip(entries).zip(paths) {
+        let leaf_hash = entry.unwrap().leaf_hash();
+        let root = verify_inclusion(index, published.size, leaf_hash, &path);
+        assert_eq!(root, Ok(published.root));
+    }
     // Lists are the rows below its size, item by item.
     for number in persons {
         let of_person = person(number);

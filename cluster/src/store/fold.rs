@@ -423,23 +423,13 @@ impl View {
     pub fn changes(&self, indexes: &[EntryIndex]) -> Result<Vec<Option<Change>>, Error> {
         let db = self.db();
         let keys: Vec<_> = indexes.iter().map(|index| keys::number(index.0)).collect();
-        let sorted = indexes.is_sorted();
         // At this moment, as the entries are read: retention rewrites changes and deletes them.
-        let found = db.raw().batched_multi_get_cf_opt(
-            db.cf(state_cf::CHANGES)?,
-            &keys,
-            sorted,
-            &self.pinned_reads(),
-        );
-        let read = |(index, found): (&EntryIndex, Result<Option<_>, _>)| {
-            let key = keys::number(index.0);
-            let bytes: Option<rocksdb::DBPinnableSlice<'_>> =
-                found.map_err(|error| db.read_error(state_cf::CHANGES, &key, error))?;
-            bytes
-                .map(|bytes| standing::decode(db, &key, &bytes))
-                .transpose()
-        };
-        indexes.iter().zip(found).map(read).collect()
+        let found = self.get_all(state_cf::CHANGES, &keys)?;
+        let read = keys.iter().zip(found).map(|(key, found)| {
+            let decoded = found?.map(|bytes| standing::decode(db, key, &bytes));
+            decoded.transpose()
+        });
+        read.collect()
     }
 }
 

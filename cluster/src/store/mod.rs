@@ -20,6 +20,7 @@ pub(crate) mod applied;
 pub(crate) mod apply;
 pub(crate) mod check;
 pub(crate) mod db;
+mod entries;
 pub(crate) mod erase;
 pub(crate) mod fatal;
 pub(crate) mod fold;

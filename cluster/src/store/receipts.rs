@@ -2,7 +2,6 @@
 //! Proofs and receipts of entries, one or many at once. What they are made of is found out first and then read in one go.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
 
 use ledger::entry::StoredEntry;
 use ledger::hash::Hash;
@@ -12,7 +11,7 @@ use ledger::number::{EntryIndex, TreeSize};
 use ledger::receipt::Receipt;
 
 use super::keys::{self, state_cf};
-use super::view::{View, node_hash};
+use super::view::{Checkpoints, View, node_hash};
 use crate::error::Error;
 
 /// A leaf, proven to stand in a tree (RFC 6962, 2.1.1).
@@ -40,6 +39,24 @@ impl View {
         prove(index, size, &wanted.read(self)?).map(Some)
     }
 
+    /// The paths of entries to the root of one tree, in their order. What they are made of is read in one go.
+    ///
+    /// # Errors
+    /// The tree cannot be read, or does not hold one of them.
+    pub(crate) fn paths(
+        &self,
+        indexes: &[EntryIndex],
+        size: TreeSize,
+    ) -> Result<Vec<Vec<Hash>>, Error> {
+        let wanted = Wanted::default();
+        for index in indexes {
+            path(*index, size, &wanted)?;
+        }
+        let nodes = wanted.read(self)?;
+        let paths = indexes.iter().map(|index| path(*index, size, &nodes));
+        paths.collect()
+    }
+
     /// The receipt of an entry, under the first published checkpoint that holds it. None while there is none, and once the body is erased.
     ///
     /// # Errors
@@ -53,15 +70,9 @@ impl View {
     /// # Errors
     /// As [`View::receipt`].
     pub fn receipts(&self, indexes: &[EntryIndex]) -> Result<Vec<Option<Receipt>>, Error> {
-        let mut entries = Vec::with_capacity(indexes.len());
-        for &index in indexes {
-            entries.push((index, self.entry(index)?));
-        }
-        self.receipts_of(
-            entries
-                .iter()
-                .map(|(index, entry)| (*index, entry.as_ref())),
-        )
+        let entries = self.entries(indexes)?;
+        let entries = entries.iter().map(Option::as_ref);
+        self.receipts_of(indexes.iter().copied().zip(entries))
     }
 
     /// The same of entries that were read of this view. What ascending neighbours share, checkpoints and nodes of the tree, is read once.
@@ -73,11 +84,12 @@ impl View {
         entries: impl Iterator<Item = (EntryIndex, Option<&'e StoredEntry>)> + Clone,
     ) -> Result<Vec<Option<Receipt>>, Error> {
         let (mut shared, wanted) = (Vec::new(), Wanted::default());
+        let mut checkpoints = self.checkpoints()?;
         let mut last: Option<Shared> = None;
         for (index, entry) in entries.clone() {
             let bodied = entry.is_some_and(|entry| entry.body.is_some());
             if bodied && !last.as_ref().is_some_and(|last| last.holds(index)) {
-                last = self.shared(index)?;
+                last = self.shared(index, &mut checkpoints)?;
             }
             let under = last.clone().filter(|_| bodied);
             if let Some(under) = &under {
@@ -104,9 +116,13 @@ impl View {
     }
 
     /// The first checkpoint that holds an entry, none if this view does not reach it.
-    fn shared(&self, first: EntryIndex) -> Result<Option<Shared>, Error> {
-        let Some(published) = self
-            .first_published_after(first)?
+    fn shared(
+        &self,
+        first: EntryIndex,
+        checkpoints: &mut Checkpoints<'_>,
+    ) -> Result<Option<Shared>, Error> {
+        let Some(published) = checkpoints
+            .first_after(first)?
             .filter(|published| published.size <= self.size())
         else {
             return Ok(None);
@@ -160,46 +176,56 @@ fn path<R: NodeReader<Error = Error>>(
     })
 }
 
-/// Notes which nodes are asked for, under their keys: in the order in which they are stored. What it answers is nothing.
+/// Notes which nodes are asked for, in that order. What it answers is nothing.
 #[derive(Default)]
-struct Wanted(RefCell<BTreeMap<[u8; keys::NODE_BYTES], (u8, u64)>>);
+struct Wanted(RefCell<Vec<(u8, u64)>>);
 
 impl NodeReader for Wanted {
     type Error = Error;
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
-        let key = keys::node(level, index);
-        self.0.borrow_mut().insert(key, (level, index));
+        self.0.borrow_mut().push((level, index));
         Ok(Hash::ZERO)
     }
 }
 
 impl Wanted {
+    /// Reads them all: each once, in the order in which they are stored.
     fn read(self, view: &View) -> Result<Nodes, Error> {
-        let (db, wanted) = (view.db(), self.0.into_inner());
-        let found = db.raw().batched_multi_get_cf_opt(
-            db.cf(state_cf::NODES)?,
-            wanted.keys(),
-            true,
-            &view.pinned_reads(),
-        );
-        let mut nodes = HashMap::with_capacity(wanted.len());
-        for ((key, place), found) in wanted.into_iter().zip(found) {
-            let found = found.map_err(|error| db.read_error(state_cf::NODES, &key, error))?;
-            nodes.insert(place, node_hash(db, &key, found.as_deref())?);
+        let (db, asked) = (view.db(), self.0.into_inner());
+        let places = asked.iter().enumerate();
+        let mut places: Vec<_> = places
+            .map(|(at, (level, index))| (keys::node(*level, *index), at))
+            .collect();
+        places.sort_unstable();
+        let mut keys: Vec<_> = places.iter().map(|(key, _)| *key).collect();
+        keys.dedup();
+        let mut places = places.into_iter().peekable();
+        let mut hashes = vec![Hash::ZERO; asked.len()];
+        for (key, found) in keys.iter().zip(view.get_all(state_cf::NODES, &keys)?) {
+            let hash = node_hash(db, key, found?.as_deref())?;
+            while let Some((_, at)) = places.next_if(|(place, _)| place == key) {
+                if let Some(place) = hashes.get_mut(at) {
+                    *place = hash;
+                }
+            }
         }
-        Ok(Nodes(nodes))
+        let nodes = asked.into_iter().zip(hashes);
+        Ok(Nodes(RefCell::new(nodes.collect::<Vec<_>>().into_iter())))
     }
 }
 
-/// Nodes of the tree that were read.
-struct Nodes(HashMap<(u8, u64), Hash>);
+/// Nodes of the tree that were read, for whoever asks for them once more in the order in which they were noted.
+struct Nodes(RefCell<std::vec::IntoIter<((u8, u64), Hash)>>);
 
 impl NodeReader for Nodes {
     type Error = Error;
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
-        let found = self.0.get(&(level, index)).copied();
-        found.ok_or_else(|| Error::corrupt(format!("tree node {level}/{index} was not read")))
+        let next = self.0.borrow_mut().next();
+        let found = next.filter(|(place, _)| *place == (level, index));
+        found
+            .map(|(_, hash)| hash)
+            .ok_or_else(|| Error::corrupt(format!("tree node {level}/{index} was not read")))
     }
 }

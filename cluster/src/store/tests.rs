@@ -31,6 +31,7 @@ use crate::raft_types::{
 use crate::testbed::{LEDGER, consent, genesis};
 
 mod damage;
+mod entries;
 mod folds;
 mod log;
 mod retention;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Reading the state: live ([`DbState`], [`DbNodes`]), for whoever writes it, and as [`View`], one moment of it, for everybody else.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -9,12 +10,17 @@ use ledger::bytes::{self, sides::Unsettled};
 use ledger::entry::StoredEntry;
 use ledger::erasure;
 use ledger::hash::Hash;
+use ledger::id::{InstitutionId, KeyId};
 use ledger::merkle::{self, NodeReader};
 use ledger::number::{EntryIndex, TreeSize};
-use ledger::retention::{self, Cuts};
-use ledger::state::{State, StateError, StateKey};
+use ledger::retention::Cuts;
+use ledger::state::{State, StateError, StateKey, registry};
 use ledger::tile::{Bundle, Tile, encode_bundle};
-use rocksdb::{Direction as DbDirection, IteratorMode, ReadOptions};
+use parking_lot::Mutex;
+use rocksdb::{
+    DB, DBPinnableSlice, DBRawIteratorWithThreadMode, Direction as DbDirection, IteratorMode,
+    ReadOptions,
+};
 use self_cell::self_cell;
 
 use super::applied::Applied;
@@ -79,13 +85,17 @@ pub(super) fn node_hash(db: &Db, key: &[u8], value: Option<&[u8]>) -> Result<Has
 /// An entry as stored, live.
 pub(crate) fn read_entry(db: &Db, index: EntryIndex) -> Result<Option<StoredEntry>, Error> {
     let key = keys::number(index.0);
-    decode_entry(db, &key, db.get(state_cf::BODIES, &key)?)
+    decode_entry(db, &key, db.get(state_cf::BODIES, &key)?.as_deref())
 }
 
-fn decode_entry(db: &Db, key: &[u8], value: Option<Vec<u8>>) -> Result<Option<StoredEntry>, Error> {
+pub(super) fn decode_entry(
+    db: &Db,
+    key: &[u8],
+    value: Option<&[u8]>,
+) -> Result<Option<StoredEntry>, Error> {
     value
         .map(|bytes| {
-            StoredEntry::decode(&bytes).map_err(|error| {
+            StoredEntry::decode(bytes).map_err(|error| {
                 Error::corrupt(format!(
                     "decode {}: {error}",
                     db.name_of(state_cf::BODIES, key)
@@ -139,6 +149,8 @@ struct Inner {
     applied: Applied,
     /// The cuts that stand, read when the first entry is.
     cuts: OnceLock<Arc<Cuts>>,
+    /// Whose the keys are that were asked for: many entries are signed with few.
+    signers: Mutex<BTreeMap<KeyId, Option<InstitutionId>>>,
 }
 
 /// Which way [`View::rows`] goes.
@@ -166,6 +178,7 @@ impl View {
             pinned,
             applied,
             cuts: OnceLock::new(),
+            signers: Mutex::default(),
         })))
     }
 
@@ -177,8 +190,26 @@ impl View {
         get(&self.0.pinned, family, key)
     }
 
+    /// The values under many keys of a family, in their order, none where there is none: one read of the database, which looks once into each
+    /// block that holds several of them.
+    pub(crate) fn get_all<'a, K: AsRef<[u8]>>(
+        &'a self,
+        family: &'a str,
+        keys: &'a [K],
+    ) -> Result<impl Iterator<Item = Result<Option<DBPinnableSlice<'a>>, Error>>, Error> {
+        let db = self.db();
+        let sorted = keys.is_sorted_by(|a, b| a.as_ref() <= b.as_ref());
+        let found =
+            db.raw()
+                .batched_multi_get_cf_opt(db.cf(family)?, keys, sorted, &self.pinned_reads());
+        let read = keys.iter().zip(found);
+        Ok(read.map(move |(key, found)| {
+            found.map_err(|error| db.read_error(family, key.as_ref(), error))
+        }))
+    }
+
     /// For reads of the database itself, as of this moment.
-    pub(crate) fn pinned_reads(&self) -> ReadOptions {
+    fn pinned_reads(&self) -> ReadOptions {
         let mut options = ReadOptions::default();
         options.set_snapshot(self.0.pinned.borrow_dependent());
         options
@@ -209,7 +240,7 @@ impl View {
         &'a self,
         family: &str,
         options: ReadOptions,
-    ) -> Result<rocksdb::DBRawIteratorWithThreadMode<'a, rocksdb::DB>, Error> {
+    ) -> Result<DBRawIteratorWithThreadMode<'a, DB>, Error> {
         let family = self.db().cf(family)?;
         let pinned = self.0.pinned.borrow_dependent();
         Ok(pinned.raw_iterator_cf_opt(family, options))
@@ -229,60 +260,28 @@ impl View {
         Hash(self.0.applied.root)
     }
 
-    /// An entry, none if the view does not reach it. What an erasure in this view ordered away is gone from it, whether this node's eraser has
-    /// come to it or not: `erased` names the orders.
+    /// Whose key it is, if it was ever registered.
     ///
     /// # Errors
-    /// It cannot be read, or is not what its leaf commits to: the node must stop.
-    pub fn entry(&self, index: EntryIndex) -> Result<Option<StoredEntry>, Error> {
-        let Some(mut stored) = self.stored(index)? else {
-            return Ok(None);
-        };
-        let orders = erasure::orders_on(self, index, &stored, self.cuts()?)?;
-        if orders.is_empty() {
-            return Ok(Some(stored));
+    /// The state cannot be read, or holds what is no key.
+    pub fn signer(&self, key: &KeyId) -> Result<Option<InstitutionId>, Error> {
+        if let Some(known) = self.0.signers.lock().get(key) {
+            return Ok(known.clone());
         }
-        let ceased_ms = retention::ceased(self, index, stored.meta.entry_type)?;
-        for order in orders {
-            let carried = order.carry_out(index, &mut stored, ceased_ms);
-            carried.map_err(|refused| {
-                Error::corrupt(format!("entry {index} in the store: {refused}"))
-            })?;
-        }
-        Ok(Some(stored))
+        let terms = registry::key_terms(self, key)?;
+        let signer = terms.map(|terms| terms.institution);
+        self.0.signers.lock().insert(*key, signer.clone());
+        Ok(signer)
     }
 
     /// The cuts that stand.
-    fn cuts(&self) -> Result<&Arc<Cuts>, Error> {
+    pub(super) fn cuts(&self) -> Result<&Arc<Cuts>, Error> {
         if let Some(cuts) = self.0.cuts.get() {
             return Ok(cuts);
         }
         let listed = self.get(state_cf::STATE, &StateKey::cuts().encode())?;
         let cuts = self.db().cuts(listed, || erasure::cuts(self))?;
         Ok(self.0.cuts.get_or_init(|| cuts))
-    }
-
-    /// An entry as this node keeps it: for its leaf and `meta`, which no erasure touches.
-    fn stored(&self, index: EntryIndex) -> Result<Option<StoredEntry>, Error> {
-        if !self.size().holds(index) {
-            return Ok(None);
-        }
-        let key = keys::number(index.0);
-        let stored = decode_entry(self.db(), &key, self.get(state_cf::BODIES, &key)?)?;
-        let stored = stored.ok_or_else(|| {
-            Error::corrupt(format!(
-                "{} is missing",
-                self.db().name_of(state_cf::BODIES, &key)
-            ))
-        })?;
-        // Nothing is served that the tree does not vouch for: RocksDB's checksums guard blocks, this guards the entry.
-        if stored.leaf_hash() != self.node(0, index.0)? || stored.verify().is_err() {
-            return Err(Error::corrupt(format!(
-                "{} is not what its leaf commits to",
-                self.db().name_of(state_cf::BODIES, &key)
-            )));
-        }
-        Ok(Some(stored))
     }
 
     /// When an entry was accepted, milliseconds since 1970.
@@ -418,16 +417,16 @@ impl View {
     /// # Errors
     /// It cannot be read.
     pub fn first_published_after(&self, index: EntryIndex) -> Result<Option<Published>, Error> {
-        let from = keys::number(index.size().0);
-        decode_published(
-            self.db(),
-            self.iterate(
-                state_cf::PUBLISHED,
-                IteratorMode::From(&from, DbDirection::Forward),
-                None,
-            )?
-            .next(),
-        )
+        self.checkpoints()?.first_after(index)
+    }
+
+    /// For whoever asks for many.
+    pub(super) fn checkpoints(&self) -> Result<Checkpoints<'_>, Error> {
+        let published = self.raw_iterate(state_cf::PUBLISHED, ReadOptions::default())?;
+        Ok(Checkpoints {
+            db: self.db(),
+            published,
+        })
     }
 
     /// Published checkpoints of a greater size than this, oldest first, at most `limit`.
@@ -489,6 +488,26 @@ impl View {
             return Ok(None);
         }
         merkle::root(size, self).map(Some)
+    }
+}
+
+/// The published checkpoints of a view, through one iterator: to make one costs more than to move it.
+pub(super) struct Checkpoints<'v> {
+    db: &'v Db,
+    published: DBRawIteratorWithThreadMode<'v, DB>,
+}
+
+impl Checkpoints<'_> {
+    /// As [`View::first_published_after`].
+    pub(super) fn first_after(&mut self, index: EntryIndex) -> Result<Option<Published>, Error> {
+        self.published.seek(keys::number(index.size().0));
+        let Some((key, value)) = self.published.item() else {
+            // At its end, or broken off.
+            let status = self.published.status();
+            status.map_err(|error| self.db.read_error(state_cf::PUBLISHED, b"", error))?;
+            return Ok(None);
+        };
+        decode_published(self.db, Some(Ok((key.into(), value.into()))))
     }
 }
 

@@ -20,6 +20,12 @@ pub fn root<R: NodeReader>(size: TreeSize, reader: &R) -> Result<Hash, R::Error>
 /// Root over the leaves `[start, end)`, where `start` is a multiple of the smallest power of two that is not below `end − start`, as every
 /// subtree of a proof is.
 fn subtree_root<R: NodeReader>(start: u64, end: u64, reader: &R) -> Result<Hash, R::Error> {
+    let leaves = end.saturating_sub(start);
+    if leaves.is_power_of_two() {
+        // Complete, as all but the last of a path are: one node.
+        let level = leaves.trailing_zeros();
+        return reader.node(level as u8, start >> level);
+    }
     let mut peaks = Vec::new();
     for (level, index) in peaks_of(start, end) {
         peaks.push(reader.node(level, index)?);

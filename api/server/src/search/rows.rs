@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use cluster::{Direction, View};
 use ledger::{admission::Row, number::EntryIndex};
 
-use crate::problem::Fault;
+use crate::{present::StoredAt, problem::Fault};
 
 /// Most rows fetched at a time of one list.
 const FETCHED_MAX: usize = 128;
@@ -88,6 +88,56 @@ impl<'s, S: Source> Rows<'s, S> {
             }
         }
         Ok(newest)
+    }
+}
+
+/// Most entries read at once: what they take in memory is less than a page may.
+const READ_AT_ONCE_MAX: usize = 32;
+
+/// The entries of lists, newest first, each where the index names it. They are read some at a time: one after the other, each would cost walks
+/// through the database of its own.
+pub struct Entries<'s> {
+    view: &'s View,
+    rows: Rows<'s, View>,
+    read: VecDeque<(EntryIndex, Option<StoredAt>)>,
+    /// How many more are asked for if all fit; none once more were than that.
+    wanted: usize,
+}
+
+impl<'s> Entries<'s> {
+    /// The lists, from below `before` on. `wanted`: how many are asked for if all fit.
+    pub fn new(view: &'s View, lists: Vec<Row>, before: u64, wanted: usize) -> Entries<'s> {
+        let mut rows = Rows::new(view, lists, before);
+        rows.fetched = rows.fetched.min(wanted.max(READ_AT_ONCE_MAX));
+        Entries {
+            view,
+            rows,
+            read: VecDeque::new(),
+            wanted,
+        }
+    }
+
+    /// The next row, older than all before, and its entry; none when every list has ended.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn take_newest(&mut self) -> Result<Option<(EntryIndex, Option<StoredAt>)>, Fault> {
+        if self.read.is_empty() {
+            let mut indexes = Vec::new();
+            let at_once = match self.wanted {
+                0 => READ_AT_ONCE_MAX,
+                wanted => wanted.min(READ_AT_ONCE_MAX),
+            };
+            while indexes.len() < at_once
+                && let Some(index) = self.rows.take_newest()?
+            {
+                indexes.push(index);
+            }
+            self.wanted = self.wanted.saturating_sub(indexes.len());
+            let entries = StoredAt::read_all(self.view, &indexes)?;
+            self.read = indexes.into_iter().zip(entries).collect();
+        }
+        Ok(self.read.pop_front())
     }
 }
 

@@ -540,3 +540,38 @@ async fn a_walk_over_consents_is_not_disturbed() {
     assert_eq!(walked, ["z", "m"]);
     running.stop().await;
 }
+
+/// More entries than are read at a time, on one page and over several, shown and passed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_whole_however_many_reads_it_takes() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let mut all = Vec::new();
+    for n in 0..70 {
+        let occurred = now - 70_000 + n * 1_000;
+        all.push(running.accept(&access(&[person(5)], occurred)).await);
+    }
+    all.reverse();
+    let ask = async |changes: Value| {
+        let mut query = json!({"subject": hash_text(&person(5))});
+        let members = changes.as_object().unwrap().clone();
+        query.as_object_mut().unwrap().extend(members);
+        let search = "/v1/accesses/search";
+        running
+            .post_as(search, &query, TOWN, Role::Institution)
+            .await
+    };
+    let first = ask(json!({"limit": 40})).await;
+    assert_eq!(indexes(&first), &all[..40]);
+    let cursor = first.json()["next_cursor"].clone();
+    let rest = ask(json!({"limit": 40, "cursor": cursor})).await;
+    assert_eq!(indexes(&rest), &all[40..]);
+    assert!(rest.json()["next_cursor"].is_null());
+    let whole = ask(json!({"limit": 70})).await;
+    assert_eq!(indexes(&whole), all);
+    assert!(whole.json()["next_cursor"].is_null());
+    let to = ledger::time::format_timestamp(now - 68_000);
+    let oldest = ask(json!({"to": to, "limit": 1})).await;
+    assert_eq!(indexes(&oldest), &all[68..69]);
+    running.stop().await;
+}

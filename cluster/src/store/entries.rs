@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Reading entries of a [`View`], one or many at once. Nothing is served that the tree does not vouch for: RocksDB's checksums guard blocks,
+//! this guards the entry.
+
+use ledger::entry::StoredEntry;
+use ledger::erasure;
+use ledger::number::EntryIndex;
+use ledger::retention;
+
+use super::keys::{self, state_cf};
+use super::view::{View, decode_entry, node_hash};
+use crate::error::Error;
+
+impl View {
+    /// An entry, none if the view does not reach it. What an erasure in this view ordered away is gone from it, whether this node's eraser has
+    /// come to it or not: `erased` names the orders.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what its leaf commits to: the node must stop.
+    pub fn entry(&self, index: EntryIndex) -> Result<Option<StoredEntry>, Error> {
+        let stored = self.stored(index)?;
+        stored
+            .map(|stored| self.as_ordered(index, stored))
+            .transpose()
+    }
+
+    /// Entries as [`View::entry`] gives them, in the order asked: all bodies by one read of the database, all leaves by another.
+    ///
+    /// # Errors
+    /// As [`View::entry`].
+    pub fn entries(&self, indexes: &[EntryIndex]) -> Result<Vec<Option<StoredEntry>>, Error> {
+        let held = || indexes.iter().filter(|index| self.size().holds(**index));
+        let keys: Vec<_> = held().map(|index| keys::number(index.0)).collect();
+        let leaves: Vec<_> = held().map(|index| keys::node(0, index.0)).collect();
+        let bodies = self.get_all(state_cf::BODIES, &keys)?;
+        let mut read = bodies.zip(self.get_all(state_cf::NODES, &leaves)?);
+        let mut entries = Vec::with_capacity(indexes.len());
+        for &index in indexes {
+            let found = if self.size().holds(index) {
+                read.next()
+            } else {
+                None
+            };
+            let Some((body, leaf)) = found else {
+                entries.push(None);
+                continue;
+            };
+            let stored = self.vouched(index, body?.as_deref(), leaf?.as_deref())?;
+            entries.push(Some(self.as_ordered(index, stored)?));
+        }
+        Ok(entries)
+    }
+
+    /// An entry as this node keeps it: for its leaf and `meta`, which no erasure touches.
+    pub(super) fn stored(&self, index: EntryIndex) -> Result<Option<StoredEntry>, Error> {
+        if !self.size().holds(index) {
+            return Ok(None);
+        }
+        let body = self.get(state_cf::BODIES, &keys::number(index.0))?;
+        let leaf = self.get(state_cf::NODES, &keys::node(0, index.0))?;
+        self.vouched(index, body.as_deref(), leaf.as_deref())
+            .map(Some)
+    }
+
+    /// The entry that these bytes are, if the leaf in the tree is the one that it makes.
+    fn vouched(
+        &self,
+        index: EntryIndex,
+        body: Option<&[u8]>,
+        leaf: Option<&[u8]>,
+    ) -> Result<StoredEntry, Error> {
+        let (db, key) = (self.db(), keys::number(index.0));
+        let told = |what| {
+            let name = db.name_of(state_cf::BODIES, &key);
+            Error::corrupt(format!("{name} is {what}"))
+        };
+        let stored = decode_entry(db, &key, body)?.ok_or_else(|| told("missing"))?;
+        let leaf = node_hash(db, &keys::node(0, index.0), leaf)?;
+        if stored.leaf_hash() != leaf || stored.verify().is_err() {
+            return Err(told("not what its leaf commits to"));
+        }
+        Ok(stored)
+    }
+
+    /// The entry without what was ordered away of it.
+    fn as_ordered(&self, index: EntryIndex, mut stored: StoredEntry) -> Result<StoredEntry, Error> {
+        let orders = erasure::orders_on(self, index, &stored, self.cuts()?)?;
+        if orders.is_empty() {
+            return Ok(stored);
+        }
+        let ceased_ms = retention::ceased(self, index, stored.meta.entry_type)?;
+        for order in orders {
+            let carried = order.carry_out(index, &mut stored, ceased_ms);
+            carried.map_err(|refused| {
+                Error::corrupt(format!("entry {index} in the store: {refused}"))
+            })?;
+        }
+        Ok(stored)
+    }
+}

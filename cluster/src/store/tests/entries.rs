@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Entries read together are the entries read one by one, and are refused as those are.
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::store::db::Db;
+use crate::store::keys::{self, state_cf};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_read_together_are_those_read_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_log, machine, shown) = fill_in(dir.path()).await;
+    let view = machine.view().unwrap();
+    let rising = (0..shown.size + 3).map(EntryIndex);
+    let falling = rising.clone().rev().filter(|index| index.0 % 3 != 1);
+    let some = [7, u64::MAX, 3, 7, shown.size, 0].map(EntryIndex);
+    for indexes in [
+        rising.collect(),
+        falling.collect(),
+        some.to_vec(),
+        Vec::new(),
+    ] {
+        let alone: Vec<_> = indexes
+            .iter()
+            .map(|index| view.entry(*index).unwrap())
+            .collect();
+        assert!(view.entries(&indexes).unwrap() == alone, "{indexes:?}");
+        let there = alone.iter().filter(|entry| entry.is_some()).count();
+        let held = indexes.iter().filter(|index| index.0 < shown.size).count();
+        assert_eq!(there, held);
+    }
+}
+
+/// Bodies and leaves that are well-formed and another entry's pass RocksDB's own checks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_tree_does_not_vouch_for_is_never_read() {
+    type Change = fn(&Db);
+    let changes: [(&str, Change); 4] = [
+        ("bodies 6 is not", |db| {
+            exchange(db, state_cf::BODIES, &keys::number(6), &keys::number(5));
+        }),
+        ("bodies 6 is not", |db| {
+            exchange(db, state_cf::NODES, &keys::node(0, 6), &keys::node(0, 5));
+        }),
+        ("bodies 6 is missing", |db| {
+            let bodies = db.cf(state_cf::BODIES).unwrap();
+            db.raw().delete_cf(bodies, keys::number(6)).unwrap();
+        }),
+        ("level 0 index 6 is missing", |db| {
+            let nodes = db.cf(state_cf::NODES).unwrap();
+            db.raw().delete_cf(nodes, keys::node(0, 6)).unwrap();
+        }),
+    ];
+    for (named, change) in changes {
+        let dir = tempfile::tempdir().unwrap();
+        let (_log, machine, _) = fill_in(dir.path()).await;
+        change(&machine.state());
+        let view = machine.view().unwrap();
+        let together = [5, 6, 7].map(EntryIndex);
+        for refused in [
+            view.entry(EntryIndex(6)).err(),
+            view.entries(&together).err(),
+        ] {
+            let refused = refused.unwrap();
+            assert_eq!(refused.kind(), ErrorKind::Corrupt);
+            assert!(refused.to_string().contains(named), "{refused}");
+        }
+        let others = view.entries(&[5, 7].map(EntryIndex)).unwrap();
+        assert!(others.iter().all(Option::is_some));
+    }
+}
+
+/// Writes what stands under one key under another.
+fn exchange(db: &Db, family: &str, key: &[u8], from: &[u8]) {
+    let other = db.get(family, from).unwrap().unwrap();
+    let family = db.cf(family).unwrap();
+    db.raw().put_cf(family, key, other).unwrap();
+}
