@@ -419,10 +419,24 @@ fn write_value(value: &Value<'_>, out: &mut String) {
     }
 }
 
+/// Where the first byte stands that a string may not hold as it is. Such a byte is a whole character.
+fn first_escaped(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let rest = bytes.get(at..)?;
+        at += plain_bytes(rest);
+        match bytes.get(at)? {
+            0..0x20 | b'"' | b'\\' => return Some(at),
+            // Not ASCII, or one of the last seven bytes.
+            _ => at += 1,
+        }
+    }
+}
+
 fn write_text(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+    while let Some(at) = first_escaped(rest.as_bytes()) {
         let (plain, special) = rest.split_at(at);
         out.push_str(plain);
         let mut chars = special.chars();

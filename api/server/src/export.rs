@@ -18,12 +18,14 @@ use crate::{auth::Reader, problem::Fault};
 
 pub mod ask;
 pub mod bundle;
+pub mod lists;
 pub mod places;
 pub mod plan;
 mod policy;
 pub mod write;
 
 use ask::Ask;
+use lists::Lists;
 use plan::Plan;
 
 /// Longest export, in bytes: what a verifier reads.
@@ -63,9 +65,11 @@ pub struct Made {
 /// # Errors
 /// `not-found` for a household that is not there or not the reader's to see, a complaint about the order, or the store's own.
 pub fn make(folded: &Folded, reader: &Reader, ask: &Ask, form: Form) -> Result<Made, Fault> {
-    let plan = Plan::of(folded, reader, ask)?;
+    let lists = Lists::new(folded.view());
+    let plan = Plan::of(folded, &lists, reader, ask)?;
     let mut spool = Spool::new(form)?;
-    let written = write::write(folded, reader, ask, &plan, &mut spool)?;
+    let written = write::write(folded, &lists, reader, (ask, &plan), &mut spool)?;
+    drop(lists);
     let (file, length, digest) = spool.close()?;
     let (file, length) = match form {
         Form::Json | Form::JsonGzip => (file, length),

@@ -7,12 +7,12 @@ use std::{
 };
 
 use cluster::{Folded, View};
-use ledger::{base64, state::registry};
+use ledger::{base64, number::EntryIndex, state::registry};
 use report::Language;
 use serde_json::json;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::write::Written;
+use super::{lists::READ_AT_ONCE, write::Written};
 use crate::{present::key_text, problem::Fault};
 
 /// Bytes copied at a time.
@@ -46,10 +46,13 @@ pub fn zip(folded: &Folded, export: File, written: &Written) -> Result<(File, u6
             other => return Err(Fault::internal(format_args!("what is {other}?"))),
         }
     }
-    for index in &written.opened {
-        if let Some(receipt) = view.receipt(*index)? {
-            bundle.begin(&format!("receipts/{index}.tlog-proof"))?;
-            bundle.put(receipt.to_string().as_bytes())?;
+    let opened: Vec<EntryIndex> = written.opened.iter().copied().collect();
+    for some in opened.chunks(READ_AT_ONCE) {
+        for (index, receipt) in some.iter().zip(view.receipts(some)?) {
+            if let Some(receipt) = receipt {
+                bundle.begin(&format!("receipts/{index}.tlog-proof"))?;
+                bundle.put(receipt.to_string().as_bytes())?;
+            }
         }
     }
     let mut file = bundle.zip.finish().map_err(Fault::internal)?;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cluster::{Direction, Folded, View};
+use cluster::{Folded, View};
 use ledger::{
     admission::{Row, RowKind},
     body::{Body, Content},
@@ -18,7 +18,7 @@ use ledger::{
     state::sealed,
 };
 
-use super::ask::Ask;
+use super::{ask::Ask, lists::Lists};
 use crate::{
     access::{self, citizen::Citizen},
     auth::Reader,
@@ -31,8 +31,6 @@ use crate::{
 
 /// Most rows of all lists together.
 pub const ROWS_MAX: usize = 200_000;
-/// Rows fetched at a time.
-const FETCHED: usize = 1_024;
 /// Why a member's list is not there.
 const NO_MANDATE: &str = "adult-without-mandate";
 
@@ -143,9 +141,15 @@ impl Plan {
     ///
     /// # Errors
     /// As [`super::make`].
-    pub fn of(folded: &Folded, reader: &Reader, ask: &Ask) -> Result<Plan, Fault> {
+    pub fn of(
+        folded: &Folded,
+        lists: &Lists<'_>,
+        reader: &Reader,
+        ask: &Ask,
+    ) -> Result<Plan, Fault> {
         let mut planning = Planning {
             view: folded.view(),
+            lists,
             size: folded.state_root().size.0,
             reader,
             audience: ask.audience,
@@ -170,28 +174,9 @@ impl Plan {
     }
 }
 
-/// The indexes of a list below a size, oldest first, fetched some at a time.
-pub fn walk(
-    view: &View,
-    row: &Row,
-    size: u64,
-    mut each: impl FnMut(EntryIndex) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let mut from = 0;
-    loop {
-        let rows = view.rows(row.kind, &row.of, from..size, Direction::Up, FETCHED)?;
-        for index in &rows {
-            each(*index)?;
-        }
-        match rows.last() {
-            Some(last) if rows.len() == FETCHED => from = last.0 + 1,
-            _ => return Ok(()),
-        }
-    }
-}
-
 struct Planning<'a> {
     view: &'a View,
+    lists: &'a Lists<'a>,
     size: u64,
     reader: &'a Reader,
     audience: Audience,
@@ -213,29 +198,30 @@ impl Planning<'_> {
         };
         let mut compositions = Vec::new();
         let mut partial = false;
-        walk(self.view, &list.row, self.size, |index| {
-            let Some(entry) = StoredAt::read(self.view, index)? else {
-                return Ok(());
-            };
-            // Who belonged cannot be told from a part of the compositions, nor what is gone of them without the orders.
-            let mut orders = entry.stored.erased.iter();
-            let told = orders.try_fold(false, |told, order| {
-                let tells = || tells_of_sealed(self.view, self.reader, self.audience, *order);
-                Ok::<_, Fault>(told || tells()?)
-            })?;
-            if told || !self.sees(&entry)? {
-                return Err(Fault::NotFound);
-            }
-            match entry.body().filter(|body| list.is_named_by(body)) {
-                Some(body) => {
-                    partial |= lacks_members(body);
-                    compositions.extend(composition(index, body));
+        self.lists
+            .walk(&list.row, self.size, |entries| {
+                for entry in entries {
+                    // Who belonged cannot be told from a part of the compositions, nor what is gone of them without the orders.
+                    let mut orders = entry.stored.erased.iter();
+                    let told = orders.try_fold(false, |told, order| {
+                        let tells =
+                            || tells_of_sealed(self.view, self.reader, self.audience, *order);
+                        Ok::<_, Fault>(told || tells()?)
+                    })?;
+                    if told || !self.sees(entry)? {
+                        return Err(Fault::NotFound);
+                    }
+                    match entry.body().filter(|body| list.is_named_by(body)) {
+                        Some(body) => {
+                            partial |= lacks_members(body);
+                            compositions.extend(composition(entry.index, body));
+                        }
+                        None => partial = true,
+                    }
                 }
-                None => partial = true,
-            }
-            Ok(())
-        })
-        .map_err(|fault| self.not_there(fault))?;
+                Ok(())
+            })
+            .map_err(|fault| self.not_there(fault))?;
         if compositions.is_empty() && !partial {
             return Err(self.not_there(Fault::NotFound));
         }
@@ -299,26 +285,23 @@ impl Planning<'_> {
         let mut joined = Vec::new();
         let mut rows = 0;
         let mut notes = Vec::new();
-        walk(self.view, &list.row, self.size, |index| {
-            rows += 1;
+        self.lists.walk(&list.row, self.size, |entries| {
+            rows += entries.len();
             if self.plan.rows + rows > ROWS_MAX {
                 return Err(bad("subject", "lists of at most 200000 entries together"));
             }
-            let Some(entry) = StoredAt::read(self.view, index)? else {
-                return Ok(());
-            };
-            let Some(body) = entry.body() else {
-                return Ok(());
-            };
-            match &body.content {
-                Content::Note(note) if !note.opens.is_empty() => {
-                    let signers = entry.signers(self.view)?;
-                    notes.push((body.clone(), entry.stored.meta.findings, signers));
+            for entry in entries {
+                match entry.body().map(|body| &body.content) {
+                    Some(Content::Note(note)) if !note.opens.is_empty() => {
+                        let signers = entry.signers(self.view)?;
+                        let findings = entry.stored.meta.findings;
+                        notes.extend(entry.body().cloned().map(|body| (body, findings, signers)));
+                    }
+                    Some(Content::Link(link)) if self.sees(entry)? => {
+                        joined.extend([&link.old, &link.new].into_iter().filter_map(|of| of.value));
+                    }
+                    _ => {}
                 }
-                Content::Link(link) if self.sees(&entry)? => {
-                    joined.extend([&link.old, &link.new].into_iter().filter_map(|of| of.value));
-                }
-                _ => {}
             }
             Ok(())
         })?;

@@ -25,7 +25,8 @@ use ledger::{
 use super::{
     Spool,
     ask::Ask,
-    plan::{self, Plan, Planned, walk},
+    lists::Lists,
+    plan::{self, Plan, Planned},
 };
 use crate::{
     access::{self, Opening},
@@ -50,9 +51,9 @@ pub struct Written {
 /// The store's or the disk's own; `no-quorum` if an erasure is younger than the checkpoint.
 pub fn write(
     folded: &Folded,
+    lists: &Lists<'_>,
     reader: &Reader,
-    ask: &Ask,
-    plan: &Plan,
+    (ask, plan): (&Ask, &Plan),
     spool: &mut Spool,
 ) -> Result<Written, Fault> {
     let mut writing = Writing {
@@ -76,8 +77,13 @@ pub fn write(
     for list in &plan.lists {
         put(Piece::List(&writing.list_head(list)?))?;
         let size = folded.state_root().size.0;
-        walk(folded.view(), &list.row, size, |index| {
-            put(Piece::Item(&writing.item(list, index)?))
+        lists.walk(&list.row, size, |entries| {
+            let indexes: Vec<EntryIndex> = entries.iter().map(|entry| entry.index).collect();
+            let paths = folded.inclusions(&indexes)?;
+            for (entry, path) in entries.iter().zip(paths) {
+                put(Piece::Item(&writing.item(list, entry, path)?))?;
+            }
+            Ok(())
         })?;
     }
     if ask.binding.is_some() {
@@ -128,6 +134,7 @@ impl Writing<'_> {
         let note = &self.folded.published().note;
         let entry = StoredAt::read(self.view, root.index)?
             .ok_or_else(|| Fault::internal("the state-root entry is not there"))?;
+        let path = self.folded.inclusion(root.index)?;
         let origin = note
             .lines()
             .next()
@@ -138,7 +145,7 @@ impl Writing<'_> {
             about: ask.about,
             binding: ask.binding,
             checkpoint: Note::parse(note.as_bytes()).map_err(Fault::internal)?,
-            state_root: self.open(&entry, &Opening::nothing())?,
+            state_root: self.open(&entry, &Opening::nothing(), path)?,
         })
     }
 
@@ -160,9 +167,7 @@ impl Writing<'_> {
         })
     }
 
-    fn item(&mut self, list: &Planned, index: EntryIndex) -> Result<Item, Fault> {
-        let entry = StoredAt::read(self.view, index)?
-            .ok_or_else(|| Fault::internal("an entry of a list is not there"))?;
+    fn item(&mut self, list: &Planned, entry: &StoredAt, path: Vec<Hash>) -> Result<Item, Fault> {
         let of = list.row.of;
         let withheld = |why| {
             Item::Withheld(Withheld {
@@ -171,30 +176,30 @@ impl Writing<'_> {
             })
         };
         let Some(body) = entry.body().filter(|body| list.is_named_by(body)) else {
-            let order = self.order(&entry, &of)?;
-            if self.tells_of_sealed(order.index)? || !self.sees(&entry)? {
+            let order = self.order(entry, &of)?;
+            if self.tells_of_sealed(order.index)? || !self.sees(entry)? {
                 return Ok(withheld(Why::Another));
             }
             return self
-                .erased(&entry, &order)
+                .erased(entry, &order, path)
                 .map(|erased| Item::Erased(Box::new(erased)));
         };
-        if !list.counts(self.view, &entry, body)? {
+        if !list.counts(self.view, entry, body)? {
             return Ok(withheld(Why::OutsideMembership));
         }
-        let Some(opening) = self.opening(&entry, body)? else {
+        let Some(opening) = self.opening(entry, body)? else {
             return Ok(withheld(Why::Another));
         };
-        self.written.opened.insert(index);
+        self.written.opened.insert(entry.index);
         if let Some(released) = entry.releases() {
             self.records.insert(released.index);
         }
         // Members are missing from a composition by order alone.
         if list.row.kind == RowKind::Household {
-            let orders = self.orders(&entry)?;
+            let orders = self.orders(entry)?;
             self.records.extend(orders.iter().map(|order| order.index));
         }
-        self.open(&entry, &opening)
+        self.open(entry, &opening, path)
             .map(|opened| Item::Opened(Box::new(opened)))
     }
 
@@ -214,7 +219,12 @@ impl Writing<'_> {
     }
 
     /// The entry with its path, and with what it rests on noted down.
-    fn open(&mut self, entry: &StoredAt, opening: &Opening) -> Result<Opened, Fault> {
+    fn open(
+        &mut self,
+        entry: &StoredAt,
+        opening: &Opening,
+        path: Vec<Hash>,
+    ) -> Result<Opened, Fault> {
         let body = entry
             .body()
             .ok_or_else(|| Fault::internal("an erased entry cannot be opened"))?;
@@ -226,7 +236,6 @@ impl Writing<'_> {
             opening.shows(&digest) && live_token != Some(digest)
         });
         self.rest_on(entry, body)?;
-        let path = self.folded.inclusion(entry.index)?;
         Opened::of(entry.index, &entry.stored, disclosures, path)
             .ok_or_else(|| Fault::internal("an erased entry cannot be opened"))
     }
@@ -313,12 +322,17 @@ impl Writing<'_> {
     }
 
     /// What is left of an entry whose body, or whose disclosure of the list's ref, was erased.
-    fn erased(&mut self, entry: &StoredAt, order: &Order) -> Result<Erased, Fault> {
+    fn erased(
+        &mut self,
+        entry: &StoredAt,
+        order: &Order,
+        path: Vec<Hash>,
+    ) -> Result<Erased, Fault> {
         self.records.insert(order.index);
         Ok(Erased::of(
             entry.index,
             &entry.stored,
-            self.folded.inclusion(entry.index)?,
+            path,
             order.index,
             Some(order.accepted_at_ms),
             Some(order.ground.as_str().to_owned()),
@@ -369,7 +383,8 @@ impl Writing<'_> {
                 None => return Ok(None),
             },
         };
-        self.open(&entry, &opening).map(Some)
+        let path = self.folded.inclusion(index)?;
+        self.open(&entry, &opening, path).map(Some)
     }
 
     fn facts(&mut self) -> Result<Vec<Fact>, Fault> {
