@@ -16,6 +16,7 @@ use rocksdb::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::keys::{self, raft_cf, state_cf};
+use super::upper_nodes::UpperNodes;
 use crate::error::{Error, ErrorKind};
 
 const MIB: usize = 1024 * 1024;
@@ -33,6 +34,8 @@ pub(crate) struct Db {
     db: DB,
     dir: Dir,
     cuts: Mutex<Option<CutsRead>>,
+    /// Of the tree.
+    pub(super) upper_nodes: UpperNodes,
     /// Whether a write goes to a WAL before it is readable.
     journaled: bool,
 }
@@ -130,6 +133,7 @@ impl Db {
                 retired: false.into(),
             },
             cuts: Mutex::default(),
+            upper_nodes: UpperNodes::default(),
         })
     }
 
@@ -149,6 +153,7 @@ impl Db {
                 retired: false.into(),
             },
             cuts: Mutex::default(),
+            upper_nodes: UpperNodes::default(),
         })
     }
 

@@ -102,7 +102,7 @@ pub(crate) fn decode_number(key: &[u8]) -> Option<u64> {
 }
 
 /// Levels of the tree whose nodes lie together.
-const NODE_LEVELS: u8 = 6;
+pub(super) const NODE_LEVELS: u8 = 6;
 
 /// Key of a tree node: `u8 group ‖ u64 subtree ‖ u8 place`. The tree is cut into subtrees of [`NODE_LEVELS`] levels, which are numbered from the
 /// left within their group of levels; in each the places are those of a heap, whose root (1) is the lowest level of the group above. A subtree

@@ -190,27 +190,32 @@ impl NodeReader for Wanted {
 }
 
 impl Wanted {
-    /// Reads them all: each once, in the order in which they are stored.
+    /// Reads those that are not kept: each once, in the order in which they are stored.
     fn read(self, view: &View) -> Result<Nodes, Error> {
         let (db, asked) = (view.db(), self.0.into_inner());
-        let places = asked.iter().enumerate();
-        let mut places: Vec<_> = places
-            .map(|(at, (level, index))| (keys::node(*level, *index), at))
+        let mut hashes = db.upper_nodes.of(&asked);
+        let missing = asked.iter().zip(&hashes).enumerate();
+        let missing = missing.filter(|(_, (_, kept))| kept.is_none());
+        let mut places: Vec<_> = missing
+            .map(|(at, ((level, index), _))| (keys::node(*level, *index), at))
             .collect();
         places.sort_unstable();
         let mut keys: Vec<_> = places.iter().map(|(key, _)| *key).collect();
         keys.dedup();
         let mut places = places.into_iter().peekable();
-        let mut hashes = vec![Hash::ZERO; asked.len()];
+        let mut read = Vec::with_capacity(keys.len());
         for (key, found) in keys.iter().zip(view.get_all(state_cf::NODES, &keys)?) {
             let hash = node_hash(db, key, found?.as_deref())?;
             while let Some((_, at)) = places.next_if(|(place, _)| place == key) {
-                if let Some(place) = hashes.get_mut(at) {
-                    *place = hash;
+                if let (Some(place), Some(node)) = (hashes.get_mut(at), asked.get(at)) {
+                    *place = Some(hash);
+                    read.push((*node, hash));
                 }
             }
         }
+        db.upper_nodes.keep(read.into_iter());
         let nodes = asked.into_iter().zip(hashes);
+        let nodes = nodes.filter_map(|(place, hash)| Some((place, hash?)));
         Ok(Nodes(RefCell::new(nodes.collect::<Vec<_>>().into_iter())))
     }
 }
