@@ -276,6 +276,23 @@ impl Db {
             .map_err(|error| Error::io(format!("flush {}", self.dir.path.display()), error))
     }
 
+    /// Records that are in no table file yet, about.
+    pub(crate) fn records_in_memory(&self) -> Result<u64, Error> {
+        const PROPERTY: &str = "rocksdb.num-entries-active-mem-table";
+        let mut sum = 0;
+        for name in state_cf::ALL {
+            let records = self.db.property_int_value_cf(self.cf(name)?, PROPERTY);
+            let records = records.map_err(|error| {
+                Error::io(
+                    format!("ask {} for {PROPERTY}", self.dir.path.display()),
+                    error,
+                )
+            })?;
+            sum += records.unwrap_or_default();
+        }
+        Ok(sum)
+    }
+
     pub(crate) fn read_error(&self, family: &str, key: &[u8], error: rocksdb::Error) -> Error {
         let kind = if error.kind() == rocksdb::ErrorKind::Corruption {
             ErrorKind::Corrupt

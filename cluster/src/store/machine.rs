@@ -64,6 +64,10 @@ impl WeakMachine {
     }
 }
 
+/// Records in memory that are written in a few milliseconds.
+const RECORDS_BESIDE_MAX: u64 = 10_000;
+const FLUSHES_BESIDE_MAX: usize = 4;
+
 /// How often whoever waits for an apply looks whether the node stopped.
 const STOP_LOOK: Duration = Duration::from_millis(100);
 
@@ -129,9 +133,18 @@ impl Machine {
         self.0.flush()
     }
 
-    /// The same on a thread that may block, beside the applies.
+    /// The same on a thread that may block, beside the applies, until little came meanwhile or it came as fast as it was written.
     pub(crate) async fn flush_beside(&self) -> Result<(), Error> {
-        self.run(Shared::flush).await
+        self.run(|shared| {
+            for _ in 0..FLUSHES_BESIDE_MAX {
+                shared.flush()?;
+                if shared.state.load().records_in_memory()? <= RECORDS_BESIDE_MAX {
+                    break;
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// A handle that does not keep the state open.
