@@ -443,8 +443,7 @@ fn blobs(family: &mut Options) {
     family.set_enable_blob_files(true);
     family.set_min_blob_size(BLOB_BYTES_MIN);
     family.set_blob_file_size(BLOB_FILE_BYTES);
-    // Bodies are mostly hashes and signatures in base64: LZ4 finds nothing in them, zstd their six bits in eight. A file says how it is packed,
-    // so those of earlier builds are read as they are.
+    // Bodies are mostly hashes and signatures in base64: LZ4 finds nothing in them, zstd their six bits in eight.
     family.set_blob_compression_type(DBCompressionType::Zstd);
     // A compaction leaves blobs where they are: it would move the oldest quarter of them, garbage or not. The eraser alone makes garbage here, and
     // turns this on for its own compactions.

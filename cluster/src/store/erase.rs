@@ -72,8 +72,7 @@ pub(crate) fn carry_out(db: &Db, orders: &[Order], done: Progress) -> Result<boo
     for order in orders {
         forget_rows(db, order, &mut rows)?;
     }
-    let cuts = orders.iter().filter_map(Order::cut);
-    let is_cut = cuts.count() > 0;
+    let is_cut = orders.iter().any(|order| order.cut().is_some());
     if !is_cut && !rows.is_empty() && !leave(db, state_cf::ROWS, row_ranges(&rows))? {
         return Ok(false);
     }

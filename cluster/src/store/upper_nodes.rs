@@ -24,7 +24,7 @@ impl UpperNodes {
         let kept = self.0.read();
         places
             .iter()
-            .map(|place| kept.get(place).filter(|_| is_kept(place)).copied())
+            .map(|place| is_kept(place).then(|| kept.get(place).copied())?)
             .collect()
     }
 
