@@ -21,8 +21,9 @@ use super::fold::{Done, Folds, Order, Stated};
 use super::keys::{self, state_cf, state_meta};
 use super::known::Known;
 use super::state_dir::read_applied;
+use super::tiles::Edge;
 use super::verify::VerifyPool;
-use super::view::{DbNodes, DbState, read_entry};
+use super::view::{DbState, db_nodes, read_entry};
 use crate::error::{Error, ErrorKind};
 use crate::publish::quorum::{Names, Quorum, stated_size};
 use crate::raft_types::{Batch, BatchResult, ItemResult, RaftEntry, Word};
@@ -35,6 +36,8 @@ pub(crate) struct Apply {
     db: Arc<Db>,
     applied: Applied,
     frontier: Frontier,
+    /// Where the tree is kept.
+    edge: Edge,
     /// The fold last ordered.
     ordered: Option<Order>,
 }
@@ -42,12 +45,15 @@ pub(crate) struct Apply {
 impl Apply {
     pub(crate) fn open(db: Arc<Db>) -> Result<Apply, Error> {
         let applied = read_applied(&db)?;
-        let frontier = Frontier::read(TreeSize(applied.tree_size), &DbNodes::new(&db))?;
+        let size = TreeSize(applied.tree_size);
+        let frontier = Frontier::read(size, &db_nodes(&db))?;
+        let edge = Edge::read(size, &db)?;
         let ordered = Folds::read(&*db)?.ordered;
         Ok(Apply {
             db,
             applied,
             frontier,
+            edge,
             ordered,
         })
     }
@@ -140,6 +146,8 @@ impl Apply {
             flush,
             ..
         } = write;
+        let cf = self.db.cf(state_cf::NODES)?;
+        self.edge.grown(|key, tile| batch.put_cf(cf, key, tile));
         // In the order of the store: RocksDB finds the place of a key from that of the one before.
         rows.sort_unstable();
         let cf = self.db.cf(state_cf::ROWS)?;
@@ -229,10 +237,10 @@ impl Apply {
         let db = &self.db;
         let nodes = db.cf(state_cf::NODES)?;
         self.frontier
-            .append(effects.entry.leaf_hash(), |level, index, hash| {
-                write
-                    .batch
-                    .put_cf(nodes, keys::node(level, index), hash.as_bytes());
+            .append(effects.entry.leaf_hash(), |level, _, hash| {
+                self.edge.push(level, hash, |key, tile| {
+                    write.batch.put_cf(nodes, key, tile)
+                });
             });
         let rows = effects.rows.iter();
         write
@@ -328,7 +336,7 @@ impl Apply {
                 return Ok(());
             }
         };
-        if published.root != merkle::root(size, &DbNodes::new(&self.db))? {
+        if published.root != merkle::root(size, &db_nodes(&self.db))? {
             return Err(Error::new(
                 ErrorKind::Diverged,
                 format!(

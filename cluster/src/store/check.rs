@@ -13,7 +13,8 @@ use super::db::Db;
 use super::fold;
 use super::keys::state_cf;
 use super::state_dir::read_applied;
-use super::view::{DbNodes, View, newest_published, read_entry};
+use super::tiles;
+use super::view::{View, db_nodes, newest_published, read_entry};
 use crate::error::Error;
 
 /// Entries at the end that are read at each start: enough to notice a state that lost its end or was mixed with another.
@@ -24,7 +25,7 @@ const LAST_ENTRIES: u64 = 256;
 /// # Errors
 /// `Corrupt`, naming what does not fit.
 pub(crate) fn state(db: &Db, applied: &Applied) -> Result<(), Error> {
-    let nodes = DbNodes::new(db);
+    let nodes = db_nodes(db);
     let size = TreeSize(applied.tree_size);
     if merkle::root(size, &nodes)?.as_bytes() != &applied.root {
         return Err(Error::corrupt(format!(
@@ -58,7 +59,7 @@ pub(crate) fn state(db: &Db, applied: &Applied) -> Result<(), Error> {
 /// # Errors
 /// `Corrupt`, naming the entry.
 pub(crate) fn entries(db: &Db, from: u64, to: u64) -> Result<(), Error> {
-    let nodes = DbNodes::new(db);
+    let nodes = db_nodes(db);
     for index in from..to {
         let stored = read_entry(db, EntryIndex(index))?.ok_or_else(|| {
             Error::corrupt(format!("{}: entry {index} is missing", db.path().display()))
@@ -79,16 +80,16 @@ pub(crate) fn entries(db: &Db, from: u64, to: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Nodes `[from, to)` of a level are the hashes of their children.
+/// Nodes `[from, to)` of a level that tiles begin at are the hashes of those below.
 ///
 /// # Errors
 /// `Corrupt`, naming the node.
 fn nodes(db: &Db, level: u8, from: u64, to: u64) -> Result<(), Error> {
-    let nodes = DbNodes::new(db);
+    let (below, nodes) = (db_nodes(db), db_nodes(db));
     for index in from..to {
         let (left, right) = (
-            nodes.node(level - 1, 2 * index)?,
-            nodes.node(level - 1, 2 * index + 1)?,
+            below.node(level - 1, 2 * index)?,
+            below.node(level - 1, 2 * index + 1)?,
         );
         if merkle::node_hash(&left, &right) != nodes.node(level, index)? {
             return Err(Error::corrupt(format!(
@@ -131,7 +132,8 @@ pub(crate) fn scrub(state: impl Fn() -> Option<Arc<Db>>, pause: impl Fn()) -> Re
         drop(db);
         pause();
     }
-    for level in 1..64u8 {
+    // The other levels are not kept.
+    for level in (tiles::LEVELS..64).step_by(usize::from(tiles::LEVELS)) {
         for from in (0..size >> level).step_by(STEP as usize) {
             let Some(db) = state() else { return Ok(()) };
             nodes(&db, level, from, (size >> level).min(from + STEP))?;
@@ -182,4 +184,47 @@ pub(crate) fn bytes_in(dir: &Path) -> Result<u64, Error> {
         };
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use ledger::hash::Hash;
+    use ledger::merkle::Frontier;
+
+    use super::*;
+    use crate::store::db::Memory;
+    use crate::store::keys;
+    use crate::store::tiles::Edge;
+
+    #[test]
+    fn a_tile_that_does_not_fit_the_one_above_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let memory = Memory {
+            cache_bytes: 1 << 20,
+            write_buffer_bytes: 1 << 20,
+        };
+        let db = Db::open_state(&dir.path().join("state"), memory).unwrap();
+        let put = |key, tile: &[u8]| {
+            let family = db.cf(state_cf::NODES).unwrap();
+            db.raw().put_cf(family, key, tile).unwrap();
+        };
+        let mut edge = Edge::read(TreeSize(0), &db).unwrap();
+        let mut frontier = Frontier::default();
+        for leaf in 0..200u64 {
+            frontier.append(Hash::of(&[&leaf.to_be_bytes()]), |level, _, hash| {
+                edge.push(level, hash, put);
+            });
+        }
+        edge.grown(put);
+        nodes(&db, tiles::LEVELS, 0, 3).unwrap();
+        let key = keys::tile(0, 1);
+        let mut tile = db.get(state_cf::NODES, &key).unwrap().unwrap();
+        tile.swap(0, 40);
+        put(key, &tile);
+        nodes(&db, tiles::LEVELS, 0, 1).unwrap();
+        let error = nodes(&db, tiles::LEVELS, 0, 3).unwrap_err().to_string();
+        assert!(error.contains("tree node 6/1 is not"), "{error}");
+    }
 }

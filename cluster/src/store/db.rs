@@ -16,6 +16,7 @@ use rocksdb::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::keys::{self, raft_cf, state_cf};
+use super::tiles;
 use super::upper_nodes::UpperNodes;
 use crate::error::{Error, ErrorKind};
 
@@ -322,9 +323,12 @@ impl Db {
             (state_cf::STATE | state_cf::ROWS, _, [kind, ..]) => {
                 format!("{path} {family}, a key of kind {kind}")
             }
-            (state_cf::NODES, _, _) => match keys::decode_node(key) {
-                Some((level, index)) => format!("{path} {family}, level {level} index {index}"),
-                None => format!("{path} {family}, a key that is no node"),
+            (state_cf::NODES, _, _) => match keys::decode_tile(key) {
+                Some((group, index)) => {
+                    let level = u32::from(group) * u32::from(tiles::LEVELS);
+                    format!("{path} {family}, tile {index} of level {level}")
+                }
+                None => format!("{path} {family}, a key that is no tile"),
             },
             (state_cf::MAP, _, _) => match MapPath::decode(key) {
                 Some(at) => format!("{path} {family} {at}"),

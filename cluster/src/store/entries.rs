@@ -4,11 +4,14 @@
 
 use ledger::entry::StoredEntry;
 use ledger::erasure;
+use ledger::hash::Hash;
+use ledger::merkle::NodeReader;
 use ledger::number::EntryIndex;
 use ledger::retention;
 
 use super::keys::{self, state_cf};
-use super::view::{View, decode_entry, node_hash};
+use super::receipts::Wanted;
+use super::view::{View, decode_entry};
 use crate::error::Error;
 
 impl View {
@@ -31,21 +34,22 @@ impl View {
     pub fn entries(&self, indexes: &[EntryIndex]) -> Result<Vec<Option<StoredEntry>>, Error> {
         let held = || indexes.iter().filter(|index| self.size().holds(**index));
         let keys: Vec<_> = held().map(|index| keys::number(index.0)).collect();
-        let leaves: Vec<_> = held().map(|index| keys::node(0, index.0)).collect();
-        let bodies = self.get_all(state_cf::BODIES, &keys)?;
-        let mut read = bodies.zip(self.get_all(state_cf::NODES, &leaves)?);
+        let leaves = Wanted::default();
+        held().try_for_each(|index| leaves.node(0, index.0).map(drop))?;
+        let leaves = leaves.read(self)?;
+        let mut bodies = self.get_all(state_cf::BODIES, &keys)?;
         let mut entries = Vec::with_capacity(indexes.len());
         for &index in indexes {
             let found = if self.size().holds(index) {
-                read.next()
+                bodies.next()
             } else {
                 None
             };
-            let Some((body, leaf)) = found else {
+            let Some(body) = found else {
                 entries.push(None);
                 continue;
             };
-            let stored = self.vouched(index, body?.as_deref(), leaf?.as_deref())?;
+            let stored = self.vouched(index, body?.as_deref(), leaves.node(0, index.0)?)?;
             entries.push(Some(self.as_ordered(index, stored)?));
         }
         Ok(entries)
@@ -57,9 +61,8 @@ impl View {
             return Ok(None);
         }
         let body = self.get(state_cf::BODIES, &keys::number(index.0))?;
-        let leaf = self.get(state_cf::NODES, &keys::node(0, index.0))?;
-        self.vouched(index, body.as_deref(), leaf.as_deref())
-            .map(Some)
+        let leaf = self.node(0, index.0)?;
+        self.vouched(index, body.as_deref(), leaf).map(Some)
     }
 
     /// The entry that these bytes are, if the leaf in the tree is the one that it makes.
@@ -67,7 +70,7 @@ impl View {
         &self,
         index: EntryIndex,
         body: Option<&[u8]>,
-        leaf: Option<&[u8]>,
+        leaf: Hash,
     ) -> Result<StoredEntry, Error> {
         let (db, key) = (self.db(), keys::number(index.0));
         let told = |what| {
@@ -75,7 +78,6 @@ impl View {
             Error::corrupt(format!("{name} is {what}"))
         };
         let stored = decode_entry(db, &key, body)?.ok_or_else(|| told("missing"))?;
-        let leaf = node_hash(db, &keys::node(0, index.0), leaf)?;
         if stored.leaf_hash() != leaf || stored.verify().is_err() {
             return Err(told("not what its leaf commits to"));
         }

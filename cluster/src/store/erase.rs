@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::db::{BLOB_BYTES_MIN, BLOB_FILE_BYTES, Db, encode};
 use super::fold::standing;
 use super::keys::{self, raft_cf, state_cf, state_meta};
-use super::view::{DbNodes, DbState, read_entry};
+use super::view::{DbState, db_nodes, read_entry};
 use crate::error::Error;
 
 /// How many orders, from the first on, a database holds nothing of any more. It stands in the database that it speaks of: a raft_snapshot
@@ -147,7 +147,7 @@ fn each(
     order: &Order,
     mut tell: impl FnMut(u64, Carried, Vec<u8>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (nodes, state) = (DbNodes::new(db), DbState::new(db));
+    let (nodes, state) = (db_nodes(db), DbState::new(db));
     for index in named(&order.scope) {
         let at = EntryIndex(index);
         let mut stored = read_entry(db, at)?

@@ -37,7 +37,7 @@ pub(crate) mod raft_meta {
 pub(crate) mod state_cf {
     /// `u64 index` → stored entry; in blob files, so that compaction does not move bodies.
     pub(crate) const BODIES: &str = "bodies";
-    /// [`super::node`] → hash of a complete subtree; level 0 holds leaf hashes.
+    /// [`super::tile`] → the hashes of its nodes of the tree, one after the other: of complete subtrees; level 0 holds leaf hashes.
     pub(crate) const NODES: &str = "nodes";
     /// `u8 kind ‖ name` → value, as the ledger lays them out.
     pub(crate) const STATE: &str = "state";
@@ -84,7 +84,7 @@ pub(crate) mod state_meta {
 }
 
 pub(crate) const NUMBER_BYTES: usize = 8;
-pub(crate) const NODE_BYTES: usize = 1 + 8 + 1;
+pub(crate) const TILE_BYTES: usize = 1 + 8;
 pub(crate) const ROW_PREFIX_BYTES: usize = 1 + 32;
 pub(crate) const ROW_BYTES: usize = ROW_PREFIX_BYTES + 8;
 
@@ -101,37 +101,18 @@ pub(crate) fn decode_number(key: &[u8]) -> Option<u64> {
     key.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// Levels of the tree whose nodes lie together.
-pub(super) const NODE_LEVELS: u8 = 6;
-
-/// Key of a tree node: `u8 group ‖ u64 subtree ‖ u8 place`. The tree is cut into subtrees of [`NODE_LEVELS`] levels, which are numbered from the
-/// left within their group of levels; in each the places are those of a heap, whose root (1) is the lowest level of the group above. A subtree
-/// has 126 nodes, about one block of a table, so a proof reads a few blocks instead of one for each level.
-pub(crate) fn node(level: u8, index: u64) -> [u8; NODE_BYTES] {
-    let depth = NODE_LEVELS - level % NODE_LEVELS;
-    let within = index & ((1 << depth) - 1);
-    let place = (1u8 << depth) | u8::try_from(within).unwrap_or_default();
-    let mut key = [0; NODE_BYTES];
-    let (head, tail) = key.split_at_mut(1);
-    let (subtree, last) = tail.split_at_mut(8);
-    head.copy_from_slice(&[level / NODE_LEVELS]);
-    subtree.copy_from_slice(&(index >> depth).to_be_bytes());
-    last.copy_from_slice(&[place]);
+/// Key of a tile of the tree: `u8 group ‖ u64 index`, where a group is the levels that a tile answers for, from the leaves on.
+pub(crate) fn tile(group: u8, index: u64) -> [u8; TILE_BYTES] {
+    let mut key = [group; TILE_BYTES];
+    let (_, tail) = key.split_at_mut(1);
+    tail.copy_from_slice(&number(index));
     key
 }
 
-/// Level and index in such a key.
-pub(crate) fn decode_node(key: &[u8]) -> Option<(u8, u64)> {
-    let key: [u8; NODE_BYTES] = key.try_into().ok()?;
-    let [group, subtree @ .., place] = key;
-    let depth = u8::try_from(place.checked_ilog2()?).ok()?;
-    let level = group
-        .checked_mul(NODE_LEVELS)?
-        .checked_add(NODE_LEVELS)?
-        .checked_sub(depth)?;
-    let within = u64::from(place) ^ (1 << depth);
-    let index = u64::from_be_bytes(subtree).checked_mul(1 << depth)? | within;
-    (depth > 0 && depth <= NODE_LEVELS).then_some((level, index))
+/// Group and index in such a key.
+pub(crate) fn decode_tile(key: &[u8]) -> Option<(u8, u64)> {
+    let (group, index) = key.split_first()?;
+    Some((*group, decode_number(index)?))
 }
 
 /// What the rows of one subject, household, institution, … share.
@@ -177,28 +158,14 @@ mod tests {
         #[test]
         fn keys_sort_as_what_they_name(a: (u8, [u8; 32], u64), b: (u8, [u8; 32], u64)) {
             prop_assert_eq!(number(a.2).cmp(&number(b.2)), a.2.cmp(&b.2));
+            prop_assert_eq!(tile(a.0, a.2).cmp(&tile(b.0, b.2)), (a.0, a.2).cmp(&(b.0, b.2)));
             prop_assert_eq!(row(a.0, &Hash(a.1), a.2).cmp(&row(b.0, &Hash(b.1), b.2)), a.cmp(&b));
-        }
-
-        #[test]
-        fn nodes_come_back(level in 0u8..64, index: u64) {
-            let index = index >> level;
-            prop_assert_eq!(decode_node(&node(level, index)), Some((level, index)));
-        }
-
-        #[test]
-        fn siblings_lie_in_one_subtree(level in 0u8..63, index: u64) {
-            let index = index >> level;
-            let subtree = |index| node(level, index)[..9].to_vec();
-            prop_assert_eq!(subtree(index), subtree(index ^ 1));
-            // The whole path up to the next group does.
-            let parent = node(level + 1, index >> 1);
-            prop_assert_eq!(parent[..9] == subtree(index)[..], (level + 1) % NODE_LEVELS != 0);
         }
 
         #[test]
         fn numbers_come_back(kind: u8, of: [u8; 32], n: u64) {
             prop_assert_eq!(decode_number(&number(n)), Some(n));
+            prop_assert_eq!(decode_tile(&tile(kind, n)), Some((kind, n)));
             prop_assert_eq!(decode_row_index(&row(kind, &Hash(of), n)), Some(n));
             prop_assert_eq!(decode_row_of(&row(kind, &Hash(of), n)), Some(Hash(of)));
             prop_assert!(row(kind, &Hash(of), n).starts_with(&row_prefix(kind, &Hash(of))));
@@ -210,7 +177,7 @@ mod tests {
         assert_eq!(decode_number(&[0; 7]), None);
         assert_eq!(decode_row_index(&[0; 40]), None);
         assert_eq!(decode_row_index(&[0; 42]), None);
-        assert_eq!(decode_node(&[0; NODE_BYTES - 1]), None);
-        assert_eq!(decode_node(&[0; NODE_BYTES]), None);
+        assert_eq!(decode_tile(&[0; TILE_BYTES - 1]), None);
+        assert_eq!(decode_tile(&[]), None);
     }
 }

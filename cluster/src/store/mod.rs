@@ -39,6 +39,7 @@ mod scan;
 pub(crate) mod size;
 pub(crate) mod snapshot;
 pub(crate) mod state_dir;
+mod tiles;
 mod upper_nodes;
 pub(crate) mod verify;
 pub(crate) mod view;

@@ -10,8 +10,9 @@ use ledger::note::Note;
 use ledger::number::{EntryIndex, TreeSize};
 use ledger::receipt::Receipt;
 
-use super::keys::{self, state_cf};
-use super::view::{Checkpoints, View, node_hash};
+use super::keys::state_cf;
+use super::tiles::Place;
+use super::view::{Checkpoints, View};
 use crate::error::Error;
 
 /// A leaf, proven to stand in a tree (RFC 6962, 2.1.1).
@@ -178,7 +179,7 @@ fn path<R: NodeReader<Error = Error>>(
 
 /// Notes which nodes are asked for, in that order. What it answers is nothing.
 #[derive(Default)]
-struct Wanted(RefCell<Vec<(u8, u64)>>);
+pub(super) struct Wanted(RefCell<Vec<(u8, u64)>>);
 
 impl NodeReader for Wanted {
     type Error = Error;
@@ -190,23 +191,24 @@ impl NodeReader for Wanted {
 }
 
 impl Wanted {
-    /// Reads those that are not kept: each once, in the order in which they are stored.
-    fn read(self, view: &View) -> Result<Nodes, Error> {
+    /// Reads those that are not kept: each tile once, in the order in which they are stored.
+    pub(super) fn read(self, view: &View) -> Result<Nodes, Error> {
         let (db, asked) = (view.db(), self.0.into_inner());
         let mut hashes = db.upper_nodes.of(&asked);
         let missing = asked.iter().zip(&hashes).enumerate();
         let missing = missing.filter(|(_, (_, kept))| kept.is_none());
         let mut places: Vec<_> = missing
-            .map(|(at, ((level, index), _))| (keys::node(*level, *index), at))
+            .map(|(at, ((level, index), _))| (Place::of(*level, *index), at))
             .collect();
-        places.sort_unstable();
-        let mut keys: Vec<_> = places.iter().map(|(key, _)| *key).collect();
+        places.sort_unstable_by_key(|(place, _)| place.key);
+        let mut keys: Vec<_> = places.iter().map(|(place, _)| place.key).collect();
         keys.dedup();
         let mut places = places.into_iter().peekable();
         let mut read = Vec::with_capacity(keys.len());
         for (key, found) in keys.iter().zip(view.get_all(state_cf::NODES, &keys)?) {
-            let hash = node_hash(db, key, found?.as_deref())?;
-            while let Some((_, at)) = places.next_if(|(place, _)| place == key) {
+            let tile = found?;
+            while let Some((place, at)) = places.next_if(|(place, _)| place.key == *key) {
+                let hash = place.node(db, tile.as_deref())?;
                 if let (Some(place), Some(node)) = (hashes.get_mut(at), asked.get(at)) {
                     *place = Some(hash);
                     read.push((*node, hash));
@@ -221,7 +223,7 @@ impl Wanted {
 }
 
 /// Nodes of the tree that were read, for whoever asks for them once more in the order in which they were noted.
-struct Nodes(RefCell<std::vec::IntoIter<((u8, u64), Hash)>>);
+pub(super) struct Nodes(RefCell<std::vec::IntoIter<((u8, u64), Hash)>>);
 
 impl NodeReader for Nodes {
     type Error = Error;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use ledger::hash::Hash;
 use parking_lot::RwLock;
 
-use super::keys::NODE_LEVELS;
+use super::tiles::LEVELS;
 
 /// Nodes that are kept, some 32 MiB of memory; when there are more, all are forgotten and read again. Those of ten million entries are fewer.
 const NODES_MAX: usize = 512 * 1024;
@@ -14,7 +14,7 @@ const NODES_MAX: usize = 512 * 1024;
 /// Level and index of a node.
 pub(super) type Place = (u8, u64);
 
-/// Nodes from the second group of levels on (see [`super::keys::node`]): of those below, hardly two proofs ask for the same.
+/// Nodes above those that the lowest tiles answer for: of what lies below, hardly two proofs ask for the same.
 #[derive(Default)]
 pub(super) struct UpperNodes(RwLock<HashMap<Place, Hash>>);
 
@@ -43,7 +43,7 @@ impl UpperNodes {
 }
 
 fn is_kept((level, _): &Place) -> bool {
-    *level >= NODE_LEVELS
+    *level >= LEVELS
 }
 
 #[cfg(test)]

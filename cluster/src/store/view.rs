@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Reading the state: live ([`DbState`], [`DbNodes`]), for whoever writes it, and as [`View`], one moment of it, for everybody else.
+//! Reading the state: live ([`DbState`], [`db_nodes`]), for whoever writes it, and as [`View`], one moment of it, for everybody else.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -26,6 +26,7 @@ use self_cell::self_cell;
 use super::applied::Applied;
 use super::db::{Db, decode};
 use super::keys::{self, state_cf, state_meta};
+use super::tiles::Tiles;
 use crate::error::Error;
 use crate::face::Published;
 
@@ -57,29 +58,8 @@ impl State for DbState<'_> {
 }
 
 /// The tree's nodes. They never change, so no moment need be pinned.
-pub(crate) struct DbNodes<'a>(&'a Db);
-
-impl<'a> DbNodes<'a> {
-    pub(crate) fn new(db: &'a Db) -> DbNodes<'a> {
-        DbNodes(db)
-    }
-}
-
-impl NodeReader for DbNodes<'_> {
-    type Error = Error;
-
-    fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
-        let key = keys::node(level, index);
-        node_hash(self.0, &key, self.0.get(state_cf::NODES, &key)?.as_deref())
-    }
-}
-
-pub(super) fn node_hash(db: &Db, key: &[u8], value: Option<&[u8]>) -> Result<Hash, Error> {
-    let value = value.ok_or_else(|| {
-        Error::corrupt(format!("{} is missing", db.name_of(state_cf::NODES, key)))
-    })?;
-    Hash::from_slice(value)
-        .ok_or_else(|| Error::corrupt(format!("{} is no hash", db.name_of(state_cf::NODES, key))))
+pub(crate) fn db_nodes(db: &Db) -> impl NodeReader<Error = Error> {
+    Tiles::new(db, |key| db.get(state_cf::NODES, key))
 }
 
 /// An entry as stored, live.
@@ -454,7 +434,7 @@ impl View {
         if !tile.within(self.size()) {
             return Ok(None);
         }
-        tile.read(self).map(Some)
+        tile.read(&self.nodes()).map(Some)
     }
 
     /// The bytes of an entry bundle: leaves, which say nothing of what they commit to. None if the view does not reach it.
@@ -488,6 +468,11 @@ impl View {
             return Ok(None);
         }
         merkle::root(size, self).map(Some)
+    }
+
+    /// For whoever reads several nodes.
+    fn nodes(&self) -> impl NodeReader<Error = Error> {
+        Tiles::new(self.db(), |key| self.get(state_cf::NODES, key))
     }
 }
 
@@ -531,8 +516,6 @@ impl NodeReader for View {
     type Error = Error;
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
-        let key = keys::node(level, index);
-        let found = View::get(self, state_cf::NODES, &key)?;
-        node_hash(self.db(), &key, found.as_deref())
+        self.nodes().node(level, index)
     }
 }

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The tree as it is kept: in tiles. A tile holds the hashes of [`WIDTH`] neighbouring nodes of one level, the lowest of its [`LEVELS`] levels;
+//! the nodes above are hashed from them when they are read. It is the idea of C2SP's tlog-tiles, with smaller tiles: one is read whole for one
+//! path, and the last of each level is written anew with whatever is appended to it.
+//!
+//! A full tile never changes. One that is not full yet, the last of its level, only gets longer: so whoever looks at an earlier moment, or at a
+//! smaller tree, finds in it what he is looking for.
+
+use std::cell::RefCell;
+
+use ledger::hash::Hash;
+use ledger::merkle::{NodeReader, node_hash};
+use ledger::number::TreeSize;
+
+use super::db::Db;
+use super::keys::{self, state_cf};
+use crate::error::Error;
+
+/// Levels of the tree that a tile answers for.
+pub(super) const LEVELS: u8 = 6;
+/// Hashes of a full tile.
+const WIDTH: u64 = 1 << LEVELS;
+const HASH_BYTES: usize = size_of::<Hash>();
+
+/// Where a node is found: key of its tile, and which of the tile's hashes lie below it.
+pub(super) struct Place {
+    pub(super) key: [u8; keys::TILE_BYTES],
+    first: usize,
+    count: usize,
+}
+
+impl Place {
+    pub(super) fn of(level: u8, index: u64) -> Place {
+        let height = level % LEVELS;
+        Place {
+            key: keys::tile(level / LEVELS, index >> (LEVELS - height)),
+            first: ((index << height) % WIDTH) as usize,
+            count: 1 << height,
+        }
+    }
+
+    /// The node, out of what is kept under the key.
+    ///
+    /// # Errors
+    /// `Corrupt`: there is no tile, or it does not hold the node.
+    pub(super) fn node(&self, db: &Db, tile: Option<&[u8]>) -> Result<Hash, Error> {
+        let told = |what| {
+            let name = db.name_of(state_cf::NODES, &self.key);
+            Error::corrupt(format!("{name} {what}"))
+        };
+        let tile = tile.ok_or_else(|| told("is missing"))?;
+        self.within(tile)
+            .ok_or_else(|| told("does not hold what the tree has there"))
+    }
+
+    fn within(&self, tile: &[u8]) -> Option<Hash> {
+        let (hashes, []) = tile.as_chunks::<HASH_BYTES>() else {
+            return None;
+        };
+        let below = hashes.get(self.first..self.first + self.count)?;
+        let mut row: Vec<Hash> = below.iter().copied().map(Hash).collect();
+        while row.len() > 1 {
+            let pairs = row.as_chunks::<2>().0.iter();
+            row = pairs.map(|[left, right]| node_hash(left, right)).collect();
+        }
+        row.pop()
+    }
+}
+
+/// Reads nodes, out of tiles that `get` reads. The last tile is kept: whoever walks along a level, or up a path, reads each once.
+pub(crate) struct Tiles<'a, G> {
+    db: &'a Db,
+    get: G,
+    last: RefCell<Option<Tile>>,
+}
+
+type Tile = ([u8; keys::TILE_BYTES], Vec<u8>);
+
+impl<'a, G: Fn(&[u8]) -> Result<Option<Vec<u8>>, Error>> Tiles<'a, G> {
+    pub(super) fn new(db: &'a Db, get: G) -> Self {
+        Tiles {
+            db,
+            get,
+            last: RefCell::default(),
+        }
+    }
+}
+
+impl<G: Fn(&[u8]) -> Result<Option<Vec<u8>>, Error>> NodeReader for Tiles<'_, G> {
+    type Error = Error;
+
+    fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
+        let place = Place::of(level, index);
+        let mut last = self.last.borrow_mut();
+        // It may have grown since it was read.
+        let kept = last.as_ref().filter(|(key, _)| *key == place.key);
+        if let Some(node) = kept.and_then(|(_, tile)| place.within(tile)) {
+            return Ok(node);
+        }
+        let tile = (self.get)(&place.key)?;
+        let node = place.node(self.db, tile.as_deref())?;
+        *last = tile.map(|tile| (place.key, tile));
+        Ok(node)
+    }
+}
+
+/// The last tile of each level that tiles begin at: those which the tree grows in.
+pub(super) struct Edge(Vec<Open>);
+
+#[derive(Default)]
+struct Open {
+    index: u64,
+    hashes: Vec<u8>,
+    /// Since it was last written.
+    grown: bool,
+}
+
+impl Edge {
+    /// The edge of the tree of this size, which is all that is kept.
+    ///
+    /// # Errors
+    /// A tile cannot be read, or is longer or shorter than the tree.
+    pub(super) fn read(size: TreeSize, db: &Db) -> Result<Edge, Error> {
+        let mut edge = Vec::new();
+        for group in 0..=u64::BITS as u8 / LEVELS {
+            let nodes = size.0 >> (group * LEVELS);
+            let key = keys::tile(group, nodes / WIDTH);
+            let hashes = db.get(state_cf::NODES, &key)?.unwrap_or_default();
+            if hashes.len() as u64 != nodes % WIDTH * HASH_BYTES as u64 {
+                let name = db.name_of(state_cf::NODES, &key);
+                return Err(Error::corrupt(format!(
+                    "{name} has {} bytes, which is not what a tree of size {size} has there",
+                    hashes.len()
+                )));
+            }
+            edge.push(Open {
+                index: nodes / WIDTH,
+                hashes,
+                grown: false,
+            });
+        }
+        Ok(Edge(edge))
+    }
+
+    /// Takes a node that was completed, the next of its level. A tile that it fills is handed out.
+    pub(super) fn push(
+        &mut self,
+        level: u8,
+        hash: Hash,
+        put: impl FnOnce([u8; keys::TILE_BYTES], &[u8]),
+    ) {
+        if !level.is_multiple_of(LEVELS) {
+            return;
+        }
+        let group = level / LEVELS;
+        let Some(open) = self.0.get_mut(usize::from(group)) else {
+            return;
+        };
+        open.hashes.extend_from_slice(hash.as_bytes());
+        open.grown = true;
+        if open.hashes.len() == WIDTH as usize * HASH_BYTES {
+            put(keys::tile(group, open.index), &open.hashes);
+            *open = Open {
+                index: open.index + 1,
+                ..Open::default()
+            };
+        }
+    }
+
+    /// Hands out the tiles that have grown and are not full.
+    pub(super) fn grown(&mut self, mut put: impl FnMut([u8; keys::TILE_BYTES], &[u8])) {
+        for (group, open) in (0..).zip(&mut self.0) {
+            if std::mem::take(&mut open.grown) {
+                put(keys::tile(group, open.index), &open.hashes);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use std::collections::BTreeMap;
+
+    use ledger::merkle::{Frontier, MemoryNodes, prove_inclusion, root};
+    use ledger::number::EntryIndex;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::db::Memory;
+
+    type Kept = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    fn edge() -> Edge {
+        Edge((0..11).map(|_| Open::default()).collect())
+    }
+
+    fn leaf(index: u64) -> Hash {
+        Hash::of(&[&index.to_be_bytes()])
+    }
+
+    /// Appends up to a size, writing what has grown after each `step` leaves.
+    fn grow(kept: &mut Kept, edge: &mut Edge, frontier: &mut Frontier, to: u64, step: u64) {
+        while frontier.size().0 < to {
+            let index = frontier.size().0;
+            frontier.append(leaf(index), |level, _, hash| {
+                edge.push(level, hash, |key, tile| {
+                    kept.insert(key.to_vec(), tile.to_vec());
+                });
+            });
+            if (index + 1).is_multiple_of(step) || index + 1 == to {
+                edge.grown(|key, tile| {
+                    kept.insert(key.to_vec(), tile.to_vec());
+                });
+            }
+        }
+    }
+
+    fn db() -> (tempfile::TempDir, Db) {
+        let dir = tempfile::tempdir().unwrap();
+        let memory = Memory {
+            cache_bytes: 1 << 20,
+            write_buffer_bytes: 1 << 20,
+        };
+        let db = Db::open_state(&dir.path().join("state"), memory).unwrap();
+        (dir, db)
+    }
+
+    /// At every size: roots and paths of all smaller trees are those of a tree kept in memory, and the edge read back goes on alike.
+    #[test]
+    fn a_tree_in_tiles_is_the_tree() {
+        let (_dir, db) = db();
+        let (mut kept, mut edge, mut frontier) = (Kept::new(), edge(), Frontier::default());
+        let mut plain = MemoryNodes::default();
+        for size in [0, 1, 2, 63, 64, 65, 127, 128, 300, 4095, 4096, 4097, 4200] {
+            grow(&mut kept, &mut edge, &mut frontier, size, 7);
+            while plain.size().0 < size {
+                plain.push(leaf(plain.size().0));
+            }
+            assert_eq!(frontier.root(), plain.root());
+            let tiles = Tiles::new(&db, |key| Ok(kept.get(key).cloned()));
+            for smaller in (0..=size).rev().step_by(1 + size as usize / 61) {
+                let at = TreeSize(smaller);
+                assert_eq!(root(at, &tiles).unwrap(), root(at, &plain).unwrap());
+                for index in (0..smaller).step_by(1 + smaller as usize / 13) {
+                    assert_eq!(
+                        prove_inclusion(EntryIndex(index), at, &tiles).unwrap(),
+                        prove_inclusion(EntryIndex(index), at, &plain).unwrap()
+                    );
+                }
+            }
+            assert_eq!(Frontier::read(TreeSize(size), &tiles).unwrap(), frontier);
+        }
+        // All but the last tile of a level are full, and no tile is kept of what is not there.
+        assert_eq!(kept.len(), 66 + 2 + 1);
+        assert!(kept.values().all(|tile| tile.len() <= 64 * HASH_BYTES));
+    }
+
+    #[test]
+    fn the_edge_goes_on_from_what_is_kept() {
+        let (_dir, db) = db();
+        let (mut kept, mut edge, mut frontier) = (Kept::new(), edge(), Frontier::default());
+        grow(&mut kept, &mut edge, &mut frontier, 4170, 1);
+        let nodes = db.cf(state_cf::NODES).unwrap();
+        for (key, tile) in &kept {
+            db.raw().put_cf(nodes, key, tile).unwrap();
+        }
+        let mut again = Edge::read(TreeSize(4170), &db).unwrap();
+        let mut same = kept.clone();
+        grow(&mut kept, &mut edge, &mut frontier.clone(), 8300, 5);
+        grow(&mut same, &mut again, &mut frontier, 8300, 9);
+        assert_eq!(kept, same);
+        // Of another size than the tiles are: a state that does not belong together.
+        for size in [4169, 4171, 4170 - 64, 4170 + 4096] {
+            let error = Edge::read(TreeSize(size), &db).err().unwrap().to_string();
+            assert!(
+                error.contains("which is not what a tree of size"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn damaged_tiles_are_told() {
+        let (_dir, db) = db();
+        let place = Place::of(8, 3);
+        let hashes = [7; 64 * HASH_BYTES];
+        assert!(place.node(&db, Some(&hashes)).is_ok());
+        // Those below: 12 to 15 of tile 0 of level 6.
+        assert!(place.node(&db, Some(&hashes[..16 * HASH_BYTES])).is_ok());
+        for (tile, told) in [
+            (None, "is missing"),
+            (Some(&hashes[..15 * HASH_BYTES]), "does not hold"),
+            (Some(&hashes[..16 * HASH_BYTES + 1]), "does not hold"),
+            (Some(&hashes[..0]), "does not hold"),
+        ] {
+            let error = place.node(&db, tile).unwrap_err().to_string();
+            assert!(
+                error.contains("nodes, tile 0 of level 6") && error.contains(told),
+                "{error}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn siblings_lie_in_one_tile(level in 0u8..63, index: u64) {
+            let index = index >> level;
+            let (place, sibling) = (Place::of(level, index), Place::of(level, index ^ 1));
+            prop_assert_eq!(place.key, sibling.key);
+            prop_assert!(place.first + place.count <= WIDTH as usize);
+            prop_assert_eq!(place.first.abs_diff(sibling.first), place.count);
+            prop_assert_eq!(place.first % place.count, 0);
+        }
+    }
+}
