@@ -41,7 +41,7 @@ const WRITES: [(Mode, usize); 3] = [(Mode::Batch, 16), (Mode::Signed, 4), (Mode:
 /// What an entry takes on the disk, all families together, and once more while tables are compacted.
 const DISK_BYTES_ENTRY: u64 = 4_000;
 /// How long nodes may tidy up and check a large store beside their work before they are measured.
-const SETTLE: Duration = Duration::from_secs(300);
+const SETTLE: Duration = Duration::from_secs(120);
 
 /// Measures each size in turn: the members of the summary, by size.
 pub(crate) async fn run(sizes: &[u64], plan: &Plan, folder: &Path) -> Result<Value, String> {

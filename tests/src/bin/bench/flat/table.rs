@@ -16,25 +16,25 @@ struct Figure {
     reached: fn(&Value, &Value) -> Option<bool>,
 }
 
-/// A rate may differ by so much from that of the least size.
+/// A rate may lie so much below that of the least size.
 const FLAT: f64 = 0.15;
 
 const FIGURES: &[Figure] = &[
     Figure {
         name: "100 entries a request, signed as a batch, entries/s",
-        target: "within 15 % of the least size",
+        target: "at most 15 % below the least size",
         told: |at| rate(at, "visto_batch"),
         reached: |at, least| flat(at, least, "visto_batch"),
     },
     Figure {
         name: "100 entries a request, each signed, entries/s",
-        target: "within 15 %",
+        target: "at most 15 % below",
         told: |at| rate(at, "visto_signed"),
         reached: |at, least| flat(at, least, "visto_signed"),
     },
     Figure {
         name: "one entry a request, 64 connections, entries/s",
-        target: "within 15 %",
+        target: "at most 15 % below",
         told: |at| rate(at, "visto_single"),
         reached: |at, least| flat(at, least, "visto_single"),
     },
@@ -171,7 +171,7 @@ fn rate(at: &Value, load: &str) -> Option<String> {
 
 fn flat(at: &Value, least: &Value, load: &str) -> Option<bool> {
     let median = |of| number(of, &format!("/writes/{load}/entries_per_s/median"));
-    Some((median(at)? / median(least)? - 1.0).abs() <= FLAT)
+    Some(median(at)? / median(least)? >= 1.0 - FLAT)
 }
 
 fn latency(at: &Value, pointer: &str) -> Option<String> {
@@ -295,7 +295,8 @@ mod tests {
 
     #[test]
     fn each_figure_is_told_with_its_target_at_every_size() {
-        let flat = json!({"1000000": at(840.0), "0": at(1_000.0), "50": at(860.0)});
+        let flat =
+            json!({"1000000": at(840.0), "0": at(1_000.0), "50": at(860.0), "70": at(1_300.0)});
         let table = markdown(&flat);
         let line = |begin: &str| {
             let line = table.lines().find(|line| line.contains(begin));
@@ -303,16 +304,17 @@ mod tests {
                 .to_owned()
         };
         // The least size first, whatever the order of the members.
-        assert!(line("entries |").ends_with("| 0 | 50 | 1 000 000 |"));
+        assert!(line("entries |").ends_with("| 0 | 50 | 70 | 1 000 000 |"));
         let batch = line("signed as a batch");
         assert!(batch.contains("1 000 (999–1 001), reached | 860 (859–861), reached"));
+        assert!(batch.contains("1 300 (1 299–1 301), reached"));
         assert!(batch.ends_with("840 (839–841), missed |"));
         assert!(line("proof, p50").contains("0.4 / 2.5, missed"));
         assert!(line("restart").contains("3.0, reached"));
         assert!(line("folded").contains("20 / 70, reached"));
         assert!(line("seeding").contains("90 (45 % of 200), missed"));
         assert!(line("writes meanwhile").contains("-25 %, missed"));
-        assert!(line("export").ends_with("| – | – | – |"));
+        assert!(line("export").ends_with("| – | – | – | – |"));
         assert_eq!(text(&flat).lines().count(), FIGURES.len() + 1);
         assert!(table.starts_with("0: commit abc1234, 2026-11-25; 50: "));
     }
