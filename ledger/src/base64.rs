@@ -33,6 +33,16 @@ pub(crate) fn url_encode_onto(data: &[u8], to: &mut String) {
     URL_SAFE_NO_PAD.encode_string(data, to);
 }
 
+/// As [`url_encode`], of few bytes, appended to `to` as ASCII.
+pub(crate) fn url_encode_bytes(data: &[u8], to: &mut Vec<u8>) {
+    let start = to.len();
+    to.resize(start + data.len().div_ceil(3) * 4, 0);
+    let written = to
+        .get_mut(start..)
+        .and_then(|room| URL_SAFE_NO_PAD.encode_slice(data, room).ok());
+    to.truncate(start + written.unwrap_or(0));
+}
+
 /// Decodes what [`url_encode`] writes and nothing else.
 pub fn url_decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()

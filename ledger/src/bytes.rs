@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What is signed, hashed or stored: the one home of every layout and domain string of Visto's own (byte specification, version 1).
 //!
-//! Here: what is signed and hashed. [`state`]: names and values of the state. [`stored`]: entries as nodes keep and send them. `change`: what
-//! they change under the state root.
+//! Here: what is signed and hashed. [`state`]: names and values of the state. [`stored`]: entries as nodes keep and send them, in
+//! [`shorthand`] where they are kept. `change`: what they change under the state root.
 //! C2SP's text formats stand in their own modules. `H` = SHA-256, `‖` joins, integers are big-endian.
 
 use alloc::{format, vec::Vec};
@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod change;
+pub mod shorthand;
 pub mod sides;
 pub mod state;
 pub mod stored;

@@ -450,29 +450,6 @@ impl StoredEntry {
         bytes::leaf_hash(&self.leaf())
     }
 
-    /// Recomputes from the body what the rest commits to.
-    ///
-    /// # Errors
-    /// [`bytes::Malformed`]: the store is damaged.
-    pub fn verify(&self) -> Result<(), bytes::Malformed> {
-        let Some(body) = &self.body else {
-            return Ok(());
-        };
-        let commit = bytes::body_commit(
-            &body.body_salt,
-            &bytes::pae(&body.payload),
-            &body.sigs.encode(),
-        );
-        let good = commit == self.body_commit
-            && bytes::meta_salt(&body.body_salt) == self.meta_salt
-            && body.sigs.first() == self.meta.first_key;
-        if good {
-            Ok(())
-        } else {
-            Err(bytes::Malformed("commitments of a stored entry"))
-        }
-    }
-
     /// The entry as it was sent, for whoever may see it; `None` once erased.
     pub fn submitted(&self) -> Option<SubmittedEntry> {
         let body = self.body.as_ref()?;

@@ -20,6 +20,7 @@ use super::db::{Db, encode};
 use super::fold::{Done, Folds, Order, Stated};
 use super::keys::{self, state_cf, state_meta};
 use super::known::Known;
+use super::packing::Packer;
 use super::state_dir::read_applied;
 use super::tiles::Edge;
 use super::verify::VerifyPool;
@@ -38,6 +39,7 @@ pub(crate) struct Apply {
     frontier: Frontier,
     /// Where the tree is kept.
     edge: Edge,
+    packer: Packer,
     /// The fold last ordered.
     ordered: Option<Order>,
 }
@@ -54,6 +56,7 @@ impl Apply {
             applied,
             frontier,
             edge,
+            packer: Packer::new()?,
             ordered,
         })
     }
@@ -252,7 +255,7 @@ impl Apply {
         write.batch.put_cf(
             db.cf(state_cf::BODIES)?,
             keys::number(index),
-            effects.entry.into_stored().encode(),
+            self.packer.pack(&effects.entry.into_stored())?,
         );
         write
             .batch

@@ -85,7 +85,6 @@ impl Db {
                 // Blob files are dropped whole after a purge: a raft_entry is written to its WAL and once to a blob, then never moved. It goes
                 // with the log, so the space that packing would save is not worth the time on the way of every write.
                 blobs(&mut family);
-                family.set_blob_compression_type(DBCompressionType::None);
                 // A blob file goes when a compaction has dropped the last key that refers to it. The tables hold keys alone, so each flush may
                 // have its compaction; with the usual four tables per compaction, four flushes' worth of purged entries stayed behind.
                 family.set_level_zero_file_num_compaction_trigger(1);
@@ -380,7 +379,11 @@ fn state_families(memory: Memory) -> Result<Vec<ColumnFamilyDescriptor>, rocksdb
         // A raft_snapshot flushes what there is, be it little; merged twice as late, the same keys are written half as often.
         family.set_level_zero_file_num_compaction_trigger(8);
         match name {
-            state_cf::BODIES => blobs(&mut family),
+            // The store packs them.
+            state_cf::BODIES => {
+                blobs(&mut family);
+                family.set_compression_type(DBCompressionType::None);
+            }
             // Hashes alone: there is nothing to pack.
             state_cf::NODES => family.set_compression_type(DBCompressionType::None),
             // Most of what admission asks for is not there: ids and exchanges that nobody used before.
@@ -408,9 +411,8 @@ struct Shape {
 
 /// Four times RocksDB's own.
 const PACKED_BLOCK_BYTES: usize = 16 * 1024;
-/// What has no setter. The higher levels of zstd find half a percent more in a body, and take a third more time.
-const ZSTD_LEVELS: &str =
-    "blob_compression_opts={level=1};bottommost_compression_opts={level=1;enabled=true}";
+/// What has no setter.
+const ZSTD_LEVELS: &str = "bottommost_compression_opts={level=1;enabled=true}";
 
 fn family_options(
     cache: &Cache,
@@ -447,8 +449,7 @@ fn blobs(family: &mut Options) {
     family.set_enable_blob_files(true);
     family.set_min_blob_size(BLOB_BYTES_MIN);
     family.set_blob_file_size(BLOB_FILE_BYTES);
-    // Bodies are mostly hashes and signatures in base64: LZ4 finds nothing in them, zstd their six bits in eight.
-    family.set_blob_compression_type(DBCompressionType::Zstd);
+    family.set_blob_compression_type(DBCompressionType::None);
     // A compaction leaves blobs where they are: it would move the oldest quarter of them, garbage or not. The eraser alone makes garbage here, and
     // turns this on for its own compactions.
     family.set_enable_blob_gc(false);

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ledger::admission::{Row, RowKind};
+use ledger::entry::StoredEntry;
 use ledger::erasure::{Carried, Order, Scope};
 use ledger::merkle::NodeReader;
 use ledger::number::EntryIndex;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::db::{BLOB_BYTES_MIN, BLOB_FILE_BYTES, Db, encode};
 use super::fold::standing;
 use super::keys::{self, raft_cf, state_cf, state_meta};
+use super::packing::Packer;
 use super::view::{DbState, db_nodes, read_entry};
 use crate::error::Error;
 
@@ -145,7 +147,7 @@ fn named(scope: &Scope) -> Box<dyn DoubleEndedIterator<Item = u64> + '_> {
 fn each(
     db: &Db,
     order: &Order,
-    mut tell: impl FnMut(u64, Carried, Vec<u8>) -> Result<(), Error>,
+    mut tell: impl FnMut(u64, Carried, &StoredEntry) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (nodes, state) = (db_nodes(db), DbState::new(db));
     for index in named(&order.scope) {
@@ -153,7 +155,7 @@ fn each(
         let mut stored = read_entry(db, at)?
             .ok_or_else(|| Error::corrupt(format!("entry {index} is missing")))?;
         // What is damaged must not be made to look erased.
-        if stored.leaf_hash() != nodes.node(0, index)? || stored.verify().is_err() {
+        if stored.leaf_hash() != nodes.node(0, index)? {
             return Err(Error::corrupt(format!(
                 "entry {index} is not what its leaf commits to"
             )));
@@ -162,7 +164,7 @@ fn each(
         let carried = order
             .carry_out(at, &mut stored, ceased_ms)
             .map_err(|refused| Error::corrupt(format!("entry {index} in the store: {refused}")))?;
-        tell(index, carried, stored.encode())?;
+        tell(index, carried, &stored)?;
     }
     Ok(())
 }
@@ -211,11 +213,11 @@ fn remember_twins(db: &Db, of: &Row, erased: u64, batch: &mut WriteBatch) -> Res
 
 /// Writes the bodies anew, without what was ordered away.
 pub(crate) fn rewrite(db: &Db, order: &Order) -> Result<(), Error> {
-    let mut batch = WriteBatch::default();
+    let (mut batch, mut packer) = (WriteBatch::default(), Packer::new()?);
     let family = db.cf(state_cf::BODIES)?;
     each(db, order, |index, carried, stored| {
         if matches!(carried, Carried::Now(_)) {
-            batch.put_cf(family, keys::number(index), stored);
+            batch.put_cf(family, keys::number(index), packer.pack(stored)?);
         }
         if batch.len() >= CHUNK {
             db.write(std::mem::take(&mut batch), false)?;

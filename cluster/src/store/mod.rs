@@ -33,6 +33,7 @@ mod log_sizes;
 mod log_tail;
 mod log_writer;
 pub(crate) mod machine;
+mod packing;
 mod public_keys;
 pub(crate) mod receipts;
 mod scan;

@@ -26,6 +26,7 @@ use self_cell::self_cell;
 use super::applied::Applied;
 use super::db::{Db, decode};
 use super::keys::{self, state_cf, state_meta};
+use super::packing;
 use super::tiles::Tiles;
 use crate::error::Error;
 use crate::face::Published;
@@ -75,11 +76,9 @@ pub(super) fn decode_entry(
 ) -> Result<Option<StoredEntry>, Error> {
     value
         .map(|bytes| {
-            StoredEntry::decode(bytes).map_err(|error| {
-                Error::corrupt(format!(
-                    "decode {}: {error}",
-                    db.name_of(state_cf::BODIES, key)
-                ))
+            packing::unpack(bytes).map_err(|why| {
+                let name = db.name_of(state_cf::BODIES, key);
+                Error::corrupt(format!("decode {name}: {why}"))
             })
         })
         .transpose()

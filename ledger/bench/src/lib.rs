@@ -210,7 +210,7 @@ fn stored(fixture: &Fixture, entry: &VerifiedEntry) -> Vec<Hot> {
         Hot::new(
             "stored-decode",
             move || Rc::clone(&encoded),
-            |bytes| StoredEntry::decode(&bytes).unwrap(),
+            |of| StoredEntry::decode(&of.text, &of.bytes).unwrap(),
         ),
     ]
 }

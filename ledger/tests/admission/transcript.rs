@@ -179,8 +179,9 @@ impl Teller {
         let ceased = retention::ceased(&self.town.state, EntryIndex(at), entry_type).unwrap();
         let carried = order.carry_out(EntryIndex(at), stored, ceased).unwrap();
         assert_eq!(stored.leaf_hash(), accepted.leaf_hash());
-        assert_eq!(stored.verify(), Ok(()));
-        assert_eq!(StoredEntry::decode(&stored.encode()).as_ref(), Ok(&*stored));
+        let kept = stored.encode();
+        let kept = StoredEntry::decode(&kept.text, &kept.bytes);
+        assert_eq!(kept.as_ref(), Ok(&*stored));
         let mut told = match carried {
             Carried::Now(gone) => {
                 let mut told = "now\n".to_owned();

@@ -4,7 +4,8 @@
 use ledger::{
     base64,
     body::{Body, Content, EntryType},
-    bytes, disclosure,
+    bytes::{self, Malformed},
+    disclosure,
     entry::{SequencedEntry, StoredEntry, SubmittedEntry, VerifiedEntry, verify},
     finding::Findings,
     hash::Hash,
@@ -122,6 +123,12 @@ fn leaves() {
     }
 }
 
+/// What a node reads of what it keeps of an entry.
+fn kept(stored: &StoredEntry) -> Result<StoredEntry, Malformed> {
+    let kept = stored.encode();
+    StoredEntry::decode(&kept.text, &kept.bytes)
+}
+
 #[test]
 fn stored_entries_keep_their_leaf_through_erasure() {
     for case in cases("entries") {
@@ -129,15 +136,14 @@ fn stored_entries_keep_their_leaf_through_erasure() {
         let submitted = entry.entry().submitted().clone();
         let body = entry.entry().body().clone();
         let mut stored = entry.into_stored();
-        assert_eq!(StoredEntry::decode(&stored.encode()).as_ref(), Ok(&stored));
-        assert_eq!(stored.verify(), Ok(()));
+        assert_eq!(kept(&stored).as_ref(), Ok(&stored));
         assert_eq!(stored.submitted(), Some(submitted));
         assert_eq!(stored.parse_body(), Ok(Some(body)));
         for fold in case["folds_into"].as_array().unwrap() {
             assert_eq!(stored.item(&hash(fold, "ref")), hash(fold, "item"));
         }
         stored.erase();
-        assert_eq!(StoredEntry::decode(&stored.encode()).as_ref(), Ok(&stored));
+        assert_eq!(kept(&stored).as_ref(), Ok(&stored));
         assert_eq!(stored.leaf().as_slice(), bytes(case, "leaf"));
         assert_eq!(stored.leaf_hash(), hash(case, "leaf_hash"));
         assert_eq!(stored.parse_body(), Ok(None));

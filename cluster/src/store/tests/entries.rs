@@ -35,12 +35,18 @@ async fn entries_read_together_are_those_read_one_by_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_tree_does_not_vouch_for_is_never_read() {
     type Change = fn(&Db);
-    let changes: [(&str, Change); 4] = [
+    let changes: [(&str, Change); 5] = [
         ("bodies 6 is not", |db| {
             exchange(db, state_cf::BODIES, &keys::number(6), &keys::number(5));
         }),
         ("bodies 6 is not", |db| {
             with_tile(db, |tile| tile.copy_within(5 * 32..6 * 32, 6 * 32));
+        }),
+        ("bodies 6: it is packed with dictionary 9", |db| {
+            let mut body = db.get(state_cf::BODIES, &keys::number(6)).unwrap().unwrap();
+            body[0] = 9;
+            let bodies = db.cf(state_cf::BODIES).unwrap();
+            db.raw().put_cf(bodies, keys::number(6), body).unwrap();
         }),
         ("bodies 6 is missing", |db| {
             let bodies = db.cf(state_cf::BODIES).unwrap();
