@@ -45,7 +45,7 @@ use crate::{
         quorum::Names,
     },
     raft_types::Raft,
-    store::{fatal::Fatal, fold::Sizes, log::Log, machine::Machine},
+    store::{applied::Applied, fatal::Fatal, fold::Sizes, log::Log, machine::Machine},
 };
 
 /// Who this node is, and where its peers are.
@@ -104,9 +104,9 @@ impl Dialing {
         })
     }
 
-    /// For `Raft::new`.
-    pub(crate) fn network(&self) -> Network {
-        Network::new(self.peers.clone())
+    /// For `Raft::new`, with what is applied here.
+    pub(crate) fn network(&self, applied: watch::Receiver<Applied>) -> Network {
+        Network::new(self.peers.clone(), applied)
     }
 }
 

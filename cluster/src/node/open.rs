@@ -298,7 +298,7 @@ async fn raft(
     Raft::new(
         config.node.0,
         Arc::new(raft_config),
-        dialing.network(),
+        dialing.network(machine.applied()),
         log,
         machine,
     )

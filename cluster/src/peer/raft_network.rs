@@ -21,6 +21,7 @@ use openraft::{
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::watch;
 
 use super::{
     client::{CallError, Peers},
@@ -28,10 +29,12 @@ use super::{
     snapshot,
 };
 use crate::raft_types::{RaftLogId, RaftVote, TypeConfig};
+use crate::store::applied::Applied;
 
 /// Makes the way to each peer for openraft.
 pub(crate) struct Network {
     peers: Peers,
+    applied: watch::Receiver<Applied>,
     acknowledged: Acknowledged,
 }
 
@@ -39,9 +42,11 @@ pub(crate) struct Network {
 type Acknowledged = Arc<Mutex<BTreeMap<NodeNumber, (RaftVote, RaftLogId)>>>;
 
 impl Network {
-    pub(crate) fn new(peers: Peers) -> Network {
+    /// `applied` of this node: a snapshot is sent more slowly while it grows.
+    pub(crate) fn new(peers: Peers, applied: watch::Receiver<Applied>) -> Network {
         Network {
             peers,
+            applied,
             acknowledged: Acknowledged::default(),
         }
     }
@@ -53,6 +58,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     async fn new_client(&mut self, target: u64, _: &openraft::EmptyNode) -> PeerRaft {
         PeerRaft {
             peers: self.peers.clone(),
+            applied: self.applied.clone(),
             target: NodeNumber(target),
             acknowledged: self.acknowledged.clone(),
         }
@@ -62,6 +68,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 /// The Raft of one peer.
 pub(crate) struct PeerRaft {
     peers: Peers,
+    applied: watch::Receiver<Applied>,
     target: NodeNumber,
     acknowledged: Acknowledged,
 }
@@ -117,6 +124,7 @@ impl RaftNetwork<TypeConfig> for PeerRaft {
             vote,
             &snapshot,
             option.hard_ttl().min(CHUNK_TIME),
+            &self.applied,
         );
         let installed = tokio::select! {
             closed = cancel => return Err(closed.into()),

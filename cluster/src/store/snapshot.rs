@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::raft_types::{RaftLogId, RaftSnapshotMeta};
 
 /// The most files a manifest may name.
-const FILES_MAX: usize = 100_000;
+pub(crate) const FILES_MAX: usize = 100_000;
 
 /// A snapshot's folder, built here or received from a peer. The folder is removed with its last handle once a newer one took its place, so
 /// whoever streams it may take the time that takes.
@@ -90,6 +90,17 @@ impl SnapshotDir {
         verify_file(&self.0.path, file).inspect_err(|_| self.retire())?;
         self.0.verified.lock().insert(file.clone());
         Ok(())
+    }
+
+    /// Shares a file with a folder in which the very same was verified, if it can; nobody writes to it any more. Whether it did.
+    pub(crate) fn take_verified(&self, file: &ManifestFile, from: &SnapshotDir) -> bool {
+        let held = from.0.verified.lock().contains(file);
+        let (theirs, ours) = (from.path().join(&file.name), self.path().join(&file.name));
+        let taken = held && fs::hard_link(theirs, ours).is_ok();
+        if taken {
+            self.0.verified.lock().insert(file.clone());
+        }
+        taken
     }
 
     /// Ends receiving: every file is there, has its length and its SHA-256, is fsynced, and there is no other.

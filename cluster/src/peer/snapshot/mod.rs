@@ -21,7 +21,7 @@ pub(crate) use receive::Receiver;
 pub(crate) use send::send;
 
 /// What the sender says first, and again when it wants the snapshot installed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Offer {
     pub(crate) vote: RaftVote,
     pub(crate) manifest: Manifest,

@@ -6,12 +6,15 @@ use std::{
     fs::{File, OpenOptions},
     os::unix::fs::FileExt,
     sync::{Arc, mpsc},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use openraft::Snapshot;
 use tokio::{
     sync::{Mutex, watch},
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::{CHUNK_BYTES, ChunkHead, Offer, OfferAnswer, WINDOW, blocking, manifest_id};
@@ -19,7 +22,7 @@ use crate::{
     error::{Error, ErrorKind},
     peer::frame::Denial,
     raft_types::{Raft, RaftVote},
-    store::snapshot::{Manifest, SnapshotDir, is_plain_name},
+    store::snapshot::{FILES_MAX, Manifest, SnapshotDir, is_plain_name},
 };
 
 /// Takes in what a leader sends.
@@ -28,6 +31,8 @@ pub(crate) struct Receiver {
     current: Arc<Mutex<Option<Receiving>>>,
     /// Changes with each chunk written and each offer: chunks that came before their turn look again.
     pub(super) moved: watch::Sender<()>,
+    /// See [`ABANDONED`].
+    abandoned: Duration,
 }
 
 struct Receiving {
@@ -66,10 +71,17 @@ impl Receiver {
             raft,
             current: Arc::default(),
             moved: watch::Sender::new(()),
+            abandoned: ABANDONED,
         }
     }
 
-    /// Begins, or goes on with what is there of the same snapshot.
+    /// The same, with another time without a word after which a transfer is given up.
+    #[cfg(test)]
+    pub(super) fn giving_up_after(self, abandoned: Duration) -> Receiver {
+        Receiver { abandoned, ..self }
+    }
+
+    /// Begins, or goes on with what is there of the same snapshot, or of the same files of another one.
     pub(crate) async fn offer(&self, offer: Offer) -> Result<OfferAnswer, Denial> {
         check_names(&offer.manifest)?;
         let vote = self.raft.metrics().borrow().vote;
@@ -78,22 +90,63 @@ impl Receiver {
         }
         let id = manifest_id(&offer.manifest);
         let mut current = self.current.lock().await;
+        if self.has_applied(&offer.manifest) {
+            let files = offer.manifest.files.iter();
+            return Ok(OfferAnswer::Have(files.map(|file| file.bytes).collect()));
+        }
         if let Some(receiving) = current.as_mut().filter(|receiving| receiving.id == id) {
             receiving.offers += 1;
             self.moved.send_replace(());
             return Ok(OfferAnswer::Have(receiving.have.clone()));
         }
-        // Another one replaces it: its directory goes with it.
-        *current = None;
+        // Another one replaces it: its directory goes, but for files that are in both. A sender that was away comes back with a newer snapshot,
+        // most of whose files are the same.
+        let former = match current.take() {
+            Some(former) => Some(former.end().await),
+            None => None,
+        };
         self.moved.send_replace(());
         let dir = self.raft.begin_receiving_snapshot().await.map_err(failed)?;
-        let receiving = blocking(move || Receiving::begin(id, offer.manifest, *dir))
-            .await
-            .map_err(failed)?;
+        let begin = move || Receiving::begin(id, offer.manifest, *dir, former.as_ref());
+        let receiving = blocking(begin).await.map_err(failed)?;
         let have = receiving.have.clone();
         *current = Some(receiving);
+        self.watch(id);
         tracing::info!("receiving a snapshot");
         Ok(OfferAnswer::Have(have))
+    }
+
+    /// Whether the ledger here is as far already: it was installed, and whoever sent it did not hear of it.
+    fn has_applied(&self, manifest: &Manifest) -> bool {
+        let last = manifest.meta.last_log_id;
+        last.is_some() && self.raft.metrics().borrow().last_applied >= last
+    }
+
+    /// Lets go of what was received of a snapshot when nothing more comes.
+    fn watch(&self, id: [u8; 32]) {
+        let (current, abandoned) = (Arc::downgrade(&self.current), self.abandoned);
+        let mut moved = self.moved.subscribe();
+        tokio::spawn(async move {
+            loop {
+                match timeout(abandoned, moved.changed()).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(_)) => return,
+                    Err(_) => {}
+                }
+                let Some(current) = current.upgrade() else {
+                    return;
+                };
+                let mut current = current.lock().await;
+                // What came while this waited for the lock counts.
+                if moved.has_changed().unwrap_or(false) {
+                    continue;
+                }
+                if current.take_if(|receiving| receiving.id == id).is_some() {
+                    tracing::warn!("nothing more came of a snapshot: what is there is let go");
+                }
+                return;
+            }
+        });
     }
 
     /// Writes a chunk at the end of its file, when those before it are written. A chunk that does not fit there is refused, and the sender
@@ -149,48 +202,44 @@ impl Receiver {
 
     /// Waits until all files are verified and installs them; answers with the vote that this node then holds.
     pub(crate) async fn install(&self, offer: Offer) -> Result<RaftVote, Denial> {
-        let mut current = self.current.lock().await;
+        let mut current = self.current.clone().lock_owned().await;
+        if self.has_applied(&offer.manifest) {
+            return Ok(self.raft.metrics().borrow().vote);
+        }
         let id = manifest_id(&offer.manifest);
         let Some(receiving) =
             current.take_if(|receiving| receiving.id == id && receiving.is_complete())
         else {
             return Err(refused("the snapshot is not complete"));
         };
-        // Dying from here on leaves a received directory that the next start removes: nothing points to it yet.
-        let Receiving {
-            dir,
-            written,
-            verified,
-            manifest,
-            ..
-        } = receiving;
-        drop(written);
-        verified.await.map_err(failed)?.map_err(failed)?;
-        tracing::info!("a snapshot is received and verified");
-        let finish = move || dir.finish(Manifest::clone(&manifest)).map(|()| dir);
-        let dir = blocking(move || Ok(finish()))
-            .await
-            .map_err(failed)?
-            .map_err(failed)?;
-        let snapshot = openraft::Snapshot {
-            meta: offer.manifest.meta,
-            snapshot: Box::new(dir),
-        };
-        let installed = self
-            .raft
-            .install_full_snapshot(offer.vote, snapshot)
-            .await
-            .map_err(failed)?;
-        tracing::info!("snapshot installed");
-        Ok(installed.vote)
+        // It goes on when its caller is gone, or all that was received would be for nothing. The lock goes along: a sender that comes back waits,
+        // and hears that it is there.
+        let raft = self.raft.clone();
+        let installing = tokio::spawn(async move {
+            let installed = receiving.install(&raft, offer).await;
+            drop(current);
+            installed
+        });
+        installing.await.map_err(failed)?
     }
 }
 
 impl Receiving {
-    fn begin(id: [u8; 32], manifest: Manifest, dir: SnapshotDir) -> std::io::Result<Receiving> {
+    fn begin(
+        id: [u8; 32],
+        manifest: Manifest,
+        dir: SnapshotDir,
+        former: Option<&SnapshotDir>,
+    ) -> std::io::Result<Receiving> {
+        let mut have = Vec::with_capacity(manifest.files.len());
         // All at once: an empty file has no chunk.
         for file in &manifest.files {
-            File::create_new(dir.path().join(&file.name))?;
+            if former.is_some_and(|former| dir.take_verified(file, former)) {
+                have.push(file.bytes);
+            } else {
+                File::create_new(dir.path().join(&file.name))?;
+                have.push(0);
+            }
         }
         let manifest = Arc::new(manifest);
         let (written, to_verify) = mpsc::channel();
@@ -207,7 +256,7 @@ impl Receiving {
         Ok(Receiving {
             id,
             offers: 0,
-            have: vec![0; manifest.files.len()],
+            have,
             manifest,
             dir,
             open: BTreeMap::new(),
@@ -277,6 +326,49 @@ impl Receiving {
         let files = self.manifest.files.iter().zip(&self.have);
         files.into_iter().all(|(file, have)| file.bytes == *have)
     }
+
+    /// Receives no more; the folder, when what is in it whole is verified.
+    async fn end(self) -> SnapshotDir {
+        drop(self.written);
+        // What is not as it should be was told, and is not among what was verified.
+        let _ = self.verified.await;
+        self.dir
+    }
+
+    async fn install(self, raft: &Raft, offer: Offer) -> Result<RaftVote, Denial> {
+        // Dying from here on leaves a received directory that the next start removes: nothing points to it yet.
+        let Receiving {
+            dir,
+            written,
+            verified,
+            manifest,
+            ..
+        } = self;
+        drop(written);
+        verified.await.map_err(failed)?.map_err(failed)?;
+        tracing::info!("a snapshot is received and verified");
+        let finish = move || dir.finish(Manifest::clone(&manifest)).map(|()| dir);
+        let dir = blocking(move || Ok(finish()))
+            .await
+            .map_err(failed)?
+            .map_err(failed)?;
+        let meta = offer.manifest.meta;
+        let last = meta.last_log_id;
+        let snapshot = Box::new(dir);
+        let installed = raft
+            .install_full_snapshot(offer.vote, Snapshot { meta, snapshot })
+            .await
+            .map_err(failed)?;
+        if installed.vote == offer.vote {
+            // openraft shows it a moment after it answers, and the next offer looks there.
+            let shown = raft.wait(Some(SHOWN_TIME));
+            let _ = shown
+                .metrics(|metrics| metrics.last_applied >= last, "it is shown")
+                .await;
+        }
+        tracing::info!("snapshot installed");
+        Ok(installed.vote)
+    }
 }
 
 fn verify(dir: &SnapshotDir, manifest: &Manifest, written: &Written) -> Result<(), Error> {
@@ -291,8 +383,11 @@ fn verify(dir: &SnapshotDir, manifest: &Manifest, written: &Written) -> Result<(
     }
 }
 
-/// A name that could leave the directory, or two files of one name, would let a peer write where it likes.
+/// A name that could leave the directory, or two files of one name, would let a peer write where it likes; each file takes an inode at once.
 fn check_names(manifest: &Manifest) -> Result<(), Denial> {
+    if manifest.files.len() > FILES_MAX {
+        return Err(Denial::Malformed);
+    }
     let names: BTreeSet<&str> = manifest
         .files
         .iter()
@@ -317,3 +412,7 @@ fn failed(error: impl std::fmt::Display) -> Denial {
 const AHEAD_BYTES_MAX: u64 = WINDOW as u64 * CHUNK_BYTES;
 /// A file goes to the disk in pieces of so many bytes: whoever else writes there waits for no more than one.
 const PART_BYTES: u64 = 4 * 1024 * 1024;
+/// A transfer of which nothing more came for so long is given up. Its folder takes space, holds what may be erased meanwhile, and the eraser waits
+/// for former folders to go. A sender that is only cut off is back sooner.
+const ABANDONED: Duration = Duration::from_secs(600);
+const SHOWN_TIME: Duration = Duration::from_secs(1);

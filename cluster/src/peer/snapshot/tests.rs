@@ -23,6 +23,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +34,9 @@ use crate::{
     },
     raft_types::{Raft, TypeConfig},
     store::{
+        applied::Applied,
         machine::Machine,
-        snapshot::hash_files,
+        snapshot::{FILES_MAX, ManifestFile, hash_files},
         tests::{fill, open_in, raft_entries},
     },
 };
@@ -74,6 +76,11 @@ async fn snapshot(dir: &Path) -> (openraft::Snapshot<TypeConfig>, [u8; 32]) {
     (snapshot, machine.view().unwrap().root().0)
 }
 
+/// What a sender has applied, to which nothing is written.
+fn idle() -> watch::Receiver<Applied> {
+    watch::Sender::new(Applied::nothing()).subscribe()
+}
+
 fn offer(snapshot: &openraft::Snapshot<TypeConfig>) -> Offer {
     Offer {
         vote: vote(),
@@ -90,14 +97,24 @@ struct Node {
 
 impl Node {
     async fn new(peers: Peers) -> Node {
+        Node::giving_up_after(TIME, peers).await
+    }
+
+    async fn giving_up_after(abandoned: Duration, peers: Peers) -> Node {
         let dir = tempfile::tempdir().unwrap();
         let (log, machine) = open_in(dir.path()).unwrap();
         let config = Arc::new(openraft::Config::default());
-        let raft = Raft::new(2, config, Network::new(peers), log, machine.clone());
+        let raft = Raft::new(
+            2,
+            config,
+            Network::new(peers, machine.applied()),
+            log,
+            machine.clone(),
+        );
         Node {
             dir,
             machine,
-            receiver: Arc::new(Receiver::new(raft.await.unwrap())),
+            receiver: Arc::new(Receiver::new(raft.await.unwrap()).giving_up_after(abandoned)),
         }
     }
 
@@ -185,7 +202,7 @@ async fn a_snapshot_is_sent_and_installed() {
     let dir = tempfile::tempdir().unwrap();
     let (snapshot, root) = snapshot(dir.path()).await;
     let (_town, node, peers, _) = receiving(u64::MAX).await;
-    let sent = send(&peers, NodeNumber(2), vote(), &snapshot, TIME).await;
+    let sent = send(&peers, NodeNumber(2), vote(), &snapshot, TIME, &idle()).await;
     assert_eq!(sent.unwrap().vote, vote());
     assert_eq!(node.root(), root);
 }
@@ -196,7 +213,7 @@ async fn a_connection_cut_in_a_window_resumes_where_it_was() {
     let (snapshot, root) = snapshot(dir.path()).await;
     let cut_after = LARGE_BYTES / 2;
     let (_town, node, peers, passed) = receiving(cut_after).await;
-    let sent = send(&peers, NodeNumber(2), vote(), &snapshot, TIME).await;
+    let sent = send(&peers, NodeNumber(2), vote(), &snapshot, TIME, &idle()).await;
     assert_eq!(sent.unwrap().vote, vote());
     assert_eq!(node.root(), root);
     let passed = passed.load(Ordering::Relaxed);
@@ -214,7 +231,7 @@ async fn a_damaged_file_is_not_installed_and_leaves_nothing() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[LARGE_BYTES as usize / 2] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
-    let sent = send(&peers, NodeNumber(2), vote(), &snapshot, TIME).await;
+    let sent = send(&peers, NodeNumber(2), vote(), &snapshot, TIME, &idle()).await;
     assert!(sent.is_err());
     assert_ne!(node.root(), root);
     assert_eq!(node.folders(), 0);
@@ -225,12 +242,23 @@ async fn a_name_that_leaves_the_folder_is_denied() {
     let dir = tempfile::tempdir().unwrap();
     let (snapshot, _) = snapshot(dir.path()).await;
     let node = Node::alone().await;
-    for name in ["../escape", "a/b", "", ".", LARGE] {
+    for name in ["../escape", "a/b", "", ".", "..", LARGE] {
         let mut offer = offer(&snapshot);
         offer.manifest.files[0].name = name.into();
         let denied = node.receiver.offer(offer).await;
         assert_eq!(denied.unwrap_err(), Denial::Malformed, "{name}");
     }
+    // Each takes an inode before a byte of it is sent.
+    let mut many = offer(&snapshot);
+    let file = many.manifest.files[0].clone();
+    many.manifest.files = (0..=FILES_MAX)
+        .map(|number| ManifestFile {
+            name: number.to_string(),
+            ..file.clone()
+        })
+        .collect();
+    let denied = node.receiver.offer(many).await;
+    assert_eq!(denied.unwrap_err(), Denial::Malformed);
     assert_eq!(node.folders(), 0);
 }
 
@@ -297,7 +325,8 @@ async fn a_chunk_that_waits_for_a_lost_one_ends_with_the_next_offer() {
         let (receiver, body) = (node.receiver.clone(), bodies[2].clone());
         async move { receiver.chunk(&body).await }
     });
-    while node.receiver.moved.receiver_count() == 0 {
+    // One looks whether anything comes at all.
+    while node.receiver.moved.receiver_count() < 2 {
         tokio::task::yield_now().await;
     }
     // It may look at the offer after it was repeated: then it waits on, until the next one.
@@ -333,4 +362,98 @@ async fn another_offer_takes_the_place_of_the_one_under_way() {
     while node.folders() > 1 {
         tokio::task::yield_now().await;
     }
+}
+
+/// Whether that many folders are left, before long.
+async fn comes_to(node: &Node, folders: usize) {
+    let left = async {
+        while node.folders() != folders {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(TIME, left).await.unwrap();
+}
+
+/// The bodies of the chunks of all files, as a sender reads them.
+fn all_chunks(offer: &Offer, dir: &Path) -> Vec<Bytes> {
+    let mut reader = send::Reader::new(dir, &offer.manifest, Vec::new());
+    let mut bodies = Vec::new();
+    while let (next, Some((_, body))) = reader.next().unwrap() {
+        bodies.push(body.into());
+        reader = next;
+    }
+    bodies
+}
+
+/// The eraser waits for former folders to go, and nobody comes back to this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_which_nothing_more_comes_is_let_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snapshot, root) = snapshot(dir.path()).await;
+    let soon = Duration::from_millis(200);
+    let node = Node::giving_up_after(soon, Town::new().caller(2, &[])).await;
+    let (place, bodies) = chunks(&offer(&snapshot), snapshot.snapshot.path());
+    have(&node, &snapshot, place).await;
+    node.receiver.chunk(&bodies[0]).await.unwrap();
+    comes_to(&node, 0).await;
+    let stray = node.receiver.chunk(&bodies[1]).await;
+    assert!(matches!(stray, Err(Denial::Refused(_))), "{stray:?}");
+    // It may come anew.
+    assert_eq!(have(&node, &snapshot, place).await, 0);
+    for body in all_chunks(&offer(&snapshot), snapshot.snapshot.path()) {
+        node.receiver.chunk(&body).await.unwrap();
+    }
+    node.receiver.install(offer(&snapshot)).await.unwrap();
+    assert_eq!(node.root(), root);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_whose_caller_is_gone_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snapshot, root) = snapshot(dir.path()).await;
+    let node = Node::alone().await;
+    let (place, _) = chunks(&offer(&snapshot), snapshot.snapshot.path());
+    have(&node, &snapshot, place).await;
+    for body in all_chunks(&offer(&snapshot), snapshot.snapshot.path()) {
+        node.receiver.chunk(&body).await.unwrap();
+    }
+    let first = futures::poll!(Box::pin(node.receiver.install(offer(&snapshot))));
+    assert!(first.is_pending());
+    // The caller is gone, and comes back: nothing is to be sent again.
+    assert_eq!(have(&node, &snapshot, place).await, LARGE_BYTES);
+    assert_eq!(node.root(), root);
+    assert_eq!(node.receiver.install(offer(&snapshot)).await, Ok(vote()));
+}
+
+/// A sender that was away meanwhile made a newer snapshot, and most files are the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_were_verified_for_another_snapshot_are_not_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snapshot, root) = snapshot(dir.path()).await;
+    let node = Node::alone().await;
+    let mut former = offer(&snapshot);
+    former.manifest.tree_size += 1;
+    let (place, bodies) = chunks(&former, snapshot.snapshot.path());
+    node.receiver.offer(former.clone()).await.unwrap();
+    for body in &bodies {
+        node.receiver.chunk(body).await.unwrap();
+    }
+    // The same name with another content is another file.
+    let mut other = former.clone();
+    other.manifest.files[place].sha256[0] ^= 1;
+    let answer = node.receiver.offer(other).await.unwrap();
+    assert!(matches!(answer, OfferAnswer::Have(have) if have[place] == 0));
+    comes_to(&node, 1).await;
+
+    node.receiver.offer(former.clone()).await.unwrap();
+    for body in &bodies {
+        node.receiver.chunk(body).await.unwrap();
+    }
+    assert_eq!(have(&node, &snapshot, place).await, LARGE_BYTES);
+    comes_to(&node, 1).await;
+    for body in all_chunks(&offer(&snapshot), snapshot.snapshot.path()) {
+        node.receiver.chunk(&body).await.unwrap();
+    }
+    node.receiver.install(offer(&snapshot)).await.unwrap();
+    assert_eq!(node.root(), root);
 }
