@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Keeps the Raft log short: asks for a raft_snapshot when enough was appended since the last, and purges what lies behind it.
 //!
-//! openraft counts raft_entries, and one of them carries from none to hundreds of submissions. So the log is measured in bytes, against the
-//! state that a peer would have to be sent instead of it.
+//! One raft_entry carries from none to hundreds of submissions. So the log is measured in bytes, against the state that a peer would have to be
+//! sent instead of it, and raft_entries are counted beside that: a start goes through each.
 
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ pub(crate) struct Trimmer {
     log: Log,
     machine: Machine,
     snapshot_bytes: u64,
+    snapshot_after: u64,
     keep_bytes: u64,
     keep_entries: u64,
     /// What was applied when a snapshot was last asked for: it is not asked for again while that one is being made.
@@ -37,6 +38,7 @@ impl Trimmer {
             log,
             machine,
             snapshot_bytes: tuning.raft_snapshot_bytes,
+            snapshot_after: tuning.raft_snapshot_after,
             keep_bytes: tuning.raft_keep_bytes,
             keep_entries: tuning.raft_keep,
             asked: 0,
@@ -71,10 +73,14 @@ impl Trimmer {
             .log
             .bytes_after(since)
             .saturating_sub(self.log.bytes_after(applied));
-        if grown >= self.snapshot_bytes.max(state / KEPT_SHARE / 2) {
+        let many = applied.saturating_sub(since) >= self.snapshot_after.max(1);
+        if many || grown >= self.snapshot_bytes.max(state / KEPT_SHARE / 2) {
             self.asked = applied;
             // Nothing is applied while a snapshot is pinned, and that flushes: so what is in memory goes first, beside the applies.
-            self.machine.flush_beside().await?;
+            if self.machine.flush_beside().await.is_err() {
+                // The node stops, and told why.
+                return Ok(false);
+            }
             // Does nothing while one is being made.
             if self.raft.trigger().snapshot().await.is_err() {
                 return Ok(false);
@@ -112,5 +118,45 @@ impl Trimmer {
         let metrics = metrics.borrow();
         let reached = metrics.replication.as_ref()?.values();
         reached.map(|id| id.map_or(0, |id| id.index)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::peer::{raft_network::Network, tests::Town};
+    use crate::store::tests::{fill, open_in, raft_entries};
+
+    /// What is in memory when a snapshot is asked for is flushed before: by the snapshot itself it would be flushed while nothing is applied. Raft
+    /// is stopped here, so that none is made.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_flush_goes_before_a_snapshot() {
+        for (after, flushes) in [(1_000, false), (10, true)] {
+            let tuning = Tuning {
+                raft_snapshot_bytes: u64::MAX,
+                raft_snapshot_after: after,
+                ..Tuning::default()
+            };
+            let dir = tempfile::tempdir().unwrap();
+            let (mut log, mut machine) = open_in(dir.path()).unwrap();
+            let mut entries = raft_entries(10);
+            // The genesis brings keys, which are flushed as they are applied.
+            let later = entries.split_off(1);
+            fill(&mut log, &mut machine, entries).await;
+            fill(&mut log, &mut machine, later).await;
+            let network = Network::new(Town::new().caller(2, &[]), machine.applied());
+            let config = Arc::new(openraft::Config::default());
+            let raft = Raft::new(2, config, network, log.clone(), machine.clone());
+            let raft = raft.await.unwrap();
+            raft.shutdown().await.unwrap();
+            let in_memory = || machine.state().records_in_memory().unwrap();
+            assert!(in_memory() > 0);
+            let mut trimmer = Trimmer::new(raft, log, machine.clone(), &tuning);
+            let runs = trimmer.look(10).await.unwrap();
+            assert_eq!((in_memory() == 0, runs), (flushes, !flushes));
+        }
     }
 }

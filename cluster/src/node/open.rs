@@ -286,7 +286,8 @@ async fn raft(
         // A snapshot is the whole ledger: sending it takes as long as it takes, and peers see to its progress.
         install_snapshot_timeout: millis(Duration::from_secs(24 * 3600)),
         max_payload_entries: 64,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.raft_snapshot_after.max(1)),
+        // The trimmer asks for each, after a flush.
+        snapshot_policy: SnapshotPolicy::Never,
         replication_lag_threshold: tuning.raft_snapshot_after.max(1).saturating_mul(2),
         // Never by itself: the trimmer purges, by bytes.
         max_in_snapshot_log_to_keep: u64::MAX,

@@ -11,4 +11,4 @@ pub(crate) mod snapshot;
 pub(crate) mod tls;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -238,12 +238,12 @@ fn a_certificate_of_another_node_is_no_identity() {
 }
 
 /// A cluster's certificates, and nodes that answer with the caller, the method and the body. Nodes 1 to 3 are its members.
-pub(super) struct Town {
+pub(crate) struct Town {
     dir: tempfile::TempDir,
 }
 
 impl Town {
-    pub(super) fn new() -> Town {
+    pub(crate) fn new() -> Town {
         let dir = tempfile::tempdir().unwrap();
         certs::write(dir.path(), LEDGER, &[1, 2, 3, 4].map(NodeNumber)).unwrap();
         Town { dir }
@@ -274,7 +274,7 @@ impl Town {
         self.serving_as(node, listener, Echo, stop)
     }
 
-    pub(super) fn serving_as(
+    pub(crate) fn serving_as(
         &self,
         node: u64,
         listener: TcpListener,
@@ -291,7 +291,7 @@ impl Town {
         )
     }
 
-    pub(super) fn caller(&self, node: u64, addresses: &[(u64, SocketAddr)]) -> Peers {
+    pub(crate) fn caller(&self, node: u64, addresses: &[(u64, SocketAddr)]) -> Peers {
         self.caller_of(node, addresses, cluster())
     }
 
