@@ -278,19 +278,15 @@ impl Db {
 
     /// Records that are in no table file yet, about.
     pub(crate) fn records_in_memory(&self) -> Result<u64, Error> {
-        const PROPERTY: &str = "rocksdb.num-entries-active-mem-table";
-        let mut sum = 0;
-        for name in state_cf::ALL {
-            let records = self.db.property_int_value_cf(self.cf(name)?, PROPERTY);
-            let records = records.map_err(|error| {
-                Error::io(
-                    format!("ask {} for {PROPERTY}", self.dir.path.display()),
-                    error,
-                )
-            })?;
-            sum += records.unwrap_or_default();
-        }
-        Ok(sum)
+        let records = |name: &&str| self.property(name, "rocksdb.num-entries-active-mem-table");
+        state_cf::ALL.iter().map(records).sum()
+    }
+
+    /// A number that RocksDB keeps of a column family.
+    pub(crate) fn property(&self, family: &str, name: &str) -> Result<u64, Error> {
+        let value = self.db.property_int_value_cf(self.cf(family)?, name);
+        let failed = |error| Error::io(format!("ask for {name} of {family}"), error);
+        Ok(value.map_err(failed)?.unwrap_or_default())
     }
 
     pub(crate) fn read_error(&self, family: &str, key: &[u8], error: rocksdb::Error) -> Error {

@@ -42,17 +42,6 @@ pub(crate) fn state(db: &Db) -> Result<u64, Error> {
 }
 
 pub(super) fn bytes(db: &Db, family: &str) -> Result<u64, Error> {
-    let cf = db.cf(family)?;
-    let mut sum = 0;
-    for property in [
-        "rocksdb.total-sst-files-size",
-        "rocksdb.total-blob-file-size",
-    ] {
-        let value = db
-            .raw()
-            .property_int_value_cf(cf, property)
-            .map_err(|error| Error::io(format!("ask for {property} of {family}"), error))?;
-        sum += value.unwrap_or_default();
-    }
-    Ok(sum)
+    let tables = db.property(family, "rocksdb.total-sst-files-size")?;
+    Ok(tables + db.property(family, "rocksdb.total-blob-file-size")?)
 }
