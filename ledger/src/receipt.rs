@@ -22,7 +22,7 @@ use crate::number::EntryIndex;
 use crate::policy::{Cosigned, PolicySet, VerifiedCheckpoint, VerifyError};
 use crate::signature::Sigs;
 use crate::time::format_timestamp;
-use crate::tlog_proof::{TlogProof, TlogProofError};
+use crate::tlog_proof::{self, TlogProof, TlogProofError};
 
 /// A parsed receipt, believed in nothing: [`verify`] and [`Receipt::verify_in`] say whether it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,23 +62,13 @@ impl Receipt {
             note,
         })
     }
-
-    /// The receipt as a tlog-proof.
-    pub fn to_tlog_proof(&self) -> TlogProof {
-        let extra = bytes::extra_encode(&self.meta, &self.body_salt).to_vec();
-        TlogProof {
-            extra: Some(extra),
-            index: self.index,
-            path: self.path.clone(),
-            note: self.note.clone(),
-        }
-    }
 }
 
 /// As a `.tlog-proof`.
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_tlog_proof().fmt(f)
+        let extra = bytes::extra_encode(&self.meta, &self.body_salt);
+        tlog_proof::write(f, Some(&extra), self.index, &self.path, &self.note)
     }
 }
 

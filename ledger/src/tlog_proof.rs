@@ -82,16 +82,27 @@ impl TlogProof {
 
 impl fmt::Display for TlogProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{FIRST_LINE}")?;
-        if let Some(extra) = &self.extra {
-            writeln!(f, "extra {}", base64::encode(extra))?;
-        }
-        writeln!(f, "index {}", self.index)?;
-        self.path
-            .iter()
-            .try_for_each(|hash| writeln!(f, "{}", hash.to_base64()))?;
-        write!(f, "\n{}", self.note)
+        let extra = self.extra.as_deref();
+        write(f, extra, self.index, &self.path, &self.note)
     }
+}
+
+/// Formats a proof from its parts, wherever they are kept.
+pub(crate) fn write(
+    f: &mut fmt::Formatter<'_>,
+    extra: Option<&[u8]>,
+    index: EntryIndex,
+    path: &[Hash],
+    note: &Note,
+) -> fmt::Result {
+    writeln!(f, "{FIRST_LINE}")?;
+    if let Some(extra) = extra {
+        writeln!(f, "extra {}", base64::encode(extra))?;
+    }
+    writeln!(f, "index {index}")?;
+    path.iter()
+        .try_for_each(|hash| writeln!(f, "{}", hash.to_base64()))?;
+    write!(f, "\n{note}")
 }
 
 /// Why a proof is not taken.

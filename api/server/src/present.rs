@@ -16,7 +16,7 @@ use ledger::{
     number::{EntryIndex, TreeSize},
     receipt::Receipt,
     signature::{ALG_SINGLE, Signed},
-    state::sealed,
+    state::{State, StateKey, sealed},
     time,
 };
 use serde::de::IgnoredAny;
@@ -42,6 +42,8 @@ pub struct StoredAt {
     /// As stored.
     pub stored: StoredEntry,
     body: Option<Body>,
+    /// Persons named in it who may not be told of it yet.
+    sealed: Vec<Hash>,
 }
 
 impl StoredAt {
@@ -52,7 +54,7 @@ impl StoredAt {
     pub fn read(view: &View, index: EntryIndex) -> Result<Option<StoredAt>, Fault> {
         let stored = view.entry(index)?;
         stored
-            .map(|stored| StoredAt::parse(index, stored))
+            .map(|stored| StoredAt::parse(view, index, stored))
             .transpose()
     }
 
@@ -61,17 +63,28 @@ impl StoredAt {
     /// # Errors
     /// The store's own.
     pub fn read_all(view: &View, indexes: &[EntryIndex]) -> Result<Vec<Option<StoredAt>>, Fault> {
-        let stored = indexes.iter().zip(view.entries(indexes)?);
-        stored
+        let entries = indexes.iter().zip(view.entries(indexes)?);
+        let state = view.fetched(indexes.iter().map(|index| StateKey::sealed_entry(*index)))?;
+        entries
             .map(|(index, stored)| {
                 stored
-                    .map(|stored| StoredAt::parse(*index, stored))
+                    .map(|stored| StoredAt::parse(&state, *index, stored))
                     .transpose()
             })
             .collect()
     }
 
-    fn parse(index: EntryIndex, stored: StoredEntry) -> Result<StoredAt, Fault> {
+    fn parse(
+        state: &impl State<Error = cluster::Error>,
+        index: EntryIndex,
+        stored: StoredEntry,
+    ) -> Result<StoredAt, Fault> {
+        let sealed = match stored.meta.entry_type {
+            EntryType::Access | EntryType::Note | EntryType::Erasure => {
+                sealed::entry(state, index)?
+            }
+            _ => None,
+        };
         let body = stored.parse_body().map_err(|refused| {
             Fault::internal(format_args!("entry {index} in the store: {refused}"))
         })?;
@@ -79,6 +92,7 @@ impl StoredAt {
             index,
             stored,
             body,
+            sealed: sealed.map(|sealed| sealed.persons).unwrap_or_default(),
         })
     }
 
@@ -169,26 +183,16 @@ impl StoredAt {
         }
         let entry_type = self.stored.meta.entry_type;
         let opening = access::opening(reader, entry_type, self.body.as_ref(), &signers);
-        let Some(opening) = opening else {
-            return Ok(None);
-        };
-        let sealed = match entry_type {
-            EntryType::Access | EntryType::Note | EntryType::Erasure => {
-                sealed::entry(view, self.index)?
-            }
-            _ => None,
-        };
-        let sealed = sealed.map(|sealed| sealed.persons).unwrap_or_default();
-        Ok(Some(self.seen(opening, sealed)))
+        Ok(opening.map(|opening| self.seen(opening)))
     }
 
-    fn seen(self, opening: Opening, sealed: Vec<Hash>) -> Seen {
+    fn seen(self, opening: Opening) -> Seen {
         Seen {
             index: self.index,
             stored: self.stored,
             body: self.body,
             opening,
-            sealed,
+            sealed: self.sealed,
         }
     }
 }
@@ -224,7 +228,7 @@ impl Seen {
             return Ok(None);
         };
         let opening = access::public_opening(entry.stored.meta.entry_type);
-        Ok(opening.map(|opening| entry.seen(opening, Vec::new())))
+        Ok(opening.map(|opening| entry.seen(opening)))
     }
 
     /// Its place.
@@ -290,7 +294,7 @@ impl Seen {
     fn erased_since(&self, recorded: &Recorded) -> Result<Option<Seen>, Fault> {
         let now = StoredAt::read(recorded.view(), self.index)?;
         let now = now.filter(|now| now.stored.erased != self.stored.erased);
-        Ok(now.map(|now| now.seen(self.opening.clone(), self.sealed.clone())))
+        Ok(now.map(|now| now.seen(self.opening.clone())))
     }
 
     /// The entry for everybody, if its type is open to everybody; nobody is named in it, so no reading is recorded.

@@ -8,6 +8,7 @@ use ledger::hash::Hash;
 use ledger::merkle::NodeReader;
 use ledger::number::EntryIndex;
 use ledger::retention;
+use ledger::state::{State, StateKey};
 
 use super::keys::{self, state_cf};
 use super::receipts::Wanted;
@@ -23,11 +24,12 @@ impl View {
     pub fn entry(&self, index: EntryIndex) -> Result<Option<StoredEntry>, Error> {
         let stored = self.stored(index)?;
         stored
-            .map(|stored| self.as_ordered(index, stored))
+            .map(|stored| self.as_ordered(self, index, stored))
             .transpose()
     }
 
-    /// Entries as [`View::entry`] gives them, in the order asked: all bodies by one read of the database, all leaves by another.
+    /// Entries as [`View::entry`] gives them, in the order asked: all bodies by one read of the database, all leaves by another, and what
+    /// orders name them by a third.
     ///
     /// # Errors
     /// As [`View::entry`].
@@ -38,6 +40,7 @@ impl View {
         held().try_for_each(|index| leaves.node(0, index.0).map(drop))?;
         let leaves = leaves.read(self)?;
         let mut bodies = self.get_all(state_cf::BODIES, &keys)?;
+        let named = self.fetched(held().map(|index| StateKey::erasures_of(*index)))?;
         let mut entries = Vec::with_capacity(indexes.len());
         for &index in indexes {
             let found = if self.size().holds(index) {
@@ -50,7 +53,7 @@ impl View {
                 continue;
             };
             let stored = self.vouched(index, body?.as_deref(), leaves.node(0, index.0)?)?;
-            entries.push(Some(self.as_ordered(index, stored)?));
+            entries.push(Some(self.as_ordered(&named, index, stored)?));
         }
         Ok(entries)
     }
@@ -84,13 +87,18 @@ impl View {
         Ok(stored)
     }
 
-    /// The entry without what was ordered away of it.
-    fn as_ordered(&self, index: EntryIndex, mut stored: StoredEntry) -> Result<StoredEntry, Error> {
-        let orders = erasure::orders_on(self, index, &stored, self.cuts()?)?;
+    /// The entry without what was ordered away of it. `state` is this view's.
+    fn as_ordered(
+        &self,
+        state: &impl State<Error = Error>,
+        index: EntryIndex,
+        mut stored: StoredEntry,
+    ) -> Result<StoredEntry, Error> {
+        let orders = erasure::orders_on(state, index, &stored, self.cuts()?)?;
         if orders.is_empty() {
             return Ok(stored);
         }
-        let ceased_ms = retention::ceased(self, index, stored.meta.entry_type)?;
+        let ceased_ms = retention::ceased(state, index, stored.meta.entry_type)?;
         for order in orders {
             let carried = order.carry_out(index, &mut stored, ceased_ms);
             carried.map_err(|refused| {

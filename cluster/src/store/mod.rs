@@ -23,6 +23,7 @@ pub(crate) mod db;
 mod entries;
 pub(crate) mod erase;
 pub(crate) mod fatal;
+mod fetched;
 pub(crate) mod fold;
 mod format;
 pub(crate) mod high_water;

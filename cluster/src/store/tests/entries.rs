@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Entries read together are the entries read one by one, and are refused as those are.
 
+use ledger::state::{State, StateKey};
+
 use super::*;
 use crate::error::ErrorKind;
 use crate::store::db::Db;
@@ -28,6 +30,46 @@ async fn entries_read_together_are_those_read_one_by_one() {
         let there = alone.iter().filter(|entry| entry.is_some()).count();
         let held = indexes.iter().filter(|index| index.0 < shown.size).count();
         assert_eq!(there, held);
+    }
+}
+
+/// The order itself is not there, so whoever looks for it comes to a halt.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_on_an_entry_is_looked_for_also_when_many_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_log, machine, _) = fill_in(dir.path()).await;
+    let db = machine.state();
+    let named = StateKey::erasures_of(EntryIndex(6)).encode();
+    let state = db.cf(state_cf::STATE).unwrap();
+    db.raw().put_cf(state, named, 7_u64.to_be_bytes()).unwrap();
+    let view = machine.view().unwrap();
+    let refused = view.entry(EntryIndex(6)).unwrap_err().to_string();
+    let together = view.entries(&[5, 6, 7].map(EntryIndex)).unwrap_err();
+    assert_eq!(together.to_string(), refused);
+    assert!(view.entries(&[5, 7].map(EntryIndex)).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_that_was_fetched_is_the_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_log, machine, _) = fill_in(dir.path()).await;
+    let view = machine.view().unwrap();
+    let there = [StateKey::governance(), StateKey::rules()];
+    let absent = [7, 0].map(|index| StateKey::sealed_entry(EntryIndex(index)));
+    let keys = || absent.iter().chain(&there);
+    // What is written since does not show.
+    let db = machine.state();
+    let state = db.cf(state_cf::STATE).unwrap();
+    for key in keys() {
+        db.raw().put_cf(state, key.encode(), b"later").unwrap();
+    }
+    for fetched in [view.fetched(keys().cloned()), view.fetched([].into_iter())] {
+        let fetched = fetched.unwrap();
+        for key in keys() {
+            let value = State::get(&view, key).unwrap();
+            assert_eq!(value.is_some(), there.contains(key), "{key:?}");
+            assert_eq!(State::get(&fetched, key).unwrap(), value, "{key:?}");
+        }
     }
 }
 
