@@ -16,7 +16,7 @@ mod testbed;
 use std::{collections::BTreeMap, time::Duration};
 
 use cluster::{
-    Clock, Config, Node, NodeKeys, Outcome, PeerTls, Tuning, Until, certs, hot::RaftPayload,
+    Clock, Config, Error, Node, NodeKeys, Outcome, PeerTls, Tuning, Until, certs, hot::RaftPayload,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ledger::{

@@ -23,7 +23,7 @@ use ledger::id::{EntryId, InstitutionId, NodeNumber};
 use ledger::key::{KeyUse, SigningKey};
 use ledger::number::EntryIndex;
 
-use crate::{Clock, Config, NodeKeys, PeerTls, Tuning};
+use crate::{Clock, Config, Error, Node, NodeKeys, PeerTls, Tuning};
 
 pub(crate) const LEDGER: &str = "ledger.test.example";
 const INSTITUTION: &str = "ipa:comune_prova";
@@ -214,6 +214,25 @@ pub(crate) fn tuning() -> Tuning {
         fold_interval: Duration::from_secs(3600),
         ..Tuning::default()
     }
+}
+
+/// Opens a node whose folder was closed just now: who verifies or folds beside it holds its databases a moment longer than whoever closed it.
+pub(crate) async fn open(config: impl Fn() -> Config) -> Result<Node, Error> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        match Node::open(config()).await {
+            Err(error) if is_still_held(&error) => {
+                assert!(tokio::time::Instant::now() < deadline, "{error:?}");
+                tokio::task::yield_now().await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Whether a database could not be opened since this process has it open.
+pub(crate) fn is_still_held(error: &Error) -> bool {
+    format!("{error:?}").contains("lock hold by current process")
 }
 
 /// One node's configuration; certificates are made in `dir` when they are not there.

@@ -342,18 +342,21 @@ impl Town {
     }
 
     pub(crate) async fn open(&self, node: u64) -> Node {
-        let listener = TcpListener::bind(self.addresses[&node]).unwrap();
-        let tuning = self.tuning.clone();
-        let mut config = testbed::config(
-            self.dir.path(),
-            node,
-            listener,
-            &self.genesis,
-            &[1, 2, 3, 4],
-            tuning,
-        );
-        config.keys.log.push(testbed::key("log 2"));
-        Node::open(config).await.unwrap()
+        let config = || {
+            let listener = TcpListener::bind(self.addresses[&node]).unwrap();
+            let tuning = self.tuning.clone();
+            let mut config = testbed::config(
+                self.dir.path(),
+                node,
+                listener,
+                &self.genesis,
+                &[1, 2, 3, 4],
+                tuning,
+            );
+            config.keys.log.push(testbed::key("log 2"));
+            config
+        };
+        testbed::open(config).await.unwrap()
     }
 
     /// What the governance says of a node, and of the log key that follows a removal.

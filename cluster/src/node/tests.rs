@@ -53,7 +53,7 @@ impl One {
     }
 
     async fn open(&self) -> Result<Node, Error> {
-        Node::open(self.config()).await
+        testbed::open(|| self.config()).await
     }
 
     fn data(&self) -> PathBuf {

@@ -67,8 +67,7 @@ fn open_by(dir: &Path, open: Open) -> Result<(Log, Machine), Error> {
     loop {
         let (fatal, verifier) = (Fatal::new(), VerifyPool::new(LEDGER));
         match open(dir, 1, ledger.clone(), &options, &fatal, &verifier) {
-            // Who verifies beside holds the state a moment longer than whoever closed it.
-            Err(error) if format!("{error:?}").contains("lock hold by current process") => {
+            Err(error) if crate::testbed::is_still_held(&error) => {
                 assert!(Instant::now() < deadline, "{error:?}");
                 std::thread::yield_now();
             }

@@ -75,12 +75,14 @@ impl One {
     }
 
     async fn open_with(&self, tuning: crate::Tuning) -> Node {
-        let listener = std::net::TcpListener::bind(self.address).unwrap();
         let (dir, genesis) = (self.dir.path(), &self.genesis);
         let clock = self.clock();
         let tuning = crate::Tuning { clock, ..tuning };
-        let node = Node::open(testbed::config(dir, 1, listener, genesis, &[1], tuning)).await;
-        let node = node.unwrap();
+        let config = || {
+            let listener = std::net::TcpListener::bind(self.address).unwrap();
+            testbed::config(dir, 1, listener, genesis, &[1], tuning.clone())
+        };
+        let node = testbed::open(config).await.unwrap();
         until(|| node.view().unwrap().size().0 > 0).await;
         node.linearizable(PATIENCE).await.unwrap();
         node
