@@ -11,7 +11,7 @@ use ledger::number::{EntryIndex, TreeSize};
 use ledger::receipt::Receipt;
 
 use super::keys::state_cf;
-use super::tiles::Place;
+use super::tiles::{Place, Tile};
 use super::view::{Checkpoints, View};
 use crate::error::Error;
 
@@ -206,9 +206,9 @@ impl Wanted {
         let mut places = places.into_iter().peekable();
         let mut read = Vec::with_capacity(keys.len());
         for (key, found) in keys.iter().zip(view.get_all(state_cf::NODES, &keys)?) {
-            let tile = found?;
+            let mut tile = Tile::open(db, *key, found?.as_deref())?;
             while let Some((place, at)) = places.next_if(|(place, _)| place.key == *key) {
-                let hash = place.node(db, tile.as_deref())?;
+                let hash = tile.node(db, &place)?;
                 if let (Some(place), Some(node)) = (hashes.get_mut(at), asked.get(at)) {
                     *place = Some(hash);
                     read.push((*node, hash));

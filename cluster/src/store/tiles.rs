@@ -22,11 +22,12 @@ pub(super) const LEVELS: u8 = 6;
 const WIDTH: u64 = 1 << LEVELS;
 const HASH_BYTES: usize = size_of::<Hash>();
 
-/// Where a node is found: key of its tile, and which of the tile's hashes lie below it.
+/// Where a node is found: key of its tile, and its place in the row of its level.
 pub(super) struct Place {
     pub(super) key: [u8; keys::TILE_BYTES],
-    first: usize,
-    count: usize,
+    /// Levels above the lowest of the tile.
+    height: usize,
+    at: usize,
 }
 
 impl Place {
@@ -34,37 +35,62 @@ impl Place {
         let height = level % LEVELS;
         Place {
             key: keys::tile(level / LEVELS, index >> (LEVELS - height)),
-            first: ((index << height) % WIDTH) as usize,
-            count: 1 << height,
+            height: usize::from(height),
+            at: (index % (WIDTH >> height)) as usize,
         }
     }
+}
 
-    /// The node, out of what is kept under the key.
+/// A tile that was read. Its rows, from the lowest up, are hashed when somebody first asks for a node so high: a path asks for one of nearly
+/// each, and neighbours for the same rows.
+pub(super) struct Tile {
+    key: [u8; keys::TILE_BYTES],
+    rows: Vec<Vec<Hash>>,
+}
+
+impl Tile {
+    /// The tile out of what is kept under its key.
     ///
     /// # Errors
-    /// `Corrupt`: there is no tile, or it does not hold the node.
-    pub(super) fn node(&self, db: &Db, tile: Option<&[u8]>) -> Result<Hash, Error> {
-        let told = |what| {
-            let name = db.name_of(state_cf::NODES, &self.key);
-            Error::corrupt(format!("{name} {what}"))
+    /// `Corrupt`: nothing is, or it is no row of hashes.
+    pub(super) fn open(
+        db: &Db,
+        key: [u8; keys::TILE_BYTES],
+        kept: Option<&[u8]>,
+    ) -> Result<Tile, Error> {
+        let kept = kept.ok_or_else(|| told(db, &key, "is missing"))?;
+        let (hashes, []) = kept.as_chunks::<HASH_BYTES>() else {
+            return Err(told(db, &key, "is no row of hashes"));
         };
-        let tile = tile.ok_or_else(|| told("is missing"))?;
-        self.within(tile)
-            .ok_or_else(|| told("does not hold what the tree has there"))
+        let lowest = hashes.iter().copied().map(Hash).collect();
+        Ok(Tile {
+            key,
+            rows: vec![lowest],
+        })
     }
 
-    fn within(&self, tile: &[u8]) -> Option<Hash> {
-        let (hashes, []) = tile.as_chunks::<HASH_BYTES>() else {
-            return None;
-        };
-        let below = hashes.get(self.first..self.first + self.count)?;
-        let mut row: Vec<Hash> = below.iter().copied().map(Hash).collect();
-        while row.len() > 1 {
-            let pairs = row.as_chunks::<2>().0.iter();
-            row = pairs.map(|[left, right]| node_hash(left, right)).collect();
-        }
-        row.pop()
+    /// A node of it.
+    ///
+    /// # Errors
+    /// `Corrupt`: the tile does not reach so far.
+    pub(super) fn node(&mut self, db: &Db, place: &Place) -> Result<Hash, Error> {
+        self.get(place)
+            .ok_or_else(|| told(db, &self.key, "does not hold what the tree has there"))
     }
+
+    fn get(&mut self, place: &Place) -> Option<Hash> {
+        while self.rows.len() <= place.height {
+            let pairs = self.rows.last()?.as_chunks::<2>().0.iter();
+            let above = pairs.map(|[left, right]| node_hash(left, right)).collect();
+            self.rows.push(above);
+        }
+        self.rows.get(place.height)?.get(place.at).copied()
+    }
+}
+
+fn told(db: &Db, key: &[u8], what: &str) -> Error {
+    let name = db.name_of(state_cf::NODES, key);
+    Error::corrupt(format!("{name} {what}"))
 }
 
 /// Reads nodes, out of tiles that `get` reads. The last tile is kept: whoever walks along a level, or up a path, reads each once.
@@ -73,8 +99,6 @@ pub(crate) struct Tiles<'a, G> {
     get: G,
     last: RefCell<Option<Tile>>,
 }
-
-type Tile = ([u8; keys::TILE_BYTES], Vec<u8>);
 
 impl<'a, G: Fn(&[u8]) -> Result<Option<Vec<u8>>, Error>> Tiles<'a, G> {
     pub(super) fn new(db: &'a Db, get: G) -> Self {
@@ -93,13 +117,13 @@ impl<G: Fn(&[u8]) -> Result<Option<Vec<u8>>, Error>> NodeReader for Tiles<'_, G>
         let place = Place::of(level, index);
         let mut last = self.last.borrow_mut();
         // It may have grown since it was read.
-        let kept = last.as_ref().filter(|(key, _)| *key == place.key);
-        if let Some(node) = kept.and_then(|(_, tile)| place.within(tile)) {
+        let kept = last.as_mut().filter(|tile| tile.key == place.key);
+        if let Some(node) = kept.and_then(|tile| tile.get(&place)) {
             return Ok(node);
         }
-        let tile = (self.get)(&place.key)?;
-        let node = place.node(self.db, tile.as_deref())?;
-        *last = tile.map(|tile| (place.key, tile));
+        let mut tile = Tile::open(self.db, place.key, (self.get)(&place.key)?.as_deref())?;
+        let node = tile.node(self.db, &place)?;
+        *last = Some(tile);
         Ok(node)
     }
 }
@@ -286,16 +310,17 @@ mod tests {
         let (_dir, db) = db();
         let place = Place::of(8, 3);
         let hashes = [7; 64 * HASH_BYTES];
-        assert!(place.node(&db, Some(&hashes)).is_ok());
+        let node = |kept: Option<&[u8]>| Tile::open(&db, place.key, kept)?.node(&db, &place);
+        assert!(node(Some(&hashes)).is_ok());
         // Those below: 12 to 15 of tile 0 of level 6.
-        assert!(place.node(&db, Some(&hashes[..16 * HASH_BYTES])).is_ok());
-        for (tile, told) in [
+        assert!(node(Some(&hashes[..16 * HASH_BYTES])).is_ok());
+        for (kept, told) in [
             (None, "is missing"),
             (Some(&hashes[..15 * HASH_BYTES]), "does not hold"),
-            (Some(&hashes[..16 * HASH_BYTES + 1]), "does not hold"),
+            (Some(&hashes[..16 * HASH_BYTES + 1]), "is no row"),
             (Some(&hashes[..0]), "does not hold"),
         ] {
-            let error = place.node(&db, tile).unwrap_err().to_string();
+            let error = node(kept).unwrap_err().to_string();
             assert!(
                 error.contains("nodes, tile 0 of level 6") && error.contains(told),
                 "{error}"
@@ -309,9 +334,8 @@ mod tests {
             let index = index >> level;
             let (place, sibling) = (Place::of(level, index), Place::of(level, index ^ 1));
             prop_assert_eq!(place.key, sibling.key);
-            prop_assert!(place.first + place.count <= WIDTH as usize);
-            prop_assert_eq!(place.first.abs_diff(sibling.first), place.count);
-            prop_assert_eq!(place.first % place.count, 0);
+            prop_assert!(place.at < WIDTH as usize >> place.height);
+            prop_assert_eq!((place.at ^ 1, place.height), (sibling.at, sibling.height));
         }
     }
 }
