@@ -18,7 +18,7 @@ use crate::{
     number::EntryIndex,
     refusal::{Refusal, Refused},
     rules::rule_set,
-    state::{Draft, KeyTerms, State, Writes},
+    state::{Draft, KeyTerms, State, StateKey, Writes},
 };
 
 mod effects;
@@ -246,6 +246,21 @@ pub struct Effects {
     pub writes: Writes,
     /// Rows, each once.
     pub rows: Vec<Row>,
+}
+
+/// State keys that [`apply`] and [`precheck`] ask for an entry alone, not for most entries alike. Whoever has many entries to judge may read
+/// them in one go before; what is judged does not depend on it.
+pub fn asked(entry: &VerifiedEntry, accepted_at_ms: u64) -> Vec<StateKey> {
+    let body = entry.body();
+    let mut keys = match &body.content {
+        Content::Access(access) => sides::asked(access, accepted_at_ms),
+        _ => Vec::new(),
+    };
+    keys.push(StateKey::entry_id(
+        &body.common.institution,
+        &body.common.id,
+    ));
+    keys
 }
 
 /// Judges an entry at its place. The caller performs the writes before the next entry is judged, or overlays them.

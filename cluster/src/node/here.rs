@@ -146,6 +146,9 @@ impl Here {
             let next = view.size().next_index();
             let done = machine.folds().borrow().done;
             let known_of_it = Known::default();
+            let asked = entries.iter();
+            let asked = asked.flat_map(|entry| admission::asked(entry, now_ms));
+            known_of_it.fetch(asked, |keys| view.values_of(keys))?;
             let state = known_of_it.over(&view);
             let check = |entry: VerifiedEntry| match admission::precheck(
                 &state, &entry, next, now_ms, &ledger,

@@ -186,11 +186,19 @@ impl Apply {
         verifier.finish(batch)?;
         let db = self.db.clone();
         let state = DbState::new(&db);
+        let accepted_at_ms = self.applied.accepted_at_ms.max(batch.stamp_ms);
+        let asked = batch.items.iter().flat_map(|item| {
+            let verified = item.verified.lock();
+            let entry = verified
+                .as_ref()
+                .and_then(|verified| verified.as_ref().ok());
+            entry.map_or(Vec::new(), |entry| admission::asked(entry, accepted_at_ms))
+        });
+        write.known.fetch(asked, |keys| state.values_of(keys))?;
         let mut results = Vec::with_capacity(batch.items.len());
         for item in &batch.items {
             let first = self.applied.tree_size == 0;
             let verified = verifier.take(item, &write.known.over(&state), first)?;
-            let accepted_at_ms = self.applied.accepted_at_ms.max(batch.stamp_ms);
             let stamp = Stamp {
                 index: EntryIndex(self.applied.tree_size),
                 accepted_at_ms,

@@ -10,8 +10,8 @@ use ledger::state_map::MapPath;
 use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options, ReadOptions,
-    SliceTransform, WriteBatch, WriteOptions,
+    DBCompressionType, DBPinnableSlice, DBRecoveryMode, Direction, FlushOptions, IteratorMode,
+    Options, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -208,6 +208,25 @@ impl Db {
         self.db
             .get_cf(self.cf(family)?, key)
             .map_err(|error| self.read_error(family, key, error))
+    }
+
+    /// The values under many keys of a family, in their order, none where there is none: one read of the database, which looks once into each
+    /// block that holds several of them.
+    pub(crate) fn get_all<'a, K: AsRef<[u8]>>(
+        &'a self,
+        family: &'a str,
+        keys: &'a [K],
+        options: &ReadOptions,
+    ) -> Result<impl Iterator<Item = Result<Option<DBPinnableSlice<'a>>, Error>> + use<'a, K>, Error>
+    {
+        let sorted = keys.is_sorted_by(|a, b| a.as_ref() <= b.as_ref());
+        let found = self
+            .db
+            .batched_multi_get_cf_opt(self.cf(family)?, keys, sorted, options);
+        let read = keys.iter().zip(found);
+        Ok(read.map(move |(key, found)| {
+            found.map_err(|error| self.read_error(family, key.as_ref(), error))
+        }))
     }
 
     /// Reads a postcard value. What is there and cannot be decoded is an error, never "none".

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use ledger::state::{State, StateKey};
 
-use super::keys::state_cf;
 use super::view::View;
 use crate::error::Error;
 
@@ -23,14 +22,8 @@ impl View {
     /// They cannot be read.
     pub fn fetched(&self, keys: impl Iterator<Item = StateKey>) -> Result<Fetched<'_>, Error> {
         let keys: Vec<StateKey> = keys.collect();
-        let encoded: Vec<Vec<u8>> = keys.iter().map(StateKey::encode).collect();
-        let mut read = BTreeMap::new();
-        for (key, value) in keys
-            .into_iter()
-            .zip(self.get_all(state_cf::STATE, &encoded)?)
-        {
-            read.insert(key, value?.map(|value| value.to_vec()));
-        }
+        let values = self.values_of(&keys)?;
+        let read = keys.into_iter().zip(values).collect();
         Ok(Fetched { view: self, read })
     }
 }

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 
 use ledger::state::{State, StateKey, Writes};
 
+use super::view::Values;
+
 /// What is known of a state by whoever read it or is about to write it.
 #[derive(Default)]
 pub(crate) struct Known(RefCell<HashMap<StateKey, KnownValue>>);
@@ -23,6 +25,27 @@ impl Known {
         self.0
             .borrow_mut()
             .insert(key, KnownValue { value, changed });
+    }
+
+    /// Reads what is not known yet of these keys in one go: one after the other, each is a walk through the database, mostly to learn that
+    /// nothing is there.
+    ///
+    /// # Errors
+    /// Those of `read`, which gives the values under keys, in their order.
+    pub(crate) fn fetch<E>(
+        &self,
+        keys: impl Iterator<Item = StateKey>,
+        read: impl FnOnce(&[StateKey]) -> Result<Values, E>,
+    ) -> Result<(), E> {
+        let mut known = self.0.borrow_mut();
+        let mut keys: Vec<StateKey> = keys.filter(|key| !known.contains_key(key)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let values = read(&keys)?;
+        let changed = false;
+        let read = keys.into_iter().zip(values);
+        known.extend(read.map(|(key, value)| (key, KnownValue { value, changed })));
+        Ok(())
     }
 
     /// A state with this known of it; what is read of it is known from then on, so it must not change meanwhile.
@@ -107,12 +130,21 @@ mod tests {
         }
         assert_eq!(state.0.get(), 1);
         known.put(put.clone(), Some(vec![2]));
+        // What is known, as read or as about to be written, is not fetched.
+        let other = StateKey::subject(&Hash([3; 32]));
+        let keys = [&put, &other, &read, &other].map(StateKey::clone);
+        let fetch = |asked: &[StateKey]| -> Result<Values, StateError> {
+            assert_eq!(asked, std::slice::from_ref(&other));
+            Ok(vec![None])
+        };
+        known.fetch(keys.into_iter(), fetch).unwrap();
+        assert_eq!(known.over(&state).get(&other).unwrap(), None);
         known.put(put.clone(), Some(vec![3]));
         assert_eq!(known.over(&state).get(&removed).unwrap(), Some(vec![1]));
         known.put(removed.clone(), None);
         assert_eq!(known.over(&state).get(&removed).unwrap(), None);
         assert_eq!(known.over(&state).get(&put).unwrap(), Some(vec![3]));
-        assert_eq!((state.0.get(), known.len()), (2, 3));
+        assert_eq!((state.0.get(), known.len()), (2, 4));
         assert_eq!(known.into_writes(), [(removed, None), (put, Some(vec![3]))]);
     }
 }

@@ -48,6 +48,25 @@ impl<'a> DbState<'a> {
     pub(crate) fn new(db: &'a Db) -> DbState<'a> {
         DbState(db)
     }
+
+    /// The values under many keys, in their order.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(super) fn values_of(&self, keys: &[StateKey]) -> Result<Values, Error> {
+        values(self.0, keys, &ReadOptions::default())
+    }
+}
+
+/// Values of the state, none where there is none.
+pub(crate) type Values = Vec<Option<Vec<u8>>>;
+
+fn values(db: &Db, keys: &[StateKey], options: &ReadOptions) -> Result<Values, Error> {
+    let keys: Vec<Vec<u8>> = keys.iter().map(StateKey::encode).collect();
+    let found = db.get_all(state_cf::STATE, &keys, options)?;
+    found
+        .map(|found| Ok(found?.map(|value| value.to_vec())))
+        .collect()
 }
 
 impl State for DbState<'_> {
@@ -169,22 +188,21 @@ impl View {
         get(&self.0.pinned, family, key)
     }
 
-    /// The values under many keys of a family, in their order, none where there is none: one read of the database, which looks once into each
-    /// block that holds several of them.
+    /// The values under many keys of a family, as [`Db::get_all`] gives them.
     pub(crate) fn get_all<'a, K: AsRef<[u8]>>(
         &'a self,
         family: &'a str,
         keys: &'a [K],
     ) -> Result<impl Iterator<Item = Result<Option<DBPinnableSlice<'a>>, Error>>, Error> {
-        let db = self.db();
-        let sorted = keys.is_sorted_by(|a, b| a.as_ref() <= b.as_ref());
-        let found =
-            db.raw()
-                .batched_multi_get_cf_opt(db.cf(family)?, keys, sorted, &self.pinned_reads());
-        let read = keys.iter().zip(found);
-        Ok(read.map(move |(key, found)| {
-            found.map_err(|error| db.read_error(family, key.as_ref(), error))
-        }))
+        self.db().get_all(family, keys, &self.pinned_reads())
+    }
+
+    /// The values of the state under many keys, in their order.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn values_of(&self, keys: &[StateKey]) -> Result<Values, Error> {
+        values(self.db(), keys, &self.pinned_reads())
     }
 
     /// For reads of the database itself, as of this moment.

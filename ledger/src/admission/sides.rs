@@ -2,6 +2,8 @@
 //! What admission keeps of exchanges: which side was told first, and which exchanges somebody should look at. Whether the sides say the same is
 //! judged from the entries, by [`crate::pair`].
 
+use alloc::vec::Vec;
+
 use crate::{
     body::{
         Common,
@@ -17,6 +19,21 @@ use crate::{
     pair::{Gist, Pair},
     state::{Draft, State, read},
 };
+
+/// The keys under which admission looks for what was told of an access before.
+pub(super) fn asked(access: &Access, accepted_at_ms: u64) -> Vec<StateKey> {
+    let pair = Pair::of(access);
+    let mut keys = Vec::with_capacity(6);
+    for era in eras(accepted_at_ms) {
+        for side in [Side::Consumer, Side::Provider] {
+            keys.push(StateKey::exchange(era, &pair, side, 0));
+        }
+        if let Some(part) = access.part {
+            keys.push(StateKey::exchange(era, &pair, access.side, part.k));
+        }
+    }
+    keys
+}
 
 /// The same side told this exchange, or this part of it, before.
 pub(super) fn is_again<S: State>(
@@ -109,14 +126,19 @@ fn told<S: State>(
     part: u64,
     accepted_at_ms: u64,
 ) -> Result<Option<FirstTold>, Stop<S::Error>> {
-    let now = era(accepted_at_ms);
-    for era in [now, now.saturating_sub(1)] {
+    for era in eras(accepted_at_ms) {
         let key = StateKey::exchange(era, pair, side, part);
         if let Some(told) = read(state, &key, FirstTold::decode)? {
             return Ok(Some(told));
         }
     }
     Ok(None)
+}
+
+/// The eras that admission looks at, the newest first.
+fn eras(accepted_at_ms: u64) -> [u32; 2] {
+    let now = era(accepted_at_ms);
+    [now, now.saturating_sub(1)]
 }
 
 fn other(side: Side) -> Side {

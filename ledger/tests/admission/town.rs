@@ -2,7 +2,7 @@
 //! A ledger in memory with institutions, people and a clock: what tests submit to.
 
 use ledger::{
-    admission::{Applied, Effects, LedgerInfo, Stamp, apply, precheck},
+    admission::{Applied, Effects, LedgerInfo, Stamp, apply, asked, precheck},
     body::{
         Body, Common, Content, Disclosed, DisclosedValue, Reference, StreamPlace,
         governance::{Genesis, Institution, InstitutionEvent, NewKey, Node, Role},
@@ -14,7 +14,7 @@ use ledger::{
     key::{KeyUse, SigningKey},
     number::EntryIndex,
     refusal::{Refusal, Refused},
-    state::{MemoryState, registry},
+    state::{MemoryState, State, StateError, StateKey, kind, registry},
 };
 
 /// 1 June 2026, noon.
@@ -143,7 +143,11 @@ impl Town {
             &self.ledger,
         )
         .unwrap();
-        let again = apply(&self.state, verified.clone(), stamp, &self.ledger).unwrap();
+        let told = Told {
+            state: &self.state,
+            asked: asked(&verified, stamp.accepted_at_ms),
+        };
+        let again = apply(&told, verified.clone(), stamp, &self.ledger).unwrap();
         let applied = apply(&self.state, verified, stamp, &self.ledger).unwrap();
         match (applied, again) {
             (Applied::Accepted(effects), Applied::Accepted(again)) => {
@@ -312,4 +316,20 @@ pub(crate) fn institution(name: &str) -> InstitutionId {
 /// The ref of a person, household or record by name.
 pub(crate) fn person(name: &str) -> Hash {
     Hash::of(&[b"ref", name.as_bytes()])
+}
+
+/// A state of which nobody asks for what an entry alone asks for, unless that was told before.
+struct Told<'a> {
+    state: &'a MemoryState,
+    asked: Vec<StateKey>,
+}
+
+impl State for Told<'_> {
+    type Error = StateError;
+
+    fn get(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StateError> {
+        let alone = matches!(key.kind, kind::ENTRY_ID | kind::EXCHANGE);
+        assert!(!alone || self.asked.contains(key), "{key:?} was not told");
+        self.state.get(key)
+    }
 }
