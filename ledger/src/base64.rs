@@ -13,6 +13,11 @@ pub fn encode(data: &[u8]) -> String {
     STANDARD.encode(data)
 }
 
+/// As [`encode`], appended to `to`.
+pub(crate) fn encode_onto(data: &[u8], to: &mut String) {
+    STANDARD.encode_string(data, to);
+}
+
 /// Decodes what [`encode`] writes and nothing else: `None` for other alphabets, missing or spare padding, or trailing bits.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()

@@ -24,9 +24,10 @@ use crate::signature::Sigs;
 use crate::time::format_timestamp;
 use crate::tlog_proof::{self, TlogProof, TlogProofError};
 
-/// A parsed receipt, believed in nothing: [`verify`] and [`Receipt::verify_in`] say whether it holds.
+/// A parsed receipt, believed in nothing: [`verify`] and [`Receipt::verify_in`] say whether it holds. Whoever only hands it out keeps the
+/// note as the text that it is (`N`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
+pub struct Receipt<N = Note> {
     /// Place of the entry.
     pub index: EntryIndex,
     /// What the leaf's first commitment holds.
@@ -36,7 +37,7 @@ pub struct Receipt {
     /// Inclusion proof, the leaf's sibling first.
     pub path: Vec<Hash>,
     /// The checkpoint with its signatures.
-    pub note: Note,
+    pub note: N,
 }
 
 impl Receipt {
@@ -65,7 +66,7 @@ impl Receipt {
 }
 
 /// As a `.tlog-proof`.
-impl fmt::Display for Receipt {
+impl<N: fmt::Display> fmt::Display for Receipt<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let extra = bytes::extra_encode(&self.meta, &self.body_salt);
         tlog_proof::write(f, Some(&extra), self.index, &self.path, &self.note)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! C2SP tlog-proof: index, path and checkpoint in one text, `.tlog-proof`.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
+use core::fmt::{self, Write};
 
 use crate::base64;
 use crate::hash::Hash;
@@ -93,16 +93,25 @@ pub(crate) fn write(
     extra: Option<&[u8]>,
     index: EntryIndex,
     path: &[Hash],
-    note: &Note,
+    note: &impl fmt::Display,
 ) -> fmt::Result {
-    writeln!(f, "{FIRST_LINE}")?;
+    // In one piece: a formatter is slow at small ones.
+    let mut head = String::with_capacity(256 + path.len() * 45);
+    head.push_str(FIRST_LINE);
+    head.push('\n');
     if let Some(extra) = extra {
-        writeln!(f, "extra {}", base64::encode(extra))?;
+        head.push_str("extra ");
+        base64::encode_onto(extra, &mut head);
+        head.push('\n');
     }
-    writeln!(f, "index {index}")?;
-    path.iter()
-        .try_for_each(|hash| writeln!(f, "{}", hash.to_base64()))?;
-    write!(f, "\n{note}")
+    writeln!(head, "index {index}")?;
+    for hash in path {
+        base64::encode_onto(hash.as_bytes(), &mut head);
+        head.push('\n');
+    }
+    head.push('\n');
+    f.write_str(&head)?;
+    note.fmt(f)
 }
 
 /// Why a proof is not taken.

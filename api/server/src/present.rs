@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! From stored entries to answers. What is personal is built only with a [`Recorded`] in hand.
 
-use cluster::View;
+use cluster::{Receipt, View};
 use ledger::{
     base64,
     body::{Body, Content, EntryType, Reference},
@@ -14,7 +14,6 @@ use ledger::{
     hash::Hash,
     id::{InstitutionId, KeyId},
     number::{EntryIndex, TreeSize},
-    receipt::Receipt,
     signature::{ALG_SINGLE, Signed},
     state::{State, StateKey, sealed},
     time,

@@ -2,18 +2,21 @@
 //! Proofs and receipts of entries, one or many at once. What they are made of is found out first and then read in one go.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use ledger::entry::StoredEntry;
 use ledger::hash::Hash;
 use ledger::merkle::{self, NodeReader, ProveError};
-use ledger::note::Note;
 use ledger::number::{EntryIndex, TreeSize};
-use ledger::receipt::Receipt;
+use ledger::receipt;
 
 use super::keys::state_cf;
 use super::tiles::{Place, Tile};
 use super::view::{Checkpoints, View};
 use crate::error::Error;
+
+/// A receipt to be handed out: its note is the text that is stored, which was verified when it was published.
+pub type Receipt = receipt::Receipt<Arc<str>>;
 
 /// A leaf, proven to stand in a tree (RFC 6962, 2.1.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,19 +125,13 @@ impl View {
         first: EntryIndex,
         checkpoints: &mut Checkpoints<'_>,
     ) -> Result<Option<Shared>, Error> {
-        let Some(published) = checkpoints
-            .first_after(first)?
-            .filter(|published| published.size <= self.size())
-        else {
-            return Ok(None);
-        };
-        let size = published.size;
-        let note = Note::parse(published.note.as_bytes()).map_err(|_| {
-            Error::corrupt(format!(
-                "the published checkpoint of size {size} is no note"
-            ))
-        })?;
-        Ok(Some(Shared { first, size, note }))
+        let published = checkpoints.first_after(first)?;
+        let published = published.filter(|published| published.size <= self.size());
+        Ok(published.map(|published| Shared {
+            first,
+            size: published.size,
+            note: published.note,
+        }))
     }
 }
 
@@ -143,7 +140,7 @@ impl View {
 struct Shared {
     first: EntryIndex,
     size: TreeSize,
-    note: Note,
+    note: Arc<str>,
 }
 
 impl Shared {
