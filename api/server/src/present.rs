@@ -5,7 +5,7 @@ use cluster::{Receipt, View};
 use ledger::{
     base64,
     body::{Body, Content, EntryType, Reference},
-    bytes::PAYLOAD_TYPE,
+    bytes::{BODY_BYTES_MAX, BODY_DEPTH_MAX, PAYLOAD_TYPE},
     disclosure,
     entry::{StoredBody, StoredEntry},
     erasure,
@@ -13,13 +13,14 @@ use ledger::{
     finding::Findings,
     hash::Hash,
     id::{InstitutionId, KeyId},
+    json::{self, Limits, Value},
     number::{EntryIndex, TreeSize},
     signature::{ALG_SINGLE, Signed},
     state::{State, StateKey, sealed},
     time,
 };
-use serde::de::IgnoredAny;
-use serde_json::Value;
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use wire::{
     entry::{Entry, Envelope, EnvelopeSignature, Submission},
     household::{Composition, HouseholdMember},
@@ -33,6 +34,9 @@ use crate::{
     release::Recorded,
     routes::erasures::{erased_by, took_part},
 };
+
+/// An entry as it is answered: the body as text, so that no tree is made of it.
+pub type Shown = Entry<Box<RawValue>>;
 
 /// An entry as it stands in the store, to choose and judge by, never to answer with.
 pub struct StoredAt {
@@ -284,7 +288,7 @@ impl Seen {
     ///
     /// # Errors
     /// The store's own.
-    pub fn show(&self, view: &View, recorded: &Recorded) -> Result<Entry, Fault> {
+    pub fn show(&self, view: &View, recorded: &Recorded) -> Result<Shown, Fault> {
         let mut shown = show_all(std::slice::from_ref(self), view, recorded)?;
         shown.pop().ok_or(Fault::NotFound)
     }
@@ -300,7 +304,7 @@ impl Seen {
     ///
     /// # Errors
     /// `not-found` if it is not open, or the store's own.
-    pub fn show_public(&self, view: &View) -> Result<Entry, Fault> {
+    pub fn show_public(&self, view: &View) -> Result<Shown, Fault> {
         access::public_opening(self.entry_type()).ok_or(Fault::NotFound)?;
         self.build(view, self.receipt(view)?)
     }
@@ -337,7 +341,7 @@ impl Seen {
         })
     }
 
-    fn build(&self, view: &View, receipt: Option<Receipt>) -> Result<Entry, Fault> {
+    fn build(&self, view: &View, receipt: Option<Receipt>) -> Result<Shown, Fault> {
         let age_ms = now_ms().saturating_sub(self.accepted_at_ms());
         let live_token = self
             .body
@@ -376,7 +380,7 @@ impl Seen {
 ///
 /// # Errors
 /// The store's own.
-pub fn show_all(all: &[Seen], view: &View, recorded: &Recorded) -> Result<Vec<Entry>, Fault> {
+pub fn show_all(all: &[Seen], view: &View, recorded: &Recorded) -> Result<Vec<Shown>, Fault> {
     let mut now: Vec<Option<Seen>> = Vec::with_capacity(all.len());
     // Without a new order nothing is erased that was not before.
     let ordered = erasure::orders_count(recorded.view())? != erasure::orders_count(view)?;
@@ -459,39 +463,62 @@ pub fn finding_names(findings: Findings) -> Vec<String> {
         .collect()
 }
 
-/// The payload as JSON with the opened disclosures in place of their digests.
-fn readable(payload: &[u8], opened: &[Opened<'_>]) -> Result<Value, Fault> {
-    let mut body: Value = serde_json::from_slice(payload).map_err(Fault::internal)?;
-    let mut values = Vec::with_capacity(opened.len());
-    for one in opened {
-        let decoded = base64::url_decode(one.text).unwrap_or_default();
-        let pair: (IgnoredAny, Value) =
-            serde_json::from_slice(&decoded).map_err(Fault::internal)?;
-        values.push((hash_text(&one.digest), pair.1));
+/// The payload as JSON with the opened disclosures in place of their digests, members in the order of their names.
+fn readable(payload: &[u8], opened: &[Opened<'_>]) -> Result<Box<RawValue>, Fault> {
+    let limits = Limits {
+        bytes_max: BODY_BYTES_MAX,
+        depth_max: BODY_DEPTH_MAX,
+    };
+    let body = json::parse(payload, limits).map_err(Fault::internal)?;
+    let decoded: Vec<(String, Vec<u8>)> = opened
+        .iter()
+        .map(|one| {
+            let decoded = base64::url_decode(one.text).unwrap_or_default();
+            (hash_text(&one.digest), decoded)
+        })
+        .collect();
+    let mut values = Vec::with_capacity(decoded.len());
+    for (digest, decoded) in &decoded {
+        let value = disclosure::open(decoded).map_err(Fault::internal)?;
+        values.push((digest.as_str(), value));
     }
-    put_in_place(&mut body, &mut values);
-    Ok(body)
+    let readable = Readable {
+        value: &body,
+        opened: &values,
+    };
+    to_raw_value(&readable).map_err(Fault::internal)
 }
 
-/// A body nests at most 16 deep, so the recursion is bounded.
-fn put_in_place(value: &mut Value, values: &mut Vec<(String, Value)>) {
-    let digest = value
-        .as_object()
-        .filter(|members| members.len() == 1)
-        .and_then(|members| members.get("..."))
-        .and_then(Value::as_str);
-    if let Some(digest) = digest {
-        if let Some(place) = values.iter().position(|(known, _)| known == digest) {
-            *value = values.swap_remove(place).1;
+/// A part of a body, and what is opened of it by digest. A body nests at most 16 deep, so the recursion is bounded.
+struct Readable<'v> {
+    value: &'v Value<'v>,
+    opened: &'v [(&'v str, Value<'v>)],
+}
+
+impl Serialize for Readable<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let of = |value| Readable {
+            value,
+            opened: self.opened,
+        };
+        match self.value {
+            Value::Null => serializer.serialize_unit(),
+            Value::Bool(it) => serializer.serialize_bool(*it),
+            Value::Int(number) => serializer.serialize_i64(*number),
+            Value::Text(text) => serializer.serialize_str(text),
+            Value::List(items) => serializer.collect_seq(items.iter().map(of)),
+            Value::Object(members) => {
+                if let [(name, Value::Text(digest))] = members.as_slice()
+                    && name == "..."
+                    && let Some((_, value)) = self.opened.iter().find(|(known, _)| known == digest)
+                {
+                    return of(value).serialize(serializer);
+                }
+                let mut members: Vec<_> = members.iter().collect();
+                members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+                serializer.collect_map(members.into_iter().map(|(name, value)| (name, of(value))))
+            }
         }
-        return;
-    }
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| put_in_place(item, values)),
-        Value::Object(members) => members
-            .values_mut()
-            .for_each(|member| put_in_place(member, values)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -536,19 +563,22 @@ mod tests {
 
     #[test]
     fn opened_disclosures_stand_in_place_and_closed_ones_stay_digests() {
-        let text =
-            |value: &str| disclosure::make(&[7; 16], &ledger::json::Value::text(value.to_owned()));
+        let text = |value: &str| disclosure::make(&[7; 16], &Value::text(value.to_owned()));
         let (open, closed) = (text("reason"), text("operator"));
         let digest = |text: &str| hash_text(&disclosure::digest(text));
-        let payload = serde_json::json!({
-            "access": {"reason": [{"...": digest(&open)}], "userID": [{"...": digest(&closed)}], "action": "read"}
-        });
-        let shown = readable(&serde_json::to_vec(&payload).unwrap(), &[opened(&open)]).unwrap();
-        assert_eq!(
-            shown,
-            serde_json::json!({
-                "access": {"reason": ["reason"], "userID": [{"...": digest(&closed)}], "action": "read"}
-            })
+        // The same value as its parser gives and writes it.
+        let payload = format!(
+            "{{\"z\": -7, \"a\": [null, true, {{}}], \"access\": {{\"userID\": [{{\"...\": {:?}}}], \"reason\": [{{\"...\": {:?}}}], \"action\": \"a\\u000a\\u0001\\/\\\"\\u00e8\"}} }}",
+            digest(&closed),
+            digest(&open),
         );
+        let shown = readable(payload.as_bytes(), &[opened(&open)]).unwrap();
+        let closed = digest(&closed);
+        let expected = serde_json::json!({
+            "a": [null, true, {}],
+            "access": {"action": "a\n\u{1}/\"è", "reason": ["reason"], "userID": [{"...": closed}]},
+            "z": -7,
+        });
+        assert_eq!(shown.get(), expected.to_string());
     }
 }

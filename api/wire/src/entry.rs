@@ -101,10 +101,12 @@ pub struct LineOutcome {
     pub problem: Option<Problem>,
 }
 
+// `B` is the body: a server has its text alone.
 /// An entry as a reader gets it: only the disclosures that the reader may see are opened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
+#[schema(as = Entry, bound = "")]
+pub struct Entry<B = serde_json::Value> {
     /// Place in the ledger.
     #[schema(format = Int64, minimum = 0)]
     pub index: u64,
@@ -125,9 +127,9 @@ pub struct Entry {
     /// Key id of the first signature, base64url.
     pub first_key: String,
     /// The body with the opened disclosures in place; closed ones stay as `{"...": digest}`. Absent once erased. A convenience: what is signed is `submission`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub body: Option<serde_json::Value>,
+    pub body: Option<B>,
     /// The envelope as sent with the disclosures that the reader may see. Absent once erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submission: Option<Submission>,

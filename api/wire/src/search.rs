@@ -64,9 +64,11 @@ pub struct AccessSearch {
 /// A page of entries, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct EntryPage {
+#[schema(as = EntryPage, bound = "")]
+pub struct EntryPage<B = serde_json::Value> {
     /// The entries that the reader may see.
-    pub items: Vec<Entry>,
+    #[schema(value_type = Vec<Entry>)]
+    pub items: Vec<Entry<B>>,
     /// Limit that was applied.
     #[schema(format = Int32, minimum = 1, maximum = 100)]
     pub limit: u32,

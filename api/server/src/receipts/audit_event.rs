@@ -18,7 +18,8 @@
 //! What a reader may not see is not in the entry that is mapped, so it is not here.
 
 use serde_json::{Map, Value, json};
-use wire::entry::Entry;
+
+use crate::present::Shown;
 
 /// Media type of FHIR's JSON.
 pub const FHIR_JSON: &str = "application/fhir+json";
@@ -30,7 +31,7 @@ const SNOMED: &str = "http://snomed.info/sct";
 const TERMINOLOGY: &str = "http://terminology.hl7.org/CodeSystem/";
 
 /// A page of entries as a bundle of a search. Entries that have no such form are told as outcomes.
-pub fn bundle(entries: &[Entry], next: Option<&str>) -> Value {
+pub fn bundle(entries: &[Shown], next: Option<&str>) -> Value {
     let items: Vec<Value> = entries.iter().flat_map(items).collect();
     let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "entry": items});
     if items_is_empty(&bundle) {
@@ -48,7 +49,7 @@ pub fn bundle(entries: &[Entry], next: Option<&str>) -> Value {
     bundle
 }
 
-fn items(entry: &Entry) -> Vec<Value> {
+fn items(entry: &Shown) -> Vec<Value> {
     match events(entry) {
         Some(events) => events
             .into_iter()
@@ -72,8 +73,9 @@ fn items(entry: &Entry) -> Vec<Value> {
 }
 
 /// The audit events of an access; none of another type, or of an erased one.
-pub fn events(entry: &Entry) -> Option<Vec<Value>> {
-    let body = entry.body.as_ref()?;
+pub fn events(entry: &Shown) -> Option<Vec<Value>> {
+    // It was written a moment ago.
+    let body: Value = serde_json::from_str(entry.body.as_ref()?.get()).ok()?;
     let access = Access(body.get("access")?);
     let subjects = access.list("subjects");
     // Withheld from this reader: somebody was, and nobody is named.
@@ -87,12 +89,12 @@ pub fn events(entry: &Entry) -> Option<Vec<Value>> {
     let events = patients.into_iter().enumerate();
     Some(
         events
-            .map(|(n, patient)| event(entry, body, &access, n, patient))
+            .map(|(n, patient)| event(entry, &body, &access, n, patient))
             .collect(),
     )
 }
 
-fn event(entry: &Entry, body: &Value, access: &Access<'_>, n: usize, patient: Value) -> Value {
+fn event(entry: &Shown, body: &Value, access: &Access<'_>, n: usize, patient: Value) -> Value {
     let provider_speaks = access.text("side") == Some("provider");
     let (profile, kind, action) = if provider_speaks {
         ("Source", coding(DCM, "110106", "Export"), "R")
@@ -240,7 +242,7 @@ impl<'a> Access<'a> {
         user
     }
 
-    fn data(&self, entry: &Entry) -> Value {
+    fn data(&self, entry: &Shown) -> Value {
         let mut details: Vec<Value> = Vec::new();
         let mut detail = |name: &str, value: &str| {
             details.push(json!({"type": name, "valueString": value}));

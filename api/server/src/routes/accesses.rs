@@ -10,10 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use ledger::time;
-use wire::{
-    entry::Entry,
-    search::{EntryPage, Spell},
-};
+use wire::search::{EntryPage, Spell};
 
 use super::asked::{Asked, Question};
 use crate::{
@@ -69,7 +66,7 @@ pub async fn search(State(app): State<Arc<App>>, question: Question) -> Result<R
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     let checkpoint = app.node.published().map(|newest| newest.note.to_string());
     blocking(move || {
-        let items: Vec<Entry> = present::show_all(&selection.seen, &view, &recorded)?;
+        let items = present::show_all(&selection.seen, &view, &recorded)?;
         let next_cursor = selection
             .next
             .map(|position| cursor::format(position, &question, &reader));

@@ -20,7 +20,7 @@ use crate::{
     app::{App, Consistency, blocking},
     extract::{Path, Query},
     observe::Notes,
-    present::{Seen, StoredAt},
+    present::{Seen, Shown, StoredAt},
     problem::Fault,
     release::Release,
 };
@@ -43,7 +43,7 @@ pub async fn show(
     Path(index): Path,
     Query(consistency): Query<Consistency>,
     headers: HeaderMap,
-) -> Result<Json<Entry>, Fault> {
+) -> Result<Json<Shown>, Fault> {
     let index = entry_index(&index)?;
     let view = app.view(&consistency).await?;
     let public_view = view.clone();
