@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use client::build::{Plain, PlainNote};
-use cluster::{Clock, Tuning};
+use cluster::{Clock, Direction, Tuning};
 use ledger::{
     body::{
         Reference,
@@ -15,6 +15,7 @@ use ledger::{
         system::{NoteKind, NoteOpens},
     },
     entry::SubmittedEntry,
+    export::persons,
     hash::Hash,
     number::EntryIndex,
     time,
@@ -27,6 +28,7 @@ use crate::{
     config::Limits,
     due::Due,
     present::hash_text,
+    search::list_of,
     testing::{
         AUTHORITY, INPS, TOWN, institution,
         running::{Running, access, access_of, household, sign, sign_about},
@@ -105,6 +107,31 @@ fn about(running: &Running, index: u64) -> Reference {
         index: EntryIndex(index),
         leaf: entry.unwrap().unwrap().leaf_hash(),
     }
+}
+
+/// Entries of a page are read together, and what is sealed of them too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_with_a_sealed_entry_beside_others_names_the_others_alone() {
+    let running = Running::start().await;
+    let (spied, plain) = (person(1), person(2));
+    let first = running.accept(&access(&[plain], now_ms())).await;
+    let kept = running.accept(&sealed(&[spied], hidden())).await;
+    let last = running.accept(&access(&[person(3)], now_ms())).await;
+    let page = accesses(&running, json!({"institution": TOWN})).await;
+    assert_eq!(page, [last, kept, first]);
+    let view = running.node.view().unwrap();
+    let read = EntryIndex(view.size().0 - 1);
+    let body = view.entry(read).unwrap().unwrap().parse_body().unwrap();
+    let mut named = persons(&body.unwrap());
+    named.sort_unstable();
+    assert_eq!(named, [plain, person(3)]);
+    for (of, expected) in [(spied, vec![]), (plain, vec![read, EntryIndex(first)])] {
+        let list = list_of(&of);
+        let rows = view.rows(list.kind, &list.of, 0..u64::MAX, Direction::Down, 9);
+        assert_eq!(rows.unwrap(), expected);
+    }
+    drop(view);
+    running.stop().await;
 }
 
 /// Two persons, one with a sealed access and notes on it: whatever is asked under their refs, the answers are alike.
