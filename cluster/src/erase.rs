@@ -205,13 +205,18 @@ impl Eraser {
             let last = manifest.meta.last_log_id.map(|id| id.index);
             manifest.erased >= all && last >= reach
         };
-        for _ in 0..RAFT_TRIES {
+        for asked in 0..RAFT_TRIES {
             let current = self.machine.snapshot();
             match current {
                 Some(dir) if dir.manifest().is_some_and(|manifest| serves(&manifest)) => {
                     return Ok(Some(dir.path().into()));
                 }
                 _ => self.machine.outdate_snapshot(),
+            }
+            if asked == 0 {
+                // A snapshot holds what is in table files: how far the state is erased, and what was applied when the orders were read, is to be
+                // among it. A crash after this finds the state erased, and asks for the snapshot anew.
+                self.machine.flush_beside().await?;
             }
             // Does nothing while one is being made, be it of the state before: then the next one is asked for.
             if self.raft.trigger().snapshot().await.is_err() {

@@ -184,8 +184,8 @@ impl Loader {
         self.fold().await?;
         // As it is some time after the last write, and not in the midst of compactions that the nodes would each do again.
         let (machine, size) = (self.machine.clone(), self.size());
+        machine.flush_beside().await?;
         let settled = tokio::task::spawn_blocking(move || {
-            machine.flush()?;
             let db = machine.state();
             db.raw()
                 .wait_for_compact(&rocksdb::WaitForCompactOptions::default())

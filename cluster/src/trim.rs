@@ -76,7 +76,7 @@ impl Trimmer {
         let many = applied.saturating_sub(since) >= self.snapshot_after.max(1);
         if many || grown >= self.snapshot_bytes.max(state / KEPT_SHARE / 2) {
             self.asked = applied;
-            // Nothing is applied while a snapshot is pinned, and that flushes: so what is in memory goes first, beside the applies.
+            // A snapshot holds what is in table files: so what is in memory goes there first, beside the applies.
             if self.machine.flush_beside().await.is_err() {
                 // The node stops, and told why.
                 return Ok(false);
@@ -130,8 +130,8 @@ mod tests {
     use crate::peer::{raft_network::Network, tests::Town};
     use crate::store::tests::{fill, open_in, raft_entries};
 
-    /// What is in memory when a snapshot is asked for is flushed before: by the snapshot itself it would be flushed while nothing is applied. Raft
-    /// is stopped here, so that none is made.
+    /// What is in memory when a snapshot is asked for is flushed before: the snapshot holds no more than what is in table files. Raft is stopped
+    /// here, so that none is made.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_flush_goes_before_a_snapshot() {
         for (after, flushes) in [(1_000, false), (10, true)] {

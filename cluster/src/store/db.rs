@@ -296,6 +296,7 @@ impl Db {
     }
 
     /// Records that are in no table file yet, about.
+    #[cfg(test)]
     pub(crate) fn records_in_memory(&self) -> Result<u64, Error> {
         let records = |name: &&str| self.property(name, "rocksdb.num-entries-active-mem-table");
         state_cf::ALL.iter().map(records).sum()
@@ -391,7 +392,7 @@ fn state_families(memory: Memory) -> Result<Vec<ColumnFamilyDescriptor>, rocksdb
             packed: matches!(name, state_cf::STATE | state_cf::ROWS | state_cf::CHANGES),
         };
         let mut family = family_options(&cache, memory.write_buffer_bytes, shape)?;
-        // A raft_snapshot flushes what there is, be it little; merged twice as late, the same keys are written half as often.
+        // What there is is flushed before a raft_snapshot, be it little; merged twice as late, the same keys are written half as often.
         family.set_level_zero_file_num_compaction_trigger(8);
         match name {
             // The store packs them.

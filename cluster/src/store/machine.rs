@@ -35,6 +35,8 @@ use crate::raft_types::{
 use crate::stage::Stage;
 
 mod folding;
+#[cfg(test)]
+mod tests;
 
 /// Handle to the state machine; clones share it.
 #[derive(Clone)]
@@ -64,9 +66,8 @@ impl WeakMachine {
     }
 }
 
-/// Records in memory that are written in a few milliseconds.
-const RECORDS_BESIDE_MAX: u64 = 10_000;
-const FLUSHES_BESIDE_MAX: usize = 4;
+/// The size of a WAL from which on RocksDB flushes before a checkpoint; this value it takes for never.
+const NO_FLUSH: u64 = u64::MAX;
 
 /// How often whoever waits for an apply looks whether the node stopped.
 const STOP_LOOK: Duration = Duration::from_millis(100);
@@ -74,7 +75,7 @@ const STOP_LOOK: Duration = Duration::from_millis(100);
 struct Shared {
     /// The state as views read it. Replaced whole when a snapshot is installed.
     state: ArcSwap<Db>,
-    /// Held while the state changes: apply, install, and the moment a snapshot is pinned.
+    /// Held while the state changes: apply and install.
     core: Mutex<Core>,
     snapshots: Mutex<Snapshots>,
     applied: watch::Sender<Applied>,
@@ -133,16 +134,13 @@ impl Machine {
         self.0.flush()
     }
 
-    /// The same on a thread that may block, beside the applies, until little came meanwhile or it came as fast as it was written.
+    /// The same on a thread that may block, beside the applies: for a snapshot that is asked for next, which holds what is in table files. What
+    /// is too old to be asked for leaves the state with it.
     pub(crate) async fn flush_beside(&self) -> Result<(), Error> {
         self.run(|shared| {
-            for _ in 0..FLUSHES_BESIDE_MAX {
-                shared.flush()?;
-                if shared.state.load().records_in_memory()? <= RECORDS_BESIDE_MAX {
-                    break;
-                }
-            }
-            Ok(())
+            // Held for one small write. A crash before the flush takes it back, and the next flush does it again.
+            shared.core.lock().apply.forget_old_ids()?;
+            shared.flush()
         })
         .await
     }
@@ -227,34 +225,47 @@ impl Shared {
         *flushed = raft_log_id.max(*flushed);
     }
 
-    /// Pins the state as it is between two applies: the folder, and the raft_log_id in it, belong together.
+    /// Pins what is in table files: the state of the last flush. All families are flushed in one step and there is no WAL, so RocksDB links, without
+    /// a flush, what a crash would leave. openraft applies nothing meanwhile: links take milliseconds, a flush may take a second.
     fn pin(&self) -> Result<Pinned, Error> {
-        let core = self.core.lock();
-        core.apply.forget_old_ids()?;
+        let known = *self.flushed.lock();
+        // The trimmer and the eraser flush beside the applies before they ask. Only where nobody did since the current snapshot, or ever, it would
+        // hold nothing else, and is flushed here: as where the eraser asks once more just when its snapshot is made. What RocksDB flushed by
+        // itself is not known here; it does no harm.
+        if known.is_none() || self.snapshots.lock().at_least(known).is_some() {
+            self.flush()?;
+        }
+        let flushed = *self.flushed.lock();
         let path = self.snapshots.lock().next_path();
-        let db = self.state.load();
-        // RocksDB flushes first, so what the checkpoint holds is on disk. A crash here leaves a folder without manifest.
-        let made =
-            Checkpoint::new(db.raw()).and_then(|checkpoint| checkpoint.create_checkpoint(&path));
+        let db = self.state.load_full();
+        // A crash here leaves a folder without manifest, which the next start removes.
+        let made = Checkpoint::new(db.raw())
+            .and_then(|checkpoint| checkpoint.create_checkpoint_with_log_size(&path, NO_FLUSH));
         made.map_err(|error| Error::io(format!("checkpoint {}", path.display()), error))?;
-        let applied = core.apply.applied().clone();
-        self.flushed(applied.raft_log_id);
-        Ok(Pinned { path, applied })
+        let applied = self.applied.borrow().raft_log_id;
+        Ok(Pinned {
+            path,
+            flushed,
+            applied,
+        })
     }
 
-    /// Hashes a pinned folder and makes it the current snapshot. Runs beside apply.
+    /// Reads what a pinned folder holds, hashes it and makes it the current snapshot. Runs beside apply.
     fn finish(&self, pinned: Pinned) -> Result<Snapshot<TypeConfig>, Error> {
-        let Pinned { path, applied } = pinned;
-        // The state as it will be read from there, not as it was believed to be: what is sent to a peer is what is in the files.
+        let path = pinned.path;
+        // The state as it will be read from there: what is sent to a peer is what is in the files.
         let made = Db::open_state_read_only(&path)?;
-        if read_applied(&made)? != applied {
+        let applied = read_applied(&made)?;
+        if !(pinned.flushed..=pinned.applied).contains(&applied.raft_log_id) {
             return Err(Error::corrupt(format!(
-                "{} does not hold the state it was made from",
+                "{} does not hold a state between the last flush and what was applied",
                 path.display()
             )));
         }
         let erased = erase::progress(&made)?;
         drop(made);
+        // Table files are fsynced before the MANIFEST names them, in the state's folder too: the log may be purged up to here.
+        self.flushed(applied.raft_log_id);
         let known = {
             let snapshots = self.snapshots.lock();
             if let Some(newer) = snapshots.at_least(applied.raft_log_id) {
@@ -308,7 +319,10 @@ fn committed(entry: &RaftEntry) -> Option<Instant> {
 
 struct Pinned {
     path: std::path::PathBuf,
-    applied: Applied,
+    /// What was known to be in table files before it was made: it holds that at least.
+    flushed: Option<RaftLogId>,
+    /// What was applied when it was made: it holds no more.
+    applied: Option<RaftLogId>,
 }
 
 fn built(dir: SnapshotDir) -> Result<Snapshot<TypeConfig>, Error> {

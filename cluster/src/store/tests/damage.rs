@@ -67,6 +67,7 @@ async fn what_another_build_kept_is_refused_by_name() {
     let batch = &mut rocksdb::WriteBatch::default();
     another(&machine.state(), batch);
     machine.state().write(std::mem::take(batch), false).unwrap();
+    machine.flush().unwrap();
     let mut builder = machine.get_snapshot_builder().await;
     let snapshot = builder.build_snapshot().await.unwrap();
     let to = tempfile::tempdir().unwrap();

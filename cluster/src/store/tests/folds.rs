@@ -157,6 +157,7 @@ async fn a_snapshot_of_a_fold_half_done_is_gone_on_with() {
     ordered(from.path()).await;
     let (_log, mut machine) = open_in(from.path()).unwrap();
     assert!(!fold_steps(&machine, 5));
+    machine.flush().unwrap();
     let snapshot = machine
         .get_snapshot_builder()
         .await
@@ -386,6 +387,7 @@ async fn a_snapshot_whose_map_is_not_what_its_entry_states_is_not_installed() {
     let mut batch = WriteBatch::default();
     put(&db, &mut batch, state_cf::FOLDED, &key, &value);
     db.write(batch, false).unwrap();
+    db.flush().unwrap();
     let snapshot = machine
         .get_snapshot_builder()
         .await

@@ -33,14 +33,12 @@ async fn a_sent_snapshot_becomes_the_state() {
     let mut entries = raft_entries(20);
     let later = entries.split_off(15);
     fill(&mut log, &mut machine, entries).await;
-    machine
-        .get_snapshot_builder()
-        .await
-        .build_snapshot()
-        .await
-        .unwrap();
+    machine.flush().unwrap();
     let at_snapshot = shown(&log, &machine).unwrap();
+    // In memory alone while the snapshot is made: it is the log that brings it.
     fill(&mut log, &mut machine, later.clone()).await;
+    let mut builder = machine.get_snapshot_builder().await;
+    builder.build_snapshot().await.unwrap();
 
     let (mut their_log, mut their_machine) = open_in(theirs.path()).unwrap();
     their_log
