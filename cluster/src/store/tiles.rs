@@ -41,11 +41,12 @@ impl Place {
     }
 }
 
-/// A tile that was read. Its rows, from the lowest up, are hashed when somebody first asks for a node so high: a path asks for one of nearly
-/// each, and neighbours for the same rows.
+/// A tile that was read. What was hashed of it once is not hashed again: the paths of neighbours share most of it.
 pub(super) struct Tile {
     key: [u8; keys::TILE_BYTES],
-    rows: Vec<Vec<Hash>>,
+    lowest: Vec<Hash>,
+    /// The rows above, as far as somebody asked for nodes so high.
+    above: Vec<Vec<Option<Hash>>>,
 }
 
 impl Tile {
@@ -62,10 +63,10 @@ impl Tile {
         let (hashes, []) = kept.as_chunks::<HASH_BYTES>() else {
             return Err(told(db, &key, "is no row of hashes"));
         };
-        let lowest = hashes.iter().copied().map(Hash).collect();
         Ok(Tile {
             key,
-            rows: vec![lowest],
+            lowest: hashes.iter().copied().map(Hash).collect(),
+            above: Vec::new(),
         })
     }
 
@@ -74,17 +75,25 @@ impl Tile {
     /// # Errors
     /// `Corrupt`: the tile does not reach so far.
     pub(super) fn node(&mut self, db: &Db, place: &Place) -> Result<Hash, Error> {
-        self.get(place)
+        self.hash(place.height, place.at)
             .ok_or_else(|| told(db, &self.key, "does not hold what the tree has there"))
     }
 
-    fn get(&mut self, place: &Place) -> Option<Hash> {
-        while self.rows.len() <= place.height {
-            let pairs = self.rows.last()?.as_chunks::<2>().0.iter();
-            let above = pairs.map(|[left, right]| node_hash(left, right)).collect();
-            self.rows.push(above);
+    /// None where the tile does not reach so far.
+    fn hash(&mut self, height: usize, at: usize) -> Option<Hash> {
+        let Some(row) = height.checked_sub(1) else {
+            return self.lowest.get(at).copied();
+        };
+        while self.above.len() <= row {
+            let width = self.lowest.len() >> (self.above.len() + 1);
+            self.above.push(vec![None; width]);
         }
-        self.rows.get(place.height)?.get(place.at).copied()
+        if let Some(hash) = self.above.get(row)?.get(at)? {
+            return Some(*hash);
+        }
+        let hash = node_hash(&self.hash(row, 2 * at)?, &self.hash(row, 2 * at + 1)?);
+        *self.above.get_mut(row)?.get_mut(at)? = Some(hash);
+        Some(hash)
     }
 }
 
@@ -118,7 +127,7 @@ impl<G: Fn(&[u8]) -> Result<Option<Vec<u8>>, Error>> NodeReader for Tiles<'_, G>
         let mut last = self.last.borrow_mut();
         // It may have grown since it was read.
         let kept = last.as_mut().filter(|tile| tile.key == place.key);
-        if let Some(node) = kept.and_then(|tile| tile.get(&place)) {
+        if let Some(node) = kept.and_then(|tile| tile.hash(place.height, place.at)) {
             return Ok(node);
         }
         let mut tile = Tile::open(self.db, place.key, (self.get)(&place.key)?.as_deref())?;
