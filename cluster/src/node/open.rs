@@ -286,7 +286,7 @@ async fn raft(
         // A snapshot is the whole ledger: sending it takes as long as it takes, and peers see to its progress.
         install_snapshot_timeout: millis(Duration::from_secs(24 * 3600)),
         max_payload_entries: 64,
-        // The trimmer asks for each, after a flush.
+        // The trimmer and the eraser ask for each, after a flush.
         snapshot_policy: SnapshotPolicy::Never,
         replication_lag_threshold: tuning.raft_snapshot_after.max(1).saturating_mul(2),
         // Never by itself: the trimmer purges, by bytes.

@@ -27,8 +27,7 @@ impl Known {
             .insert(key, KnownValue { value, changed });
     }
 
-    /// Reads what is not known yet of these keys in one go: one after the other, each is a walk through the database, mostly to learn that
-    /// nothing is there.
+    /// Reads what is not known yet of these keys in one go, as [`super::fetched`] does.
     ///
     /// # Errors
     /// Those of `read`, which gives the values under keys, in their order.

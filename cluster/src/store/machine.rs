@@ -75,7 +75,7 @@ const STOP_LOOK: Duration = Duration::from_millis(100);
 struct Shared {
     /// The state as views read it. Replaced whole when a snapshot is installed.
     state: ArcSwap<Db>,
-    /// Held while the state changes: apply and install.
+    /// Held while the state changes: apply, install, and what is too old leaves it.
     core: Mutex<Core>,
     snapshots: Mutex<Snapshots>,
     applied: watch::Sender<Applied>,
@@ -138,7 +138,7 @@ impl Machine {
     /// is too old to be asked for leaves the state with it.
     pub(crate) async fn flush_beside(&self) -> Result<(), Error> {
         self.run(|shared| {
-            // Held for one small write. A crash before the flush takes it back, and the next flush does it again.
+            // Held for one small write. A crash before the flush takes it back, and it is done again when the next snapshot is asked for.
             shared.core.lock().apply.forget_old_ids()?;
             shared.flush()
         })

@@ -15,7 +15,8 @@ use super::tiles::{Place, Tile};
 use super::view::{Checkpoints, View};
 use crate::error::Error;
 
-/// A receipt to be handed out: its note is the text that is stored, which was verified when it was published.
+/// A receipt to be handed out: its note is the text that is stored, which was verified when it was published; of a state that a
+/// peer sent, that peer did.
 pub type Receipt = receipt::Receipt<Arc<str>>;
 
 /// A leaf, proven to stand in a tree (RFC 6962, 2.1.1).

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! A raft_snapshot is a folder: a RocksDB checkpoint of the state (hard links), pinned together with the raft_log_id applied in it.
+//! A raft_snapshot is a folder: a RocksDB checkpoint of the state (hard links), of the last flush, which holds the raft_log_id applied in it.
 //!
 //! Files of a checkpoint never change, but a database that is opened in the folder would change some: nobody opens a snapshot's folder for
 //! writing. Beside each folder `NAME` lies `NAME.manifest`, written last; a folder without one was left by a crash and is removed at start.

@@ -74,6 +74,9 @@ fn items(entry: &Shown) -> Vec<Value> {
 
 /// The audit events of an access; none of another type, or of an erased one.
 pub fn events(entry: &Shown) -> Option<Vec<Value>> {
+    if entry.kind != "access" {
+        return None;
+    }
     // It was written a moment ago.
     let body: Value = serde_json::from_str(entry.body.as_ref()?.get()).ok()?;
     let access = Access(body.get("access")?);
