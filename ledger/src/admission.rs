@@ -248,8 +248,8 @@ pub struct Effects {
     pub rows: Vec<Row>,
 }
 
-/// State keys that [`apply`] and [`precheck`] may ask for an entry alone, not for most entries alike: seven at most. Whoever has many entries to judge may read
-/// them in one go before; what is judged does not depend on it.
+/// State keys that [`apply`] and [`precheck`] may ask for an entry alone, not for most entries alike: seven at most. Whoever has many entries
+/// to judge may read them in one go before; what is judged does not depend on it.
 pub fn asked(entry: &VerifiedEntry, accepted_at_ms: u64) -> Vec<StateKey> {
     let body = entry.body();
     let mut keys = match &body.content {

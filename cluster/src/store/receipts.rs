@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ledger::entry::StoredEntry;
 use ledger::hash::Hash;
 use ledger::merkle::{self, NodeReader, ProveError};
+use ledger::note::Note;
 use ledger::number::{EntryIndex, TreeSize};
 use ledger::receipt;
 
@@ -15,8 +16,7 @@ use super::tiles::{Place, Tile};
 use super::view::{Checkpoints, View};
 use crate::error::Error;
 
-/// A receipt to be handed out: its note is the text that is stored, which was verified when it was published; of a state that a
-/// peer sent, that peer did.
+/// A receipt to be handed out: its note is the text that is stored.
 pub type Receipt = receipt::Receipt<Arc<str>>;
 
 /// A leaf, proven to stand in a tree (RFC 6962, 2.1.1).
@@ -128,9 +128,19 @@ impl View {
     ) -> Result<Option<Shared>, Error> {
         let published = checkpoints.first_after(first)?;
         let published = published.filter(|published| published.size <= self.size());
-        Ok(published.map(|published| Shared {
+        let Some(published) = published else {
+            return Ok(None);
+        };
+        let size = published.size;
+        // A peer's state brings notes that this node did not verify.
+        Note::parse(published.note.as_bytes()).map_err(|_| {
+            Error::corrupt(format!(
+                "the published checkpoint of size {size} is no note"
+            ))
+        })?;
+        Ok(Some(Shared {
             first,
-            size: published.size,
+            size,
             note: published.note,
         }))
     }

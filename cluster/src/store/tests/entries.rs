@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Entries read together are the entries read one by one, and are refused as those are.
 
+use ledger::number::TreeSize;
 use ledger::state::{State, StateKey};
 
 use super::*;
+use crate::Published;
 use crate::error::ErrorKind;
 use crate::store::db::Db;
 use crate::store::keys::{self, state_cf};
@@ -130,4 +132,24 @@ fn exchange(db: &Db, family: &str, key: &[u8], from: &[u8]) {
     let other = db.get(family, from).unwrap().unwrap();
     let family = db.cf(family).unwrap();
     db.raw().put_cf(family, key, other).unwrap();
+}
+
+/// As a state may hold it that a peer sent: who asks for a receipt is told, and gets none that cannot hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_checkpoint_that_is_no_note_is_in_no_receipt() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_log, machine, shown) = fill_in(dir.path()).await;
+    let (db, size) = (machine.state(), TreeSize(shown.size));
+    let published = Published {
+        size,
+        root: machine.view().unwrap().root(),
+        note: "no note".into(),
+    };
+    let kept = db.cf(state_cf::PUBLISHED).unwrap();
+    let at = keys::number(size.0);
+    let published = published.encode().unwrap();
+    db.raw().put_cf(kept, at, published).unwrap();
+    let refused = machine.view().unwrap().receipt(EntryIndex(3)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt);
+    assert!(refused.to_string().contains("is no note"), "{refused}");
 }
