@@ -35,7 +35,7 @@ pub const ENTRIES_MAX: usize = 256;
 pub const ORDERS_PER_ENTRY_MAX: usize = 32;
 
 /// Every order, in the order of acceptance.
-const ORDERS: &str = "erasures";
+pub(crate) const ORDERS: &str = "erasures";
 
 /// Whether the body of such an entry can be erased by its index. What the ledger itself rests on stays: governance, links, roots, and the
 /// erasures, which must be able to say why.

@@ -161,7 +161,8 @@ impl Cosigner {
         // What is applied stands in the Raft log at or before this raft_index.
         let fsynced = self.log.fsynced() >= view.applied().raft_log_id;
         let unfolded = first_unfolded(&view)?.map(EntryIndex);
-        let quorum = Quorum::at(&view, &self.names, size, &BTreeSet::from([self.node]))?;
+        let keys = view.checkpoint_keys()?;
+        let quorum = Quorum::at(&keys, &self.names, size, &BTreeSet::from([self.node]));
 
         let _signing = self.signing.lock();
         let last = self.log.cosigned::<LastCosigned>()?;

@@ -248,7 +248,7 @@ impl Publisher {
                 None => (view.size(), view.root()),
                 Some(index) => (TreeSize(index), merkle::root(TreeSize(index), &view)?),
             };
-            let quorum = Quorum::at(&view, &names, size, &voters)?;
+            let quorum = Quorum::at(&*view.checkpoint_keys()?, &names, size, &voters);
             Ok(Pinned { size, root, quorum })
         };
         let pinned = self

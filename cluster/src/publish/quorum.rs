@@ -7,14 +7,74 @@ use ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
     hash::Hash,
     id::{KeyId, NodeNumber},
+    key::PublicKey,
     note::{KeyName, Note, SignatureLine, SignatureType, VerifierKey},
-    number::{EntryIndex, TreeSize},
-    state::{State, registry},
+    number::TreeSize,
+    state::{
+        State,
+        registry::{self, NodeRecord},
+    },
 };
 
 use crate::face::Published;
 
+/// Every key that ever signed checkpoints, as the registry has them: which are in force at which size follows from them alone.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CheckpointKeys {
+    /// As [`registry::log_keys`].
+    log: Vec<(u64, Option<PublicKey>)>,
+    nodes: Vec<NodeKeys>,
+}
+
+/// A node with its cosigning keys.
+#[derive(Debug, PartialEq, Eq)]
+struct NodeKeys {
+    record: NodeRecord,
+    first: Option<PublicKey>,
+    /// As [`registry::later_keys`].
+    later: Vec<(u64, Option<PublicKey>)>,
+}
+
+impl CheckpointKeys {
+    /// Reads them. A key that the registry does not know is none.
+    pub(crate) fn read<S: State>(state: &S) -> Result<CheckpointKeys, S::Error> {
+        let key = |id: &KeyId| {
+            let record = registry::key(state, id);
+            record.map(|record| Some(record?.public_key))
+        };
+        let keys = |ids: Vec<(u64, KeyId)>| {
+            let keys = ids.into_iter().map(|(from, id)| Ok((from, key(&id)?)));
+            keys.collect::<Result<Vec<_>, S::Error>>()
+        };
+        let node = |record: NodeRecord| {
+            let first = key(&record.cosign_key)?;
+            let later = keys(registry::later_keys(state, &record.cosign_key)?)?;
+            Ok(NodeKeys {
+                record,
+                first,
+                later,
+            })
+        };
+        Ok(CheckpointKeys {
+            log: keys(registry::log_keys(state)?)?,
+            nodes: registry::nodes(state)?
+                .into_iter()
+                .map(node)
+                .collect::<Result<_, S::Error>>()?,
+        })
+    }
+}
+
+impl NodeKeys {
+    /// The key that cosigns trees of this size.
+    fn at(&self, size: TreeSize) -> Option<PublicKey> {
+        let reached = self.later.iter().take_while(|(first, _)| *first <= size.0);
+        reached.last().map_or(self.first, |(_, key)| *key)
+    }
+}
+
 /// The keys in force at one tree size.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Quorum {
     pub(crate) origin: KeyName,
     /// `None` before genesis, and for a key that the registry does not know.
@@ -26,45 +86,35 @@ pub(crate) struct Quorum {
 }
 
 impl Quorum {
-    /// Reads the keys. The state may be newer than the tree of this size, never older.
-    pub(crate) fn at<S: State>(
-        state: &S,
+    /// Finds the keys. They may be those of a state that is newer than the tree of this size, never older.
+    pub(crate) fn at(
+        keys: &CheckpointKeys,
         names: &Names,
         size: TreeSize,
         also: &BTreeSet<NodeNumber>,
-    ) -> Result<Quorum, S::Error> {
+    ) -> Quorum {
         let (mut in_force, mut others) = (BTreeMap::new(), BTreeMap::new());
-        for record in registry::nodes(state)? {
-            let map = match (record.in_force_at(size), also.contains(&record.node)) {
+        for node in &keys.nodes {
+            let NodeRecord { node: number, .. } = node.record;
+            let map = match (node.record.in_force_at(size), also.contains(&number)) {
                 (true, _) => &mut in_force,
                 (false, true) => &mut others,
                 (false, false) => continue,
             };
-            let key_id = registry::current_key(state, &record.cosign_key, EntryIndex(size.0))?;
-            if let Some(key) = verifier(
-                state,
-                &key_id,
-                names.node(record.node),
-                SignatureType::Cosignature,
-            )? {
-                map.insert(record.node, key);
+            if let (Some(key), Some(name)) = (node.at(size), names.node(number)) {
+                let key = VerifierKey::new(name, SignatureType::Cosignature, key);
+                map.insert(number, key);
             }
         }
-        let log = match registry::log_key_at(state, size)? {
-            Some(key_id) => verifier(
-                state,
-                &key_id,
-                Some(names.origin.clone()),
-                SignatureType::Ed25519,
-            )?,
-            None => None,
-        };
-        Ok(Quorum {
+        let log = registry::in_force(&keys.log, size).copied().flatten();
+        let log =
+            log.map(|key| VerifierKey::new(names.origin.clone(), SignatureType::Ed25519, key));
+        Quorum {
             origin: names.origin.clone(),
             log,
             in_force,
             others,
-        })
+        }
     }
 
     /// Everybody whose cosignature is wanted.
@@ -190,18 +240,6 @@ pub(crate) enum NotPublished {
     OtherLog,
 }
 
-fn verifier<S: State>(
-    state: &S,
-    key_id: &KeyId,
-    name: Option<KeyName>,
-    signature_type: SignatureType,
-) -> Result<Option<VerifierKey>, S::Error> {
-    let record = registry::key(state, key_id)?;
-    Ok(record
-        .zip(name)
-        .map(|(record, name)| VerifierKey::new(name, signature_type, record.public_key)))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(
@@ -214,7 +252,8 @@ mod tests {
         admission::{self, Applied, LedgerInfo, Stamp},
         cosignature,
         entry::{genesis_keys, verify},
-        state::MemoryState,
+        number::EntryIndex,
+        state::{MemoryState, StateError, StateKey},
     };
 
     use super::*;
@@ -326,8 +365,21 @@ mod tests {
         };
         state.write(&effects.writes);
         let names = Names::new(LEDGER, 1).unwrap();
-        let quorum = Quorum::at(&state, &names, SIZE, &BTreeSet::new()).unwrap();
+        let keys = CheckpointKeys::read(&RegistryOf(&state)).unwrap();
+        let quorum = Quorum::at(&keys, &names, SIZE, &BTreeSet::new());
         (names, quorum)
+    }
+
+    /// A state of which nothing but the registry may be asked: the keys are kept until that changes.
+    struct RegistryOf<'a>(&'a MemoryState);
+
+    impl State for RegistryOf<'_> {
+        type Error = StateError;
+
+        fn get(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StateError> {
+            assert!(registry::holds(key), "{key:?}");
+            self.0.get(key)
+        }
     }
 
     fn note(names: &Names, by_log: bool, signers: &[u64]) -> String {

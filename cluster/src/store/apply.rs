@@ -11,7 +11,7 @@ use ledger::fold::Change;
 use ledger::merkle::{self, Frontier};
 use ledger::number::{EntryIndex, TreeSize};
 use ledger::refusal::{Refusal, Refused};
-use ledger::state::StateKey;
+use ledger::state::{StateKey, registry};
 use openraft::{EntryPayload, StoredMembership};
 use rocksdb::WriteBatch;
 
@@ -24,7 +24,7 @@ use super::packing::Packer;
 use super::state_dir::read_applied;
 use super::tiles::Edge;
 use super::verify::VerifyPool;
-use super::view::{DbState, db_nodes, read_entry};
+use super::view::{AppliedState, DbState, db_nodes, read_entry};
 use crate::error::{Error, ErrorKind};
 use crate::publish::quorum::{Names, Quorum, stated_size};
 use crate::raft_types::{Batch, BatchResult, ItemResult, RaftEntry, Word};
@@ -158,7 +158,11 @@ impl Apply {
             batch.put_cf(cf, row, b"");
         }
         let cf = self.db.cf(state_cf::STATE)?;
-        for (key, value) in known.into_writes() {
+        let writes = known.into_writes();
+        if writes.iter().any(|(key, _)| registry::holds(key)) {
+            self.db.registry.changes_at(self.applied.tree_size);
+        }
+        for (key, value) in writes {
             match value {
                 Some(value) => batch.put_cf(cf, key.encode(), value),
                 None => batch.delete_cf(cf, key.encode()),
@@ -185,7 +189,10 @@ impl Apply {
     ) -> Result<BatchResult, Error> {
         verifier.finish(batch)?;
         let db = self.db.clone();
-        let state = DbState::new(&db);
+        let state = AppliedState {
+            db: &db,
+            size: self.applied.tree_size,
+        };
         let accepted_at_ms = self.applied.accepted_at_ms.max(batch.stamp_ms);
         let asked = batch.items.iter().flat_map(|item| {
             let verified = item.verified.lock();
@@ -194,7 +201,9 @@ impl Apply {
                 .and_then(|verified| verified.as_ref().ok());
             entry.map_or(Vec::new(), |entry| admission::asked(entry, accepted_at_ms))
         });
-        write.known.fetch(asked, |keys| state.values_of(keys))?;
+        write
+            .known
+            .fetch(asked, |keys| DbState::new(&db).values_of(keys))?;
         let mut results = Vec::with_capacity(batch.items.len());
         for item in &batch.items {
             let first = self.applied.tree_size == 0;
@@ -339,7 +348,11 @@ impl Apply {
         let (Some(size), Some(names)) = (opened, Names::new(&ledger.name, ledger.shard)) else {
             return Ok(());
         };
-        let quorum = Quorum::at(&DbState::new(&self.db), &names, size, &BTreeSet::new())?;
+        let state = AppliedState {
+            db: &self.db,
+            size: self.applied.tree_size,
+        };
+        let quorum = Quorum::at(&*state.checkpoint_keys()?, &names, size, &BTreeSet::new());
         let published = match quorum.open(note) {
             Ok(published) => published,
             Err(reason) => {

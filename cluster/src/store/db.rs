@@ -16,6 +16,7 @@ use rocksdb::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::keys::{self, raft_cf, state_cf};
+use super::registry::Registry;
 use super::tiles;
 use super::upper_nodes::UpperNodes;
 use crate::error::{Error, ErrorKind};
@@ -37,6 +38,7 @@ pub(crate) struct Db {
     cuts: Mutex<Option<CutsRead>>,
     /// Of the tree.
     pub(super) upper_nodes: UpperNodes,
+    pub(super) registry: Registry,
     /// Whether a write goes to a WAL before it is readable.
     journaled: bool,
 }
@@ -134,6 +136,7 @@ impl Db {
             },
             cuts: Mutex::default(),
             upper_nodes: UpperNodes::default(),
+            registry: Registry::default(),
         })
     }
 
@@ -154,6 +157,7 @@ impl Db {
             },
             cuts: Mutex::default(),
             upper_nodes: UpperNodes::default(),
+            registry: Registry::default(),
         })
     }
 

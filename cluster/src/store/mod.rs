@@ -37,6 +37,7 @@ pub(crate) mod machine;
 mod packing;
 mod public_keys;
 pub(crate) mod receipts;
+mod registry;
 mod scan;
 pub(crate) mod size;
 pub(crate) mod snapshot;

@@ -35,6 +35,7 @@ mod damage;
 mod entries;
 mod folds;
 mod log;
+mod registry;
 mod retention;
 mod snapshots;
 

@@ -30,6 +30,7 @@ use super::packing;
 use super::tiles::Tiles;
 use crate::error::Error;
 use crate::face::Published;
+use crate::publish::quorum::CheckpointKeys;
 
 impl From<StateError> for Error {
     fn from(error: StateError) -> Error {
@@ -43,6 +44,29 @@ impl From<StateError> for Error {
 
 /// The state as it is at each read.
 pub(crate) struct DbState<'a>(&'a Db);
+
+/// The same for whoever alone applies entries: it does not change between two reads, and is that of a tree of this size.
+pub(super) struct AppliedState<'a> {
+    pub(super) db: &'a Db,
+    pub(super) size: u64,
+}
+
+impl AppliedState<'_> {
+    /// As [`View::checkpoint_keys`].
+    pub(super) fn checkpoint_keys(&self) -> Result<Arc<CheckpointKeys>, Error> {
+        let read = || CheckpointKeys::read(self);
+        self.db.registry.checkpoint_keys(self.size, read)
+    }
+}
+
+impl State for AppliedState<'_> {
+    type Error = Error;
+
+    fn get(&self, key: &StateKey) -> Result<Option<Vec<u8>>, Error> {
+        let read = || DbState(self.db).get(key);
+        self.db.registry.value(self.size, key, read)
+    }
+}
 
 impl<'a> DbState<'a> {
     pub(crate) fn new(db: &'a Db) -> DbState<'a> {
@@ -269,6 +293,15 @@ impl View {
         let signer = terms.map(|terms| terms.institution);
         self.0.signers.lock().insert(*key, signer.clone());
         Ok(signer)
+    }
+
+    /// The keys that checkpoints are signed with. They were read before unless the registry changed.
+    ///
+    /// # Errors
+    /// The state cannot be read, or holds what is no such key.
+    pub(crate) fn checkpoint_keys(&self) -> Result<Arc<CheckpointKeys>, Error> {
+        let read = || CheckpointKeys::read(self);
+        self.db().registry.checkpoint_keys(self.size().0, read)
     }
 
     /// The cuts that stand.
@@ -525,7 +558,8 @@ impl State for View {
     type Error = Error;
 
     fn get(&self, key: &StateKey) -> Result<Option<Vec<u8>>, Error> {
-        View::get(self, state_cf::STATE, &key.encode())
+        let read = || View::get(self, state_cf::STATE, &key.encode());
+        self.db().registry.value(self.size().0, key, read)
     }
 }
 

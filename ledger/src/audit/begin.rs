@@ -535,16 +535,9 @@ impl Beginning {
     }
 }
 
-/// Whether a value under the root is the registry's alone: of kinds that governance writes, and nobody else.
+/// Whether a value under the root is the registry's.
 fn of_registry(key: &StateKey) -> bool {
-    let others = [
-        kind::SUBJECT,
-        kind::HOUSEHOLD,
-        kind::SEALED,
-        kind::CONSENT,
-        kind::STREAM,
-    ];
-    key.under_root() && !others.contains(&key.kind)
+    key.under_root() && registry::holds(key)
 }
 
 fn registry_of(change: Option<&Change>) -> Vec<&(StateKey, Option<Vec<u8>>)> {

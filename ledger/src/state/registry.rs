@@ -3,7 +3,7 @@
 
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
-use super::{KeyRecord, KeyTerms, State, StateError, StateKey, read};
+use super::{KeyRecord, KeyTerms, State, StateError, StateKey, kind, read, sealed::DUE};
 use crate::{
     body::Reference,
     bytes::{
@@ -12,6 +12,7 @@ use crate::{
     },
     consent::ConsentState,
     entry::KeySource,
+    erasure::ORDERS,
     hash::Hash,
     id::{InstitutionId, KeyId, NodeNumber},
     key::PublicKey,
@@ -34,6 +35,19 @@ pub(crate) const OPRF_KEYS: &str = "oprf-keys";
 /// Every key ever registered for an institution.
 pub(crate) fn keys_list(institution: &InstitutionId) -> String {
     format!("keys\n{institution}")
+}
+
+/// Whether the registry holds this key: governance writes it now and then, other entries never.
+pub fn holds(key: &StateKey) -> bool {
+    match key.kind {
+        kind::DETAIL | kind::GOVERNANCE | kind::SUCCESSOR => true,
+        kind::LIST => {
+            let of_others = [DUE, ORDERS].map(str::as_bytes);
+            !of_others.iter().any(|list| key.name.starts_with(list))
+        }
+        kind::SUBJECT | kind::HOUSEHOLD | kind::SEALED | kind::CONSENT | kind::STREAM => false,
+        _ => key.under_root(),
+    }
 }
 
 /// Every role ever granted to an institution.
@@ -269,16 +283,33 @@ fn keys_in<S: State>(state: &S, list: &str) -> Result<Vec<(KeyId, KeyRecord)>, S
 /// The key that took the place of `id` by rotations, as of an index: what stands in `node` entries names the first.
 pub fn current_key<S: State>(state: &S, id: &KeyId, index: EntryIndex) -> Result<KeyId, S::Error> {
     let mut current = *id;
-    // A key is replaced once, by a key that was new then: the chain is as long as there were rotations, and has no ring.
-    while let Some(next) = read(state, &StateKey::successor(&current), |value| {
-        Hash::from_slice(value).map(KeyId)
-    })? {
-        match key_terms(state, &next)? {
-            Some(terms) if terms.first <= index.0 => current = next,
-            _ => break,
+    while let Some((first, next)) = next_key(state, &current)? {
+        if first > index.0 {
+            break;
         }
+        current = next;
     }
     Ok(current)
+}
+
+/// The keys that took the place of `id` one after the other, each with the first index at which it is in force. It is the current one where
+/// those before it are in force too.
+pub fn later_keys<S: State>(state: &S, id: &KeyId) -> Result<Vec<(u64, KeyId)>, S::Error> {
+    let (mut later, mut last) = (Vec::new(), *id);
+    while let Some((first, next)) = next_key(state, &last)? {
+        later.push((first, next));
+        last = next;
+    }
+    Ok(later)
+}
+
+/// A key is replaced once, by a key that was new then: the chain is as long as there were rotations, and has no ring.
+fn next_key<S: State>(state: &S, id: &KeyId) -> Result<Option<(u64, KeyId)>, S::Error> {
+    let next = read(state, &StateKey::successor(id), |value| {
+        Hash::from_slice(value).map(KeyId)
+    })?;
+    let Some(next) = next else { return Ok(None) };
+    Ok(key_terms(state, &next)?.map(|terms| (terms.first, next)))
 }
 
 /// What the registry knows of an institution, if it was ever registered.
@@ -415,14 +446,23 @@ pub fn node_of_key<S: State>(
 
 /// The log key that signs trees of this size. The state may be newer than the tree.
 pub fn log_key_at<S: State>(state: &S, size: TreeSize) -> Result<Option<KeyId>, S::Error> {
-    let keys = items(state, LOG_KEYS, |item| {
+    let keys = log_keys(state)?;
+    Ok(in_force(&keys, size).copied())
+}
+
+/// Every log key ever named, each with the size from which on it signs trees, in the order in which they were named.
+pub fn log_keys<S: State>(state: &S) -> Result<Vec<(u64, KeyId)>, S::Error> {
+    items(state, LOG_KEYS, |item| {
         Reader::all(item, |from| Some((from.u64()?, KeyId(from.hash()?))))
-    })?;
-    Ok(keys
-        .into_iter()
-        .rev()
+    })
+}
+
+/// Which of [`log_keys`], or of what stands for them in that order, signs trees of this size.
+pub fn in_force<K>(log_keys: &[(u64, K)], size: TreeSize) -> Option<&K> {
+    let mut latest_first = log_keys.iter().rev();
+    latest_first
         .find(|(from, _)| *from <= size.0)
-        .map(|(_, id)| id))
+        .map(|(_, key)| key)
 }
 
 /// The rule set in force for the next entry; `None` before genesis.

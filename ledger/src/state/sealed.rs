@@ -66,7 +66,10 @@ pub fn due_on<S: State>(state: &S, day: u64) -> Result<Vec<EntryIndex>, S::Error
     })
 }
 
+/// What the names of these lists begin with.
+pub(crate) const DUE: &str = "due\n";
+
 /// The list behind [`due_on`].
 pub(crate) fn due_list(day: u64) -> String {
-    format!("due\n{day}")
+    format!("{DUE}{day}")
 }

@@ -410,7 +410,13 @@ proptest! {
             let Some(submitted) = history.entry(step) else { continue };
             let said = history.town.submit(submitted);
             match &said {
-                Said::Accepted(index) => prop_assert_eq!(*index + 1, history.town.size()),
+                Said::Accepted(index) => {
+                    prop_assert_eq!(*index + 1, history.town.size());
+                    let effects = &history.town.entry(*index).effects;
+                    let content = &effects.entry.entry().body().content;
+                    let governs = matches!(content, Content::Delegation(_) | Content::Role(_) | Content::Key(_));
+                    prop_assert_eq!(effects.writes.iter().any(|(key, _)| registry::holds(key)), governs);
+                }
                 // Nothing is kept of what is refused or known.
                 Said::Refused(_) | Said::Known(_) => {
                     prop_assert_eq!(&before, &history.town.state);

@@ -8,7 +8,7 @@ use super::*;
 use crate::store::snapshot::SnapshotDir;
 
 /// Sends a snapshot as peers do: the files, then the manifest to check them against.
-async fn send(
+pub(super) async fn send(
     from: &mut Machine,
     to: &mut Machine,
 ) -> (crate::raft_types::RaftSnapshotMeta, SnapshotDir) {
