@@ -103,7 +103,7 @@ impl Leader {
                 () = later => {}
                 changed = leadership.changed() => if changed.is_err() { return },
                 changed = folds.changed() => if changed.is_err() { return },
-                changed = applied.changed() => if changed.is_err() { return },
+                changed = applied.changed(), if leads => if changed.is_err() { return },
                 changed = self.wanted.changed() => if changed.is_err() { return },
             }
         }

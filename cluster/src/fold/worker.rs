@@ -2,13 +2,14 @@
 //! Folds what is ordered, one fold after the other, and shows the newest whose `state-root` entry is published.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ledger::{
     hash::Hash,
     number::{EntryIndex, TreeSize},
     state::registry::LastStateRoot,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::folded::Folded;
@@ -61,7 +62,9 @@ impl Worker {
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = folds.changed() => if changed.is_err() { return },
-                changed = applied.changed() => if changed.is_err() { return },
+                // What is shown stays so until the next fold: it is not woken for each raft_entry, and tells how many wait now and then.
+                changed = applied.changed(), if !shown => if changed.is_err() { return },
+                () = sleep(TELL_PERIOD), if shown => {}
             }
         }
     }
@@ -116,6 +119,8 @@ impl Worker {
         }
     }
 }
+
+const TELL_PERIOD: Duration = Duration::from_millis(100);
 
 /// Whether there is a fold to be done.
 fn ordered(now: &Folds) -> bool {

@@ -76,7 +76,8 @@ impl Publisher {
                 self.clone().round(&mut stated, &stop).await
             } else {
                 let changed = tokio::select! {
-                    changed = applied.changed() => changed.map(Ok).ok(),
+                    // Followers are not woken for each raft_entry.
+                    changed = applied.changed(), if leads => changed.map(Ok).ok(),
                     changed = leadership.changed() => changed.map(Ok).ok(),
                     committed = stated.committed(), if stated.committing.is_some() => Some(committed),
                 };
