@@ -31,6 +31,9 @@ use plan::Plan;
 /// Longest export, in bytes: what a verifier reads.
 const SPOOL_BYTES_MAX: u64 = ledger::export::EXPORT_BYTES_MAX as u64;
 
+/// Bytes gathered before they are written to the file: an entry's JSON is some thousands.
+const BUFFERED_BYTES: usize = 64 * 1024;
+
 /// In which form an export is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -123,7 +126,8 @@ impl Spool {
     /// # Errors
     /// The disk's own.
     pub fn new(form: Form) -> Result<Spool, Fault> {
-        let file = BufWriter::new(tempfile::tempfile().map_err(Fault::internal)?);
+        let file = tempfile::tempfile().map_err(Fault::internal)?;
+        let file = BufWriter::with_capacity(BUFFERED_BYTES, file);
         let out = match form {
             Form::JsonGzip => Out::Gzip(Box::new(GzEncoder::new(file, Compression::default()))),
             // The bundle reads it again.

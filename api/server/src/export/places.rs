@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Places for exports that are made or sent: few on a node, and fewer for one institution, so that nobody's citizens wait behind another's.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 
+use axum::body::Body;
+use futures::StreamExt;
 use ledger::id::InstitutionId;
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
+use tokio_util::io::ReaderStream;
 
 use crate::problem::Fault;
 
@@ -16,6 +19,9 @@ use crate::problem::Fault;
 const PLACES: usize = 8;
 /// Most of one institution.
 const PLACES_EACH: usize = 3;
+/// Bytes of a file that are read and sent at a time. Each read is handed to a thread that may wait for the disk and back, which costs more than
+/// to read a few kilobytes.
+const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The places of a node.
 pub struct Places {
@@ -65,6 +71,17 @@ impl Places {
     }
 }
 
+impl Place {
+    /// The file as a body; the place is taken until the last byte left.
+    pub fn send(self, file: File) -> Body {
+        let chunks = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK_BYTES);
+        Body::from_stream(chunks.map(move |chunk| {
+            let _place = &self;
+            chunk
+        }))
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut each = self.each.lock();
@@ -80,6 +97,10 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::io::{Seek, Write};
+
+    use http_body_util::BodyExt;
+
     use super::*;
 
     #[tokio::test]
@@ -101,5 +122,26 @@ mod tests {
         assert!(places.take(&institution("ipa:a")).await.is_ok());
         drop(taken);
         assert!(places.each.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_file_is_sent_in_few_pieces_and_holds_its_place_meanwhile() {
+        let places = Places::new(Duration::ZERO);
+        let institution = InstitutionId::parse("ipa:a").unwrap();
+        let bytes: Vec<u8> = (0..3 * CHUNK_BYTES + 7).map(|at| at as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        file.rewind().unwrap();
+        let mut body = places.take(&institution).await.unwrap().send(file);
+        let (mut sent, mut pieces) = (Vec::new(), 0);
+        while let Some(frame) = body.frame().await {
+            assert_eq!(places.each.lock().get(&institution), Some(&1));
+            sent.extend(frame.unwrap().into_data().unwrap());
+            pieces += 1;
+        }
+        drop(body);
+        assert!(places.each.lock().is_empty());
+        assert!(sent == bytes);
+        assert!(pieces <= 4 + 1, "{pieces} pieces");
     }
 }

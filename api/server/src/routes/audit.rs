@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use axum::{
     Extension,
-    body::Body,
     extract::State,
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
@@ -22,7 +21,6 @@ use ledger::{
     number::{EntryIndex, TreeSize},
     state::registry,
 };
-use tokio_util::io::ReaderStream;
 
 use crate::{
     access,
@@ -143,12 +141,7 @@ pub async fn start(
         (header::CONTENT_LENGTH, made.length.to_string()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    let file = ReaderStream::new(tokio::fs::File::from_std(made.file));
-    let stream = futures::StreamExt::map(file, move |chunk| {
-        let _place = &place;
-        chunk
-    });
-    Ok((headers, Body::from_stream(stream)).into_response())
+    Ok((headers, place.send(made.file)).into_response())
 }
 
 /// A fold that holds all that was acknowledged before, in a view that knows no later state root: the next one follows from it.

@@ -11,7 +11,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use ledger::hash::Hash;
-use tokio_util::io::ReaderStream;
 
 use crate::{
     app::App,
@@ -153,12 +152,7 @@ fn answer(made: Made, form: Form, place: Place) -> Result<Response, Fault> {
     ];
     let coding = (form == Form::JsonGzip)
         .then_some([(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
-    let file = tokio::fs::File::from_std(made.file);
-    let stream = futures::StreamExt::map(ReaderStream::new(file), move |chunk| {
-        let _place = &place;
-        chunk
-    });
-    Ok((headers, coding, Body::from_stream(stream)).into_response())
+    Ok((headers, coding, place.send(made.file)).into_response())
 }
 
 #[cfg(test)]
