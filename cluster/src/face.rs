@@ -192,7 +192,7 @@ impl Published {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Published> {
-        let (size, root, note): (u64, [u8; 32], String) = db::decode(bytes).ok()?;
+        let (size, root, note): (u64, [u8; 32], &str) = db::decode(bytes).ok()?;
         Some(Published {
             size: TreeSize(size),
             root: Hash(root),

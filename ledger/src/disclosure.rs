@@ -3,7 +3,8 @@
 //!
 //! `disclosure = b64u(UTF-8 JSON [salt, value])`, the body holds `[{"...": digest}]` with `digest = b64u(H(ASCII(disclosure)))`.
 
-use alloc::string::String;
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::fmt;
 
 use crate::{
     base64,
@@ -30,6 +31,59 @@ pub fn make(salt: &[u8], value: &Value<'_>) -> String {
 /// The digest that stands in the body.
 pub fn digest(disclosure: &str) -> Hash {
     Hash::of(&[disclosure.as_bytes()])
+}
+
+/// A disclosure with what everybody who reads its entry asks for, computed once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Disclosure {
+    text: String,
+    digest: Hash,
+    decoded: Option<Box<[u8]>>,
+}
+
+impl Disclosure {
+    /// What a text discloses, whatever it is.
+    pub fn new(text: String) -> Self {
+        let decoded = base64::url_decode(&text);
+        Self::with(text, decoded)
+    }
+
+    /// The one whose text is the base64url of these bytes.
+    pub(crate) fn of(decoded: Vec<u8>) -> Self {
+        Self::with(base64::url_encode(&decoded), Some(decoded))
+    }
+
+    fn with(text: String, decoded: Option<Vec<u8>>) -> Self {
+        let digest = digest(&text);
+        Self {
+            text,
+            digest,
+            // Without the room that it was decoded with.
+            decoded: decoded.map(Vec::into_boxed_slice),
+        }
+    }
+
+    /// As it was sent.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The digest that stands in the body.
+    pub fn digest(&self) -> Hash {
+        self.digest
+    }
+
+    /// The bytes that [`open`] reads; `None` where the text is no canonical base64url.
+    pub fn decoded(&self) -> Option<&[u8]> {
+        self.decoded.as_deref()
+    }
+}
+
+/// Prints the digest alone: the value is personal data.
+impl fmt::Debug for Disclosure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Disclosure({})", self.digest)
+    }
 }
 
 /// Reads the bytes that a disclosure is the base64url of: the value, strictly.

@@ -3,7 +3,6 @@
 //! and a leaf) → stored (what a node keeps, perhaps erased).
 
 use alloc::{
-    borrow::Cow,
     string::{String, ToString},
     vec::Vec,
 };
@@ -20,6 +19,7 @@ use crate::{
         self, BODY_BYTES_MAX, BODY_DEPTH_MAX, DISCLOSURES_BYTES_MAX, DISCLOSURES_MAX, Leaf,
         PAYLOAD_TYPE, WIRE_BYTES_MAX,
     },
+    disclosure::Disclosure,
     finding::Findings,
     hash::Hash,
     id::KeyId,
@@ -98,39 +98,46 @@ impl SubmittedEntry {
 
     /// Writes the wire line, without a line break.
     pub fn to_wire(&self) -> String {
-        let signature = |row: &Signed| {
-            let mut members = Vec::from([
-                (Cow::Borrowed("keyid"), Value::text(row.key_id.to_string())),
-                (
-                    Cow::Borrowed("sig"),
-                    Value::text(base64::encode(&row.signature.encode())),
-                ),
-            ]);
+        let mut line = String::from("{");
+        self.write_members(&mut line);
+        line.push('}');
+        line
+    }
+
+    /// The members of the wire line, for whoever has more in the same object. Written as they come: an export or an audit has thousands.
+    pub(crate) fn write_members(&self, out: &mut String) {
+        let texts = self.disclosures.iter().map(|text| text.len() + 3);
+        out.reserve(self.payload().len() / 3 * 4 + 512 + texts.sum::<usize>());
+        out.push_str("\"envelope\":{\"payloadType\":\"");
+        out.push_str(PAYLOAD_TYPE);
+        out.push_str("\",\"payload\":\"");
+        base64::encode_onto(self.payload(), out);
+        out.push_str("\",\"signatures\":[");
+        for (at, row) in self.sigs.rows().iter().enumerate() {
+            out.push_str(if at > 0 {
+                ",{\"keyid\":\""
+            } else {
+                "{\"keyid\":\""
+            });
+            base64::url_encode_onto(row.key_id.0.as_bytes(), out);
+            out.push_str("\",\"sig\":\"");
+            base64::encode_onto(&row.signature.encode(), out);
+            out.push('"');
             if row.signature.alg() != ALG_SINGLE {
-                members.push((
-                    Cow::Borrowed("alg"),
-                    Value::Int(i64::from(row.signature.alg())),
-                ));
+                out.push_str(",\"alg\":");
+                out.push_str(&row.signature.alg().to_string());
             }
-            Value::Object(members)
-        };
-        let envelope = Value::object([
-            ("payloadType", Value::text(PAYLOAD_TYPE)),
-            ("payload", Value::text(base64::encode(self.payload()))),
-            (
-                "signatures",
-                Value::List(self.sigs.rows().iter().map(signature).collect()),
-            ),
-        ]);
-        let disclosures = self
-            .disclosures
-            .iter()
-            .map(|text| Value::text(text.as_str()))
-            .collect();
-        json::format(&Value::object([
-            ("envelope", envelope),
-            ("disclosures", Value::List(disclosures)),
-        ]))
+            out.push('}');
+        }
+        out.push_str("]},\"disclosures\":[");
+        for (at, text) in self.disclosures.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            // Of an entry that was only submitted, it may be any text.
+            json::write_text(text, out);
+        }
+        out.push(']');
     }
 
     /// The body, byte by byte as it was signed.
@@ -402,7 +409,7 @@ impl SequencedEntry {
                 payload,
                 sigs: entry.sigs,
             }),
-            disclosures: entry.disclosures,
+            disclosures: entry.disclosures.into_iter().map(Disclosure::new).collect(),
             erased: Vec::new(),
         }
     }
@@ -420,7 +427,7 @@ pub struct StoredEntry {
     /// `None` once erased.
     pub body: Option<StoredBody>,
     /// Disclosures that are still there.
-    pub disclosures: Vec<String>,
+    pub disclosures: Vec<Disclosure>,
     /// The erasures that were carried out on it, in that order: of its whole body, or of one person's disclosure.
     pub erased: Vec<EntryIndex>,
 }
@@ -452,8 +459,18 @@ impl StoredEntry {
 
     /// The entry as it was sent, for whoever may see it; `None` once erased.
     pub fn submitted(&self) -> Option<SubmittedEntry> {
+        self.submitted_with(|_| true)
+    }
+
+    /// As [`StoredEntry::submitted`], with those disclosures alone that are shown.
+    pub(crate) fn submitted_with(
+        &self,
+        shows: impl Fn(&Disclosure) -> bool,
+    ) -> Option<SubmittedEntry> {
         let body = self.body.as_ref()?;
-        SubmittedEntry::new(&body.payload, body.sigs.clone(), self.disclosures.clone()).ok()
+        let shown = self.disclosures.iter().filter(|one| shows(one));
+        let texts = shown.map(|one| one.text().into());
+        SubmittedEntry::new(&body.payload, body.sigs.clone(), texts.collect()).ok()
     }
 
     /// The parsed body, with the disclosures that are still there; `None` once erased.
@@ -463,7 +480,7 @@ impl StoredEntry {
     pub fn parse_body(&self) -> Result<Option<Body>, Refused> {
         self.body
             .as_ref()
-            .map(|body| Body::parse_partial(&body.payload, &self.disclosures))
+            .map(|body| Body::parse_kept(&body.payload, &self.disclosures))
             .transpose()
     }
 

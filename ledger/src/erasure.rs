@@ -19,7 +19,7 @@ use crate::{
         state::{StateKey, Writer},
         stored::Reader,
     },
-    disclosure,
+    disclosure::{self, Disclosure},
     entry::{SequencedEntry, Stop, StoredEntry},
     hash::Hash,
     id::{InstitutionId, NodeNumber},
@@ -161,7 +161,7 @@ impl Order {
             }
             Scope::Subject(_, person) => {
                 let before = stored.disclosures.len();
-                stored.disclosures.retain(|text| !discloses(text, person));
+                stored.disclosures.retain(|one| !discloses(one, person));
                 if stored.disclosures.len() == before {
                     return Ok(Carried::Spared);
                 }
@@ -273,11 +273,11 @@ impl Order {
 }
 
 /// Whether a disclosure is a person's: the object that carries the ref.
-fn discloses(text: &str, person: &Hash) -> bool {
-    let Some(decoded) = base64::url_decode(text) else {
+fn discloses(one: &Disclosure, person: &Hash) -> bool {
+    let Some(decoded) = one.decoded() else {
         return false;
     };
-    disclosure::open(&decoded).is_ok_and(|value| {
+    disclosure::open(decoded).is_ok_and(|value| {
         value
             .member("ref")
             .and_then(|of| of.as_text())

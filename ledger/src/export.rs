@@ -26,6 +26,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use crate::{
     admission::RowKind,
     bytes::{self, CodeKind, ListValue, Meta},
+    disclosure::Disclosure,
     entry::{StoredEntry, SubmittedEntry},
     hash::Hash,
     note::{KeyName, Note},
@@ -209,15 +210,15 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens a stored entry with these of its disclosures; `None` if it was erased.
+    /// Opens a stored entry with those of its disclosures that are shown; `None` if it was erased.
     pub fn of(
         index: EntryIndex,
         stored: &StoredEntry,
-        disclosures: Vec<String>,
+        shows: impl Fn(&Disclosure) -> bool,
         path: Vec<Hash>,
     ) -> Option<Opened> {
         let body = stored.body.as_ref()?;
-        let entry = SubmittedEntry::new(&body.payload, body.sigs.clone(), disclosures).ok()?;
+        let entry = stored.submitted_with(shows)?;
         Some(Opened {
             index,
             meta: stored.meta,

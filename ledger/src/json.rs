@@ -433,7 +433,8 @@ fn first_escaped(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-fn write_text(text: &str, out: &mut String) {
+/// Writes a string, quoted.
+pub(crate) fn write_text(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
     while let Some(at) = first_escaped(rest.as_bytes()) {

@@ -65,7 +65,7 @@ fn holds_packed(bytes: &[u8], needles: &[String], words: &DecoderDictionary<'_>)
         let rest = find_frame_compressed_size(frame).ok();
         let rest = rest.and_then(|end| frame.get(end..)).unwrap_or_default();
         if let Ok((entry, _)) = StoredEntry::decode_front(&unpacked, rest) {
-            texts.extend(entry.disclosures);
+            texts.extend(entry.disclosures.iter().map(|one| one.text().to_owned()));
             let body = entry.body.map(|body| body.payload).unwrap_or_default();
             texts.push(String::from_utf8_lossy(&body).into_owned());
         }

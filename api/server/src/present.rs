@@ -6,7 +6,7 @@ use ledger::{
     base64,
     body::{Body, Content, EntryType, Reference},
     bytes::{BODY_BYTES_MAX, BODY_DEPTH_MAX, PAYLOAD_TYPE},
-    disclosure,
+    disclosure::{self, Disclosure},
     entry::{StoredBody, StoredEntry},
     erasure,
     export::persons,
@@ -347,13 +347,11 @@ impl Seen {
             .body
             .as_ref()
             .and_then(|body| access::live_token(body, age_ms));
-        let digested = self.stored.disclosures.iter().map(|text| Opened {
-            digest: disclosure::digest(text),
-            text,
-        });
-        let opened: Vec<Opened<'_>> = digested
-            .filter(|one| self.opening.shows(&one.digest) && live_token != Some(one.digest))
-            .collect();
+        let shows = |one: &&Disclosure| {
+            let digest = one.digest();
+            self.opening.shows(&digest) && live_token != Some(digest)
+        };
+        let opened: Vec<&Disclosure> = self.stored.disclosures.iter().filter(shows).collect();
         let withheld = self.stored.disclosures.len() - opened.len();
         let stored = self.stored.body.as_ref();
         let body = stored.map(|stored| readable(&stored.payload, &opened));
@@ -410,7 +408,7 @@ pub fn show_all(all: &[Seen], view: &View, recorded: &Recorded) -> Result<Vec<Sh
 
 fn bytes(stored: &StoredEntry) -> usize {
     let payload = stored.body.as_ref().map_or(0, |body| body.payload.len());
-    let disclosures = stored.disclosures.iter().map(String::len);
+    let disclosures = stored.disclosures.iter().map(|one| one.text().len());
     payload + disclosures.sum::<usize>()
 }
 
@@ -419,14 +417,8 @@ fn receipt(view: &View, index: EntryIndex, stored: &StoredEntry) -> Result<Optio
     Ok(receipts.pop().flatten())
 }
 
-/// A disclosure that its reader may see.
-struct Opened<'s> {
-    digest: Hash,
-    text: &'s String,
-}
-
 /// What was sent, as it is answered: the same members as on the wire.
-fn submission(entry: &StoredBody, opened: &[Opened<'_>]) -> Submission {
+fn submission(entry: &StoredBody, opened: &[&Disclosure]) -> Submission {
     let signature = |row: &Signed| {
         let alg = row.signature.alg();
         EnvelopeSignature {
@@ -441,7 +433,7 @@ fn submission(entry: &StoredBody, opened: &[Opened<'_>]) -> Submission {
             payload: base64::encode(&entry.payload),
             signatures: entry.sigs.rows().iter().map(signature).collect(),
         },
-        disclosures: opened.iter().map(|one| one.text.clone()).collect(),
+        disclosures: opened.iter().map(|one| one.text().to_owned()).collect(),
     }
 }
 
@@ -464,23 +456,17 @@ pub fn finding_names(findings: Findings) -> Vec<String> {
 }
 
 /// The payload as JSON with the opened disclosures in place of their digests, members in the order of their names.
-fn readable(payload: &[u8], opened: &[Opened<'_>]) -> Result<Box<RawValue>, Fault> {
+fn readable(payload: &[u8], opened: &[&Disclosure]) -> Result<Box<RawValue>, Fault> {
     let limits = Limits {
         bytes_max: BODY_BYTES_MAX,
         depth_max: BODY_DEPTH_MAX,
     };
     let body = json::parse(payload, limits).map_err(Fault::internal)?;
-    let decoded: Vec<(String, Vec<u8>)> = opened
-        .iter()
-        .map(|one| {
-            let decoded = base64::url_decode(one.text).unwrap_or_default();
-            (hash_text(&one.digest), decoded)
-        })
-        .collect();
-    let mut values = Vec::with_capacity(decoded.len());
-    for (digest, decoded) in &decoded {
+    let mut values = Vec::with_capacity(opened.len());
+    for one in opened {
+        let decoded = one.decoded().unwrap_or_default();
         let value = disclosure::open(decoded).map_err(Fault::internal)?;
-        values.push((digest.as_str(), value));
+        values.push((hash_text(&one.digest()), value));
     }
     let readable = Readable {
         value: &body,
@@ -492,7 +478,7 @@ fn readable(payload: &[u8], opened: &[Opened<'_>]) -> Result<Box<RawValue>, Faul
 /// A part of a body, and what is opened of it by digest. A body nests at most 16 deep, so the recursion is bounded.
 struct Readable<'v> {
     value: &'v Value<'v>,
-    opened: &'v [(&'v str, Value<'v>)],
+    opened: &'v [(String, Value<'v>)],
 }
 
 impl Serialize for Readable<'_> {
@@ -527,11 +513,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    fn opened(text: &String) -> Opened<'_> {
-        let digest = disclosure::digest(text);
-        Opened { digest, text }
-    }
-
     #[test]
     fn what_was_sent_is_answered_as_it_is_on_the_wire() {
         use ledger::{
@@ -556,7 +537,9 @@ mod tests {
                 payload: entry.payload().to_vec(),
                 sigs: entry.sigs().clone(),
             };
-            let opened: Vec<Opened<'_>> = entry.disclosures().iter().map(opened).collect();
+            let opened = entry.disclosures().iter().cloned().map(Disclosure::new);
+            let opened: Vec<Disclosure> = opened.collect();
+            let opened: Vec<&Disclosure> = opened.iter().collect();
             assert_eq!(submission(&stored, &opened), wire);
         }
     }
@@ -572,7 +555,7 @@ mod tests {
             digest(&closed),
             digest(&open),
         );
-        let shown = readable(payload.as_bytes(), &[opened(&open)]).unwrap();
+        let shown = readable(payload.as_bytes(), &[&Disclosure::new(open)]).unwrap();
         let closed = digest(&closed);
         let expected = serde_json::json!({
             "a": [null, true, {}],

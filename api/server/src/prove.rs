@@ -20,7 +20,7 @@ pub fn state(folded: &Folded, keys: Vec<StateKey>) -> Result<StateProof, Fault> 
     let entry = StoredAt::read(folded.view(), index)?
         .ok_or_else(|| Fault::internal("the state-root entry is not there"))?;
     // Nothing in it is disclosed.
-    let root = Opened::of(index, &entry.stored, Vec::new(), folded.inclusion(index)?)
+    let root = Opened::of(index, &entry.stored, |_| false, folded.inclusion(index)?)
         .ok_or_else(|| Fault::internal("the state-root entry was erased"))?;
     let facts = keys.into_iter().map(|key| {
         let (value, proof) = folded.prove(&key)?;

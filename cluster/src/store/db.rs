@@ -13,7 +13,7 @@ use rocksdb::{
     DBCompressionType, DBPinnableSlice, DBRecoveryMode, Direction, FlushOptions, IteratorMode,
     Options, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::keys::{self, raft_cf, state_cf};
 use super::registry::Registry;
@@ -482,7 +482,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
 }
 
 /// Decodes such a value; bytes left over are an error.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
+pub(crate) fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, postcard::Error> {
     match postcard::take_from_bytes(bytes)? {
         (value, []) => Ok(value),
         _ => Err(postcard::Error::DeserializeBadEncoding),

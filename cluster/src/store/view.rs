@@ -132,21 +132,24 @@ pub(crate) fn newest_published(db: &Db) -> Result<Option<Published>, Error> {
     let mut stored = db
         .raw()
         .iterator_cf(db.cf(state_cf::PUBLISHED)?, IteratorMode::End);
-    decode_published(db, stored.next())
+    published_item(db, stored.next())
 }
 
 type Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>;
 
-fn decode_published(db: &Db, item: Option<Item>) -> Result<Option<Published>, Error> {
+fn published_item(db: &Db, item: Option<Item>) -> Result<Option<Published>, Error> {
     let Some(item) = item else { return Ok(None) };
     let (key, value) = item.map_err(|error| db.read_error(state_cf::PUBLISHED, b"", error))?;
-    Published::decode(&value)
-        .filter(|published| keys::decode_number(&key) == Some(published.size.0))
-        .map(Some)
+    decode_published(db, &key, &value).map(Some)
+}
+
+fn decode_published(db: &Db, key: &[u8], value: &[u8]) -> Result<Published, Error> {
+    Published::decode(value)
+        .filter(|published| keys::decode_number(key) == Some(published.size.0))
         .ok_or_else(|| {
             Error::corrupt(format!(
                 "{} is no published checkpoint",
-                db.name_of(state_cf::PUBLISHED, &key)
+                db.name_of(state_cf::PUBLISHED, key)
             ))
         })
 }
@@ -423,11 +426,8 @@ impl View {
     /// # Errors
     /// It cannot be read.
     pub fn newest_published(&self) -> Result<Option<Published>, Error> {
-        decode_published(
-            self.db(),
-            self.iterate(state_cf::PUBLISHED, IteratorMode::End, None)?
-                .next(),
-        )
+        let mut stored = self.iterate(state_cf::PUBLISHED, IteratorMode::End, None)?;
+        published_item(self.db(), stored.next())
     }
 
     /// The published checkpoint of exactly this size.
@@ -436,10 +436,10 @@ impl View {
     /// It cannot be read.
     pub fn published(&self, size: TreeSize) -> Result<Option<Published>, Error> {
         let key = keys::number(size.0);
-        let item = self
-            .get(state_cf::PUBLISHED, &key)?
-            .map(|value| Ok((key.to_vec().into(), value.into())));
-        decode_published(self.db(), item)
+        let value = self.get(state_cf::PUBLISHED, &key)?;
+        value
+            .map(|value| decode_published(self.db(), &key, &value))
+            .transpose()
     }
 
     /// The first published checkpoint that holds an entry. It stays the first, so an entry's receipt stays the same.
@@ -472,7 +472,7 @@ impl View {
         )?;
         items
             .take(limit)
-            .filter_map(|item| decode_published(self.db(), Some(item)).transpose())
+            .filter_map(|item| published_item(self.db(), Some(item)).transpose())
             .collect()
     }
 
@@ -542,7 +542,7 @@ impl Checkpoints<'_> {
             status.map_err(|error| self.db.read_error(state_cf::PUBLISHED, b"", error))?;
             return Ok(None);
         };
-        decode_published(self.db, Some(Ok((key.into(), value.into()))))
+        decode_published(self.db, key, value).map(Some)
     }
 }
 

@@ -175,7 +175,7 @@ pub struct Evidence {
 }
 
 impl Access {
-    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots<'_>) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let (consumer, consumer_client_id) = m.required("consumer", |value| {
             let mut m = Members::open(value)?;
@@ -387,7 +387,7 @@ impl Visibility {
 }
 
 impl Evidence {
-    fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    fn parse(value: &Value<'_>, slots: &mut Slots<'_>) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let evidence = Self {
             tracking_evidence_digest: m.optional("trackingEvidenceDigest", digest)?,

@@ -65,7 +65,7 @@ pub struct Notice {
 }
 
 impl Consent {
-    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots<'_>) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let consent = Self {
             record: m.required("record", text)?,

@@ -6,7 +6,8 @@ use core::fmt;
 
 use super::members::{Members, digest, text};
 use crate::{
-    base64, disclosure,
+    base64,
+    disclosure::{self, Disclosure},
     hash::Hash,
     json::Value,
     refusal::{Refusal, Refused},
@@ -81,8 +82,8 @@ impl DisclosedValue for Hash {
 }
 
 /// The disclosures of one entry, while its body is parsed. Faults of disclosures are told after those of the body.
-pub(super) struct Slots {
-    disclosures: Vec<Slot>,
+pub(super) struct Slots<'d> {
+    disclosures: Vec<Slot<'d>>,
     /// Places in `disclosures` by digest, sorted: a body of 200 subjects costs no square.
     by_digest: Vec<(Hash, usize)>,
     /// Every digest met in the body.
@@ -91,28 +92,42 @@ pub(super) struct Slots {
     missing: bool,
 }
 
-struct Slot {
+struct Slot<'d> {
     /// `None` if it is not canonical base64url.
-    decoded: Option<Vec<u8>>,
+    decoded: Option<Cow<'d, [u8]>>,
     met: bool,
     refused: Option<Refused>,
 }
 
-impl Slots {
+impl<'d> Slots<'d> {
+    /// Of texts that nobody looked at before.
     pub(super) fn new(disclosures: &[String]) -> Self {
-        let mut by_digest: Vec<_> = disclosures
-            .iter()
-            .enumerate()
-            .map(|(at, text)| (disclosure::digest(text), at))
-            .collect();
+        Self::of(disclosures.iter().map(|text| {
+            let decoded = base64::url_decode(text).map(Cow::Owned);
+            (disclosure::digest(text), decoded)
+        }))
+    }
+
+    /// Of what is known already.
+    pub(super) fn kept(disclosures: &'d [Disclosure]) -> Self {
+        let known = disclosures.iter();
+        Self::of(known.map(|one| (one.digest(), one.decoded().map(Cow::Borrowed))))
+    }
+
+    fn of(disclosures: impl ExactSizeIterator<Item = (Hash, Option<Cow<'d, [u8]>>)>) -> Self {
+        let mut by_digest = Vec::with_capacity(disclosures.len());
+        let mut slots = Vec::with_capacity(disclosures.len());
+        for (at, (digest, decoded)) in disclosures.enumerate() {
+            by_digest.push((digest, at));
+            slots.push(Slot {
+                decoded,
+                met: false,
+                refused: None,
+            });
+        }
         by_digest.sort_unstable();
-        let slot = |text: &String| Slot {
-            decoded: base64::url_decode(text),
-            met: false,
-            refused: None,
-        };
         Self {
-            disclosures: disclosures.iter().map(slot).collect(),
+            disclosures: slots,
             by_digest,
             met: Vec::new(),
             missing: false,
@@ -173,7 +188,7 @@ impl Slots {
 /// A disclosed member of exactly one value: `[{"...": digest}]`.
 pub(super) fn one<T: DisclosedValue>(
     value: &Value<'_>,
-    slots: &mut Slots,
+    slots: &mut Slots<'_>,
 ) -> Result<Disclosed<T>, Refused> {
     match value {
         Value::List(values) => match values.as_slice() {
@@ -187,7 +202,7 @@ pub(super) fn one<T: DisclosedValue>(
 /// A disclosed member of 1 to 200 values.
 pub(super) fn some<T: DisclosedValue>(
     value: &Value<'_>,
-    slots: &mut Slots,
+    slots: &mut Slots<'_>,
 ) -> Result<Vec<Disclosed<T>>, Refused> {
     match value {
         Value::List(values) if (1..=DISCLOSED_MAX).contains(&values.len()) => values
@@ -199,7 +214,10 @@ pub(super) fn some<T: DisclosedValue>(
     }
 }
 
-fn open<T: DisclosedValue>(value: &Value<'_>, slots: &mut Slots) -> Result<Disclosed<T>, Refused> {
+fn open<T: DisclosedValue>(
+    value: &Value<'_>,
+    slots: &mut Slots<'_>,
+) -> Result<Disclosed<T>, Refused> {
     match value {
         Value::Object(members) => match members.as_slice() {
             [(name, value)] if name == "..." => {

@@ -37,7 +37,7 @@ pub struct Member {
 }
 
 impl Household {
-    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots<'_>) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let household = Self {
             household: m.required("household", |value| one(value, slots))?,

@@ -8,7 +8,7 @@ use alloc::{
 
 use crate::{
     bytes::{BODY_BYTES_MAX, BODY_DEPTH_MAX},
-    disclosure::refuse_digests,
+    disclosure::{self, refuse_digests},
     hash::Hash,
     id::{EntryId, InstitutionId},
     json::{self, Limits, Value},
@@ -157,7 +157,7 @@ impl Body {
     /// # Errors
     /// Whatever is wrong with the bytes, by the precedence of [`Refusal`], with a pointer into the wire line.
     pub fn parse(payload: &[u8], disclosures: &[String]) -> Result<Self, Refused> {
-        Self::parse_with(payload, disclosures, false, None)
+        Self::parse_with(payload, Slots::new(disclosures), false, None)
     }
 
     /// As [`Body::parse`], for one ledger: what another version of another ledger says is refused as that ledger's.
@@ -166,7 +166,7 @@ impl Body {
         payload: &[u8],
         disclosures: &[String],
     ) -> Result<Self, Refused> {
-        Self::parse_with(payload, disclosures, false, Some(ledger))
+        Self::parse_with(payload, Slots::new(disclosures), false, Some(ledger))
     }
 
     /// As [`Body::parse`], where disclosures may be withheld or erased: their values are `None`.
@@ -174,7 +174,18 @@ impl Body {
     /// # Errors
     /// As [`Body::parse`], without `disclosure-missing`.
     pub fn parse_partial(payload: &[u8], disclosures: &[String]) -> Result<Self, Refused> {
-        Self::parse_with(payload, disclosures, true, None)
+        Self::parse_with(payload, Slots::new(disclosures), true, None)
+    }
+
+    /// As [`Body::parse_partial`], of disclosures that are decoded and hashed already.
+    ///
+    /// # Errors
+    /// As [`Body::parse_partial`].
+    pub(crate) fn parse_kept(
+        payload: &[u8],
+        disclosures: &[disclosure::Disclosure],
+    ) -> Result<Self, Refused> {
+        Self::parse_with(payload, Slots::kept(disclosures), true, None)
     }
 
     /// The JSON text, digests in the place of what is disclosed. Read again it gives the same body.
@@ -224,7 +235,7 @@ impl Body {
 
     fn parse_with(
         payload: &[u8],
-        disclosures: &[String],
+        mut slots: Slots<'_>,
         withheld: bool,
         expected: Option<&str>,
     ) -> Result<Self, Refused> {
@@ -234,7 +245,6 @@ impl Body {
             depth_max: BODY_DEPTH_MAX,
         };
         let value = json::parse(payload, limits).map_err(in_payload)?;
-        let mut slots = Slots::new(disclosures);
         let body = Self::parse_value(&value, &mut slots, expected).map_err(in_payload)?;
         slots.close(withheld)?;
         Ok(body)
@@ -242,7 +252,7 @@ impl Body {
 
     fn parse_value(
         value: &Value<'_>,
-        slots: &mut Slots,
+        slots: &mut Slots<'_>,
         expected: Option<&str>,
     ) -> Result<Self, Refused> {
         if !matches!(value, Value::Object(_)) {
@@ -319,7 +329,11 @@ impl StreamPlace {
 }
 
 impl Content {
-    fn parse(entry_type: EntryType, value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    fn parse(
+        entry_type: EntryType,
+        value: &Value<'_>,
+        slots: &mut Slots<'_>,
+    ) -> Result<Self, Refused> {
         Ok(match entry_type {
             EntryType::Genesis => Content::Genesis(Box::new(governance::Genesis::parse(value)?)),
             EntryType::Access => Content::Access(Box::new(access::Access::parse(value, slots)?)),

@@ -151,7 +151,7 @@ pub struct StateRoot {
 }
 
 impl Note {
-    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots<'_>) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let note = Self {
             kind: m.required("kind", |value| words(value, NoteKind::parse))?,
@@ -201,7 +201,7 @@ impl NoteOpens {
 }
 
 impl Read {
-    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots<'_>) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let institution = m.required("institution", institution)?;
         let reader = m.required("reader", |value| one(value, slots))?;
@@ -272,7 +272,7 @@ impl DisclosedValue for Reader {
 }
 
 impl Disclosure {
-    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots<'_>) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let disclosure = Self {
             institution: m.required("institution", institution)?,
@@ -299,7 +299,7 @@ impl Erasure {
         self.entries.contains(&index) || self.before.is_some_and(|before| index < before)
     }
 
-    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots<'_>) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let erasure = Self {
             entries: m.optional("entries", entries)?.unwrap_or_default(),
@@ -388,7 +388,7 @@ fn cut_types(value: &Value<'_>) -> Result<Vec<EntryType>, Refused> {
 }
 
 impl Release {
-    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots<'_>) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let release = Self {
             subjects: m.required("subjects", |value| some(value, slots))?,
@@ -404,7 +404,7 @@ impl Release {
 }
 
 impl Link {
-    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots) -> Result<Self, Refused> {
+    pub(super) fn parse(value: &Value<'_>, slots: &mut Slots<'_>) -> Result<Self, Refused> {
         let mut m = Members::open(value)?;
         let link = Self {
             old: m.required("old", |value| one(value, slots))?,

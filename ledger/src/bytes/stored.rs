@@ -27,7 +27,7 @@ use super::{
     shorthand::{self, Shorthand},
 };
 use crate::{
-    base64, disclosure,
+    disclosure::Disclosure,
     entry::{StoredBody, StoredEntry, SubmittedEntry},
     hash::Hash,
     number::EntryIndex,
@@ -111,10 +111,10 @@ impl StoredEntry {
             orders.for_each(|order| out.bytes.extend_from_slice(&order.0.to_be_bytes()));
         }
         out.put_count(self.disclosures.len());
-        for text in &self.disclosures {
-            match base64::url_decode(text).filter(|json| shorthand::is_plain(json)) {
-                Some(json) => out.put_plain(&json, &[]),
-                None => out.put_whole(text.as_bytes()),
+        for one in &self.disclosures {
+            match one.decoded().filter(|json| shorthand::is_plain(json)) {
+                Some(json) => out.put_plain(json, &[]),
+                None => out.put_whole(one.text().as_bytes()),
             }
         }
         if let Some(body) = &self.body {
@@ -224,7 +224,7 @@ fn stored(text: &mut Reader<'_>, bytes: &mut Reader<'_>) -> Option<StoredEntry> 
     text.is_empty().then_some(entry)
 }
 
-fn stored_disclosures(text: &mut Reader<'_>, bytes: &mut Reader<'_>) -> Option<Vec<String>> {
+fn stored_disclosures(text: &mut Reader<'_>, bytes: &mut Reader<'_>) -> Option<Vec<Disclosure>> {
     let n = usize::from(bytes.u16()?);
     if n > DISCLOSURES_MAX {
         return None;
@@ -234,21 +234,18 @@ fn stored_disclosures(text: &mut Reader<'_>, bytes: &mut Reader<'_>) -> Option<V
     for _ in 0..n {
         let (read, whole) = shorthand::take(text, bytes, &[], left)?;
         let disclosure = if whole {
-            String::from_utf8(read).ok()?
+            Disclosure::new(String::from_utf8(read).ok()?)
         } else {
-            base64::url_encode(&read)
+            Disclosure::of(read)
         };
-        left = left.checked_sub(disclosure.len())?;
+        left = left.checked_sub(disclosure.text().len())?;
         disclosures.push(disclosure);
     }
     Some(disclosures)
 }
 
-fn digests(disclosures: &[String]) -> Vec<Hash> {
-    disclosures
-        .iter()
-        .map(|text| disclosure::digest(text))
-        .collect()
+fn digests(disclosures: &[Disclosure]) -> Vec<Hash> {
+    disclosures.iter().map(Disclosure::digest).collect()
 }
 
 pub(super) fn put(field: &[u8], out: &mut Vec<u8>) {

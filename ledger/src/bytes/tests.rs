@@ -14,7 +14,8 @@ use super::{
     *,
 };
 use crate::{
-    base64, disclosure,
+    base64,
+    disclosure::{self, Disclosure},
     entry::{StoredBody, StoredEntry, SubmittedEntry},
     key::SigningKey,
     number::EntryIndex,
@@ -146,7 +147,7 @@ fn stored() -> impl Strategy<Value = StoredEntry> {
                         payload,
                         sigs,
                     }),
-                    disclosures,
+                    disclosures: disclosures.into_iter().map(Disclosure::new).collect(),
                     erased,
                 }
             },
@@ -198,7 +199,7 @@ proptest! {
         // No text of an entry that was admitted, its disclosures among them, can be damaged unseen: the leaf is computed from them.
         let mut text = text;
         let plain = entry.body.as_ref().is_some_and(|body| shorthand::is_plain(&body.payload));
-        let distinct: BTreeSet<&String> = entry.disclosures.iter().collect();
+        let distinct: BTreeSet<&str> = entry.disclosures.iter().map(Disclosure::text).collect();
         if plain && distinct.len() == entry.disclosures.len() {
             let at = flip.index(text.len());
             text[at] ^= 1;

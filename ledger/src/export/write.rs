@@ -209,17 +209,23 @@ impl Item {
 impl Opened {
     /// The entry as it stands in lists and records.
     pub fn to_json(&self) -> String {
-        let mut text = json::format(&Value::object([
-            ("index", number(self.index.0)),
-            ("meta", binary(&meta_encode(&self.meta))),
-            ("bodySalt", binary(&self.body_salt)),
-            ("path", path(&self.path)),
-        ]));
+        // Written as it goes, for most of an export is these.
+        let mut text = String::from("{\"index\":");
+        text.push_str(&self.index.to_string());
+        text.push_str(",\"meta\":\"");
+        base64::url_encode_onto(&meta_encode(&self.meta), &mut text);
+        text.push_str("\",\"bodySalt\":\"");
+        base64::url_encode_onto(&self.body_salt, &mut text);
+        text.push_str("\",\"path\":[");
+        for (at, hash) in self.path.iter().enumerate() {
+            text.push_str(if at > 0 { ",\"" } else { "\"" });
+            base64::url_encode_onto(hash.as_bytes(), &mut text);
+            text.push('"');
+        }
+        text.push_str("],");
         // Its own members and those of the wire line are one object.
-        text.pop();
-        let wire = self.entry.to_wire();
-        text.push(',');
-        text.push_str(wire.strip_prefix('{').unwrap_or(&wire));
+        self.entry.write_members(&mut text);
+        text.push('}');
         text
     }
 }

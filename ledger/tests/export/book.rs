@@ -13,7 +13,8 @@ use ledger::{
     },
     bytes::{CodeKind, ListValue},
     checkpoint::Checkpoint,
-    cosignature, disclosure,
+    cosignature,
+    disclosure::Disclosure,
     entry::StoredEntry,
     erasure::{self, Carried},
     export::{
@@ -580,9 +581,8 @@ impl Book {
             ))),
             None => {
                 let shown = shown(self.body(index), own);
-                let mut disclosures = stored.disclosures.clone();
-                disclosures.retain(|text| shown.contains(&disclosure::digest(text)));
-                let opened = Opened::of(EntryIndex(index), &stored, disclosures, path);
+                let shows = |one: &Disclosure| shown.contains(&one.digest());
+                let opened = Opened::of(EntryIndex(index), &stored, shows, path);
                 Item::Opened(Box::new(opened.unwrap()))
             }
         }
@@ -596,7 +596,7 @@ impl Book {
     /// An entry that explains others, with nothing disclosed.
     pub(crate) fn record(&self, index: u64) -> Opened {
         let stored = self.stored(index);
-        Opened::of(EntryIndex(index), &stored, Vec::new(), self.path(index)).unwrap()
+        Opened::of(EntryIndex(index), &stored, |_| false, self.path(index)).unwrap()
     }
 
     /// What a node keeps of an entry.

@@ -141,7 +141,9 @@ pub(crate) const ABOUT_ANNA: &[(&str, Lie, Tell)] = &[
         },
     ),
     ("another-entrys-disclosure", Lie::Changed, |book, export| {
-        let more = book.stored(opened(export).index.0 + 1).disclosures[0].clone();
+        let more = book.stored(opened(export).index.0 + 1).disclosures[0]
+            .text()
+            .to_owned();
         change(export, |disclosures| disclosures.push(more));
     }),
     ("a-changed-disclosure", Lie::Changed, |_, export| {

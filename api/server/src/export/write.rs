@@ -8,7 +8,7 @@ use ledger::{
     admission::RowKind,
     body::{Body, Content, access::Access, system::NoteOpens},
     bytes::{self, ListValue, state::decode_at},
-    disclosure,
+    disclosure::Disclosure,
     erasure::{self, Order, Scope},
     export::{
         Audience, Erased, Fact, Head, Item, ListHead, Opened, Piece, Restricted, Stream, Why,
@@ -230,13 +230,12 @@ impl Writing<'_> {
             .ok_or_else(|| Fault::internal("an erased entry cannot be opened"))?;
         let age_ms = now_ms().saturating_sub(entry.accepted_at_ms());
         let live_token = access::live_token(body, age_ms);
-        let mut disclosures = entry.stored.disclosures.clone();
-        disclosures.retain(|text| {
-            let digest = disclosure::digest(text);
+        let shows = |one: &Disclosure| {
+            let digest = one.digest();
             opening.shows(&digest) && live_token != Some(digest)
-        });
+        };
         self.rest_on(entry, body)?;
-        Opened::of(entry.index, &entry.stored, disclosures, path)
+        Opened::of(entry.index, &entry.stored, shows, path)
             .ok_or_else(|| Fault::internal("an erased entry cannot be opened"))
     }
 

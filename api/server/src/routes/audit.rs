@@ -14,7 +14,6 @@ use cluster::{Folded, View};
 use ledger::{
     audit::{Fed, Line},
     body::EntryType,
-    disclosure,
     entry::StoredEntry,
     hash::Hash,
     note::Note,
@@ -195,9 +194,7 @@ fn closed(mut stored: StoredEntry, _recorded: &Recorded) -> Result<StoredEntry, 
     {
         let age_ms = now_ms().saturating_sub(stored.meta.accepted_at_ms);
         let token = access::live_token(&body, age_ms);
-        stored
-            .disclosures
-            .retain(|text| token != Some(disclosure::digest(text)));
+        stored.disclosures.retain(|one| token != Some(one.digest()));
     }
     Ok(stored)
 }

@@ -3,6 +3,7 @@
 
 use ledger::body::EntryType;
 use ledger::bytes::{self, Meta};
+use ledger::disclosure::Disclosure;
 use ledger::entry::StoredBody;
 use ledger::finding::Findings;
 use ledger::number::EntryIndex;
@@ -30,7 +31,12 @@ fn entry(number: u64) -> StoredEntry {
             payload: entry.payload().to_vec(),
             sigs,
         }),
-        disclosures: entry.disclosures().to_vec(),
+        disclosures: entry
+            .disclosures()
+            .iter()
+            .cloned()
+            .map(Disclosure::new)
+            .collect(),
         erased: Vec::new(),
     }
 }
