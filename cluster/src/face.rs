@@ -73,10 +73,13 @@ pub struct Tuning {
     pub batch_bytes_max: usize,
     /// Submissions that wait or are under way at the leader, at most; more are refused as overload.
     pub queue_entries_max: usize,
-    /// Memory for RocksDB's caches.
+    /// Memory for RocksDB's caches. Filters of what may not be there take some 4 bytes an entry of it; where they find no room, each entry has
+    /// them read from the disk again.
     pub cache_bytes: usize,
     /// Memory for writes that are not in a table file yet.
     pub write_buffer_bytes: usize,
+    /// Bytes a second that RocksDB writes beside: an entry takes some 2 or 3 KB of them, all its compactions together. `None` for no limit.
+    pub background_bytes_per_s: Option<u32>,
     /// Memory for the newest raft_entries.
     pub tail_bytes: usize,
     /// A store of at most so many bytes is read whole, every checksum and hash, before the node starts; a larger one while it runs.
@@ -110,8 +113,9 @@ impl Default for Tuning {
             batch_entries_max: 256,
             batch_bytes_max: 512 * 1024,
             queue_entries_max: 20_000,
-            cache_bytes: 128 * MIB,
+            cache_bytes: 256 * MIB,
             write_buffer_bytes: 64 * MIB,
+            background_bytes_per_s: Some(32_000_000),
             tail_bytes: 32 * MIB,
             scrub_bytes: 1 << 30,
             publish_interval: Duration::from_millis(5),

@@ -31,7 +31,7 @@ use crate::face::{NodeKeys, Tuning};
 use crate::node::open::Founding;
 use crate::publish::quorum::Names;
 use crate::raft_types::{Batch, BatchItem, ItemResult, RaftEntry, RaftLogId};
-use crate::store::{self, db::Memory, fatal::Fatal, fold::Sizes, log::Log, snapshot};
+use crate::store::{self, db::Resources, fatal::Fatal, fold::Sizes, log::Log, snapshot};
 use crate::store::{machine::Machine, verify::VerifyPool};
 
 /// The term in which all of it was committed, led by the first node.
@@ -296,9 +296,10 @@ fn open(
     fatal: &Fatal,
 ) -> Result<(Log, Machine), Error> {
     let options = store::Options {
-        memory: Memory {
+        resources: Resources {
             cache_bytes: tuning.cache_bytes,
             write_buffer_bytes: tuning.write_buffer_bytes,
+            background_bytes_per_s: None,
         },
         tail_bytes: tuning.tail_bytes,
         scrub_bytes: 0,

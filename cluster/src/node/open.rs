@@ -21,7 +21,7 @@ use crate::propose::Proposer;
 use crate::raft_types::Raft;
 use crate::store::fold::Sizes;
 use crate::store::{
-    self, db::Memory, log::Log, machine::Machine, verify::VerifyPool, view::read_entry,
+    self, db::Resources, log::Log, machine::Machine, verify::VerifyPool, view::read_entry,
 };
 use crate::tasks::Beside;
 use crate::trim::Trimmer;
@@ -181,9 +181,10 @@ async fn open_store(
 ) -> Result<(Log, Machine), Error> {
     let tuning = &config.tuning;
     let options = store::Options {
-        memory: Memory {
+        resources: Resources {
             cache_bytes: tuning.cache_bytes,
             write_buffer_bytes: tuning.write_buffer_bytes,
+            background_bytes_per_s: tuning.background_bytes_per_s,
         },
         tail_bytes: tuning.tail_bytes,
         scrub_bytes: tuning.scrub_bytes,

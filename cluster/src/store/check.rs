@@ -188,18 +188,19 @@ mod tests {
     use ledger::merkle::Frontier;
 
     use super::*;
-    use crate::store::db::Memory;
+    use crate::store::db::Resources;
     use crate::store::keys;
     use crate::store::tiles::Edge;
 
     #[test]
     fn a_tile_that_does_not_fit_the_one_above_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let memory = Memory {
+        let resources = Resources {
             cache_bytes: 1 << 20,
             write_buffer_bytes: 1 << 20,
+            background_bytes_per_s: None,
         };
-        let db = Db::open_state(&dir.path().join("state"), memory).unwrap();
+        let db = Db::open_state(&dir.path().join("state"), resources).unwrap();
         let put = |key, tile: &[u8]| {
             let family = db.cf(state_cf::NODES).unwrap();
             db.raw().put_cf(family, key, tile).unwrap();

@@ -62,16 +62,20 @@ impl Drop for Dir {
     }
 }
 
-/// How much memory RocksDB may use.
+/// What RocksDB may take of the machine.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
+pub(crate) struct Resources {
+    /// Memory for blocks that were read, filters among them.
     pub(crate) cache_bytes: usize,
+    /// Memory for what is in no table file yet.
     pub(crate) write_buffer_bytes: usize,
+    /// Bytes a second that flushes and compactions of the state write; `None` for as many as they can.
+    pub(crate) background_bytes_per_s: Option<u32>,
 }
 
 impl Db {
     /// Opens or creates `raft/`.
-    pub(crate) fn open_raft(path: &Path, memory: Memory) -> Result<Db, Error> {
+    pub(crate) fn open_raft(path: &Path, resources: Resources) -> Result<Db, Error> {
         let mut options = common_options();
         // The default mode drops synced records silently after one flipped bit. This one accepts a torn last record (a power cut) and
         // refuses to open on anything else; a tail cut off at a record's edge is what the high-water mark is for.
@@ -79,10 +83,11 @@ impl Db {
         options.set_max_open_files(RAFT_FILES_MAX);
         // With each flush of the log the vote is flushed too: a family that is hardly written would keep every WAL since its last write.
         options.set_atomic_flush(true);
-        options.set_max_total_wal_size(4 * memory.write_buffer_bytes as u64);
-        let cache = Cache::new_lru_cache(memory.cache_bytes / 4);
+        options.set_max_total_wal_size(4 * resources.write_buffer_bytes as u64);
+        let cache = Cache::new_hyper_clock_cache(resources.cache_bytes / 8, 0);
         let family = |name: &str| {
-            let mut family = family_options(&cache, memory.write_buffer_bytes, Shape::default())?;
+            let mut family =
+                family_options(&cache, resources.write_buffer_bytes, Shape::default())?;
             if name == raft_cf::LOG {
                 // Blob files are dropped whole after a purge: a raft_entry is written to its WAL and once to a blob, then never moved. It goes
                 // with the log, so the space that packing would save is not worth the time on the way of every write.
@@ -100,7 +105,7 @@ impl Db {
     }
 
     /// Opens or creates a state folder.
-    pub(crate) fn open_state(path: &Path, memory: Memory) -> Result<Db, Error> {
+    pub(crate) fn open_state(path: &Path, resources: Resources) -> Result<Db, Error> {
         // A MANIFEST names the first and the last key of each table file that there was since it was begun; erasing has a new one begun.
         let mut options = common_options()
             .get_options_from_string("max_manifest_file_size=1;max_manifest_space_amp_pct=50")
@@ -112,18 +117,24 @@ impl Db {
         // All families are flushed in one step of the MANIFEST, as of one moment between two writes. So a crash, at whatever point of a flush or
         // between two of them, leaves the state of the last flush that was done, whole; never one family ahead of another.
         options.set_atomic_flush(true);
-        options.set_db_write_buffer_size(2 * memory.write_buffer_bytes);
-        let families = state_families(memory).map_err(|error| open_error(path, error))?;
+        options.set_db_write_buffer_size(2 * resources.write_buffer_bytes);
+        // A compaction merges all that there is of a family, and at full speed keeps a core and the disk busy for seconds, in which an fsync of the
+        // Raft log takes a hundred times as long. It has time: the next one is due when as many files have been flushed again.
+        if let Some(rate) = resources.background_bytes_per_s {
+            options.set_ratelimiter(rate.into(), RATE_PERIOD_US, RATE_FAIRNESS);
+        }
+        let families = state_families(resources).map_err(|error| open_error(path, error))?;
         Db::open(path, &options, families, false)
     }
 
     /// Opens a state folder to read what is in it, and changes nothing there.
     pub(crate) fn open_state_read_only(path: &Path) -> Result<Db, Error> {
-        let memory = Memory {
+        let resources = Resources {
             cache_bytes: MIB,
             write_buffer_bytes: MIB,
+            background_bytes_per_s: None,
         };
-        let db = state_families(memory).and_then(|families| {
+        let db = state_families(resources).and_then(|families| {
             DB::open_cf_descriptors_read_only(&common_options(), path, families, false)
         });
         let db = db.map_err(|error| open_error(path, error))?;
@@ -388,16 +399,18 @@ fn common_options() -> Options {
     options
 }
 
-fn state_families(memory: Memory) -> Result<Vec<ColumnFamilyDescriptor>, rocksdb::Error> {
-    let cache = Cache::new_lru_cache(memory.cache_bytes);
+fn state_families(resources: Resources) -> Result<Vec<ColumnFamilyDescriptor>, rocksdb::Error> {
+    let cache = Cache::new_hyper_clock_cache(resources.cache_bytes, 0);
     let family = |name: &str| {
         let shape = Shape {
             filtered: matches!(name, state_cf::STATE | state_cf::FOLDED | state_cf::MAP),
             packed: matches!(name, state_cf::STATE | state_cf::ROWS | state_cf::CHANGES),
         };
-        let mut family = family_options(&cache, memory.write_buffer_bytes, shape)?;
-        // What there is is flushed before a raft_snapshot, be it little; merged twice as late, the same keys are written half as often.
-        family.set_level_zero_file_num_compaction_trigger(8);
+        let mut family = family_options(&cache, resources.write_buffer_bytes, shape)?;
+        // What there is is flushed before a raft_snapshot, be it little; merged later, the same keys are written less often.
+        family.set_level_zero_file_num_compaction_trigger(FLUSHED_FILES);
+        family.set_level_zero_slowdown_writes_trigger(3 * FLUSHED_FILES);
+        family.set_level_zero_stop_writes_trigger(4 * FLUSHED_FILES);
         match name {
             // The store packs them.
             state_cf::BODIES => {
@@ -429,6 +442,11 @@ struct Shape {
     packed: bool,
 }
 
+/// So many flushes are merged at once. A get looks into the filter of each of their files, so more would cost where they save.
+const FLUSHED_FILES: i32 = 16;
+/// RocksDB's own values.
+const RATE_PERIOD_US: i64 = 100_000;
+const RATE_FAIRNESS: i32 = 10;
 /// Four times RocksDB's own.
 const PACKED_BLOCK_BYTES: usize = 16 * 1024;
 /// What has no setter.
@@ -441,12 +459,12 @@ fn family_options(
 ) -> Result<Options, rocksdb::Error> {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
+    // Whole, not in partitions: to find a key's partition takes longer than to look into it. The largest, of a table of 64 MiB, takes some MiB,
+    // so the shards of the cache must not be small; those of a clock cache are not.
     if shape.filtered {
         table.set_bloom_filter(10.0, false);
-        table.set_partition_filters(true);
     }
-    // Index and filter blocks count against the cache: memory stays bounded however large the ledger grows. In partitions, since a whole one
-    // of a large table takes more than a shard of the cache may, and would be read from the file each time.
+    // Index and filter blocks count against the cache: memory stays bounded however large the ledger grows.
     table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     table.set_metadata_block_size(4096);
     table.set_pin_top_level_index_and_filter(true);

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rocksdb::{Direction, IteratorMode, WriteBatch};
 use serde::{Deserialize, Serialize};
 
-use super::db::{self, Db, Memory};
+use super::db::{self, Db, Resources};
 use super::erase::{self, Progress};
 use super::fatal::Fatal;
 use super::high_water::HighWater;
@@ -88,13 +88,13 @@ impl Log {
     pub(crate) fn open(
         dir: &Path,
         identity: &Identity,
-        memory: Memory,
+        resources: Resources,
         tail_bytes: usize,
         fatal: Fatal,
         verifier: verify::VerifyPool,
     ) -> Result<Log, Error> {
         let mark_path = dir.join("high-water");
-        let db = Db::open_raft(&dir.join("raft"), memory)?;
+        let db = Db::open_raft(&dir.join("raft"), resources)?;
         let high_water = match db.get_decoded::<Identity>(raft_cf::META, raft_meta::IDENTITY)? {
             Some(found) if found != *identity => {
                 return Err(Error::new(

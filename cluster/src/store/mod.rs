@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ledger::admission::LedgerInfo;
 
-use self::db::Memory;
+use self::db::Resources;
 use self::fatal::Fatal;
 use self::log::{Identity, Log};
 use self::machine::Machine;
@@ -52,7 +52,7 @@ pub(crate) mod tests;
 
 /// How a store is opened.
 pub(crate) struct Options {
-    pub(crate) memory: Memory,
+    pub(crate) resources: Resources,
     /// Memory for the newest raft_entries.
     pub(crate) tail_bytes: usize,
     /// A store of at most so many bytes is read whole before the node starts; a larger one while it runs.
@@ -96,16 +96,16 @@ fn open_apart(
         node,
     };
     let scrub_first = check::bytes_in(dir)? <= options.scrub_bytes;
-    let memory = options.memory;
+    let resources = options.resources;
     let log = Log::open(
         dir,
         &identity,
-        memory,
+        resources,
         options.tail_bytes,
         fatal.clone(),
         verifier.clone(),
     )?;
-    let (state_dir, db) = StateDir::open(dir, memory, options.scrub_bytes)?;
+    let (state_dir, db) = StateDir::open(dir, resources, options.scrub_bytes)?;
     check::state(&db, &read_applied(&db)?)?;
     let snapshots = Snapshots::open(dir.join("snapshots"))?;
     if scrub_first {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::applied::Applied;
 use super::check;
-use super::db::{Db, Memory};
+use super::db::{Db, Resources};
 use super::format;
 use super::keys::{state_cf, state_meta};
 use super::snapshot::{Manifest, clone_files, write_durably};
@@ -24,7 +24,7 @@ const PREFIX: &str = "state-";
 /// The folder that holds the state folders.
 pub(crate) struct StateDir {
     dir: PathBuf,
-    memory: Memory,
+    resources: Resources,
     number: u64,
     /// A state of at most so many bytes is checked whole before it is installed.
     scrub_bytes: u64,
@@ -34,7 +34,7 @@ impl StateDir {
     /// Opens the state in force, or a fresh one, and removes folders that crashes left. One that another build kept is named and not opened.
     pub(crate) fn open(
         dir: &Path,
-        memory: Memory,
+        resources: Resources,
         scrub_bytes: u64,
     ) -> Result<(StateDir, Arc<Db>), Error> {
         let pointer = dir.join(POINTER);
@@ -57,7 +57,7 @@ impl StateDir {
         };
         let state = StateDir {
             dir: dir.into(),
-            memory,
+            resources,
             number,
             scrub_bytes,
         };
@@ -70,7 +70,7 @@ impl StateDir {
                 pointer.display()
             )));
         }
-        let db = Db::open_state(&path, memory)?;
+        let db = Db::open_state(&path, resources)?;
         format::claim(&db)?;
         Ok((state, Arc::new(db)))
     }
@@ -96,7 +96,7 @@ impl StateDir {
                 .map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
         }
         clone_files(snapshot, &path)?;
-        let db = Arc::new(Db::open_state(&path, self.memory)?);
+        let db = Arc::new(Db::open_state(&path, self.resources)?);
         // Removed again unless all of it holds.
         db.retire();
         format::claim(&db)?;

@@ -18,7 +18,7 @@ use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite};
 use openraft::{CommittedLeaderId, EntryPayload, RaftSnapshotBuilder, Vote};
 
-use super::db::Memory;
+use super::db::Resources;
 use super::fatal::Fatal;
 use super::log::Log;
 use super::machine::Machine;
@@ -53,9 +53,10 @@ type Open =
 
 fn open_by(dir: &Path, open: Open) -> Result<(Log, Machine), Error> {
     let options = Options {
-        memory: Memory {
+        resources: Resources {
             cache_bytes: 1 << 20,
             write_buffer_bytes: 1 << 20,
+            background_bytes_per_s: None,
         },
         tail_bytes: 64 * 1024,
         scrub_bytes: u64::MAX,

@@ -221,7 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::db::Memory;
+    use crate::store::db::Resources;
 
     type Kept = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -252,15 +252,16 @@ mod tests {
 
     fn db() -> (tempfile::TempDir, Db) {
         let dir = tempfile::tempdir().unwrap();
-        let memory = Memory {
+        let resources = Resources {
             cache_bytes: 1 << 20,
             write_buffer_bytes: 1 << 20,
+            background_bytes_per_s: None,
         };
-        let db = Db::open_state(&dir.path().join("state"), memory).unwrap();
+        let db = Db::open_state(&dir.path().join("state"), resources).unwrap();
         (dir, db)
     }
 
-    /// At every size: roots and paths of all smaller trees are those of a tree kept in memory, and the edge read back goes on alike.
+    /// At every size: roots and paths of all smaller trees are those of a tree kept in resources, and the edge read back goes on alike.
     #[test]
     fn a_tree_in_tiles_is_the_tree() {
         let (_dir, db) = db();

@@ -39,7 +39,7 @@ use ledger::{
 use self::plaintext::holding;
 use crate::{
     Clock, Direction, Node, Outcome, Until,
-    store::{db::Db, db::Memory, erase, fold::DbFold, keys},
+    store::{db::Db, db::Resources, erase, fold::DbFold, keys},
     testbed::{self, consent, cut, genesis, note_on, salt, sign, subject, tuning},
 };
 
@@ -289,11 +289,12 @@ async fn a_node_that_ended_midway_finishes() {
     node.shutdown().await;
     // Ended when the body was rewritten, and the old one still lay in the files.
     {
-        let memory = Memory {
+        let resources = Resources {
             cache_bytes: 1 << 20,
             write_buffer_bytes: 1 << 20,
+            background_bytes_per_s: None,
         };
-        let db = Db::open_state(&path, memory).unwrap();
+        let db = Db::open_state(&path, resources).unwrap();
         let state = crate::store::view::DbState::new(&db);
         let order = erasure::order(&state, ordered).unwrap().unwrap();
         erase::rewrite(&db, &order).unwrap();

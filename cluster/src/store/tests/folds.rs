@@ -260,11 +260,12 @@ async fn a_fold_of_a_state_that_was_replaced_does_not_begin() {
 }
 
 pub(super) fn change_state(dir: &Path, change: impl Fn(&Db, &mut WriteBatch)) {
-    let memory = Memory {
+    let resources = Resources {
         cache_bytes: 1 << 20,
         write_buffer_bytes: 1 << 20,
+        background_bytes_per_s: None,
     };
-    let db = Db::open_state(&dir.join("state-0"), memory).unwrap();
+    let db = Db::open_state(&dir.join("state-0"), resources).unwrap();
     let mut batch = WriteBatch::default();
     change(&db, &mut batch);
     assert!(!batch.is_empty());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! The Raft log against a list in memory, over appends, truncations, purges and restarts in any order.
+//! The Raft log against a list in resources, over appends, truncations, purges and restarts in any order.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -185,14 +185,15 @@ async fn another_nodes_folder_is_refused() {
         ledger: format!("{LEDGER}/1"),
         node: 2,
     };
-    let memory = Memory {
+    let resources = Resources {
         cache_bytes: 1 << 20,
         write_buffer_bytes: 1 << 20,
+        background_bytes_per_s: None,
     };
     let opened = Log::open(
         dir.path(),
         &other,
-        memory,
+        resources,
         1 << 16,
         Fatal::new(),
         VerifyPool::new(LEDGER),
