@@ -3,7 +3,7 @@
 //!
 //! `disclosure = b64u(UTF-8 JSON [salt, value])`, the body holds `[{"...": digest}]` with `digest = b64u(H(ASCII(disclosure)))`.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use crate::{
@@ -38,7 +38,7 @@ pub fn digest(disclosure: &str) -> Hash {
 pub struct Disclosure {
     text: String,
     digest: Hash,
-    decoded: Option<Box<[u8]>>,
+    decoded: Option<Vec<u8>>,
 }
 
 impl Disclosure {
@@ -58,8 +58,7 @@ impl Disclosure {
         Self {
             text,
             digest,
-            // Without the room that it was decoded with.
-            decoded: decoded.map(Vec::into_boxed_slice),
+            decoded,
         }
     }
 
