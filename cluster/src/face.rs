@@ -73,13 +73,13 @@ pub struct Tuning {
     pub batch_bytes_max: usize,
     /// Submissions that wait or are under way at the leader, at most; more are refused as overload.
     pub queue_entries_max: usize,
-    /// Memory for RocksDB's caches. Filters of what may not be there take some 4 bytes an entry of it; where they find no room, each entry has
-    /// them read from the disk again.
+    /// Memory for RocksDB's caches. Filters of what may not be there take some 4 bytes an entry of it; what of them finds no room is read from the
+    /// disk each time.
     pub cache_bytes: usize,
     /// Memory for writes that are not in a table file yet.
     pub write_buffer_bytes: usize,
-    /// Bytes a second that RocksDB writes beside: an entry takes some 2 or 3 KB of them, all its compactions together. `None` for no limit.
-    pub background_bytes_per_s: Option<u32>,
+    /// Bytes a second that flushes and compactions of the state write: an entry takes some 2 or 3 KB of them in all. `None` for no limit.
+    pub background_bytes_per_s: Option<u64>,
     /// Memory for the newest raft_entries.
     pub tail_bytes: usize,
     /// A store of at most so many bytes is read whole, every checksum and hash, before the node starts; a larger one while it runs.

@@ -44,6 +44,8 @@ pub struct ServeConfig {
     pub timeouts: Timeouts,
     /// Raft.
     pub raft: Raft,
+    /// The database.
+    pub store: Store,
     /// Logs as JSON lines.
     pub log_json: bool,
     /// Filter of the logs.
@@ -123,6 +125,14 @@ pub struct Timeouts {
 pub struct Raft {
     pub snapshot_after: u64,
     pub keep: u64,
+}
+
+/// What the database may take of the machine.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Store {
+    pub cache_mib: u16,
+    pub background_mb_per_second: u16,
 }
 
 impl Default for Limits {
@@ -414,6 +424,11 @@ impl Values {
             raft: Raft {
                 snapshot_after: self.above_zero("raft.snapshot-after", Some(20_000))?,
                 keep: self.above_zero("raft.keep", Some(1_000_000))?,
+            },
+            store: Store {
+                cache_mib: self.above_zero("store.cache-mib", Some(256))?,
+                background_mb_per_second: self
+                    .above_zero("store.background-mb-per-second", Some(32))?,
             },
             log_json: self.optional("log.json", "true or false")?.unwrap_or(true),
             log_level: self

@@ -130,6 +130,10 @@ pub async fn serve(
         tuning: Tuning {
             raft_snapshot_after: config.raft.snapshot_after,
             raft_keep: config.raft.keep,
+            cache_bytes: usize::from(config.store.cache_mib) << 20,
+            background_bytes_per_s: Some(
+                u64::from(config.store.background_mb_per_second) * 1_000_000,
+            ),
             ..Tuning::default()
         },
     })

@@ -120,6 +120,7 @@ impl Worker {
     }
 }
 
+/// How old the number of entries that wait for a fold may be where it is told.
 const TELL_PERIOD: Duration = Duration::from_millis(100);
 
 /// Whether there is a fold to be done.

@@ -38,6 +38,7 @@ pub(crate) struct Db {
     cuts: Mutex<Option<CutsRead>>,
     /// Of the tree.
     pub(super) upper_nodes: UpperNodes,
+    /// Of the state; whoever writes a key of the registry says so before ([`Registry::changes_at`]).
     pub(super) registry: Registry,
     /// Whether a write goes to a WAL before it is readable.
     journaled: bool,
@@ -70,7 +71,7 @@ pub(crate) struct Resources {
     /// Memory for what is in no table file yet.
     pub(crate) write_buffer_bytes: usize,
     /// Bytes a second that flushes and compactions of the state write; `None` for as many as they can.
-    pub(crate) background_bytes_per_s: Option<u32>,
+    pub(crate) background_bytes_per_s: Option<u64>,
 }
 
 impl Db {
@@ -121,7 +122,8 @@ impl Db {
         // A compaction merges all that there is of a family, and at full speed keeps a core and the disk busy for seconds, in which an fsync of the
         // Raft log takes a hundred times as long. It has time: the next one is due when as many files have been flushed again.
         if let Some(rate) = resources.background_bytes_per_s {
-            options.set_ratelimiter(rate.into(), RATE_PERIOD_US, RATE_FAIRNESS);
+            let rate = i64::try_from(rate).unwrap_or(i64::MAX);
+            options.set_ratelimiter(rate, RATE_PERIOD_US, RATE_FAIRNESS);
         }
         let families = state_families(resources).map_err(|error| open_error(path, error))?;
         Db::open(path, &options, families, false)
@@ -389,6 +391,7 @@ fn common_options() -> Options {
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
+    // A flush and a compaction: two at once take what is left of the cores.
     options.set_max_background_jobs(2);
     options.set_keep_log_file_num(4);
     options.set_max_log_file_size(4 * MIB);
@@ -409,8 +412,9 @@ fn state_families(resources: Resources) -> Result<Vec<ColumnFamilyDescriptor>, r
         let mut family = family_options(&cache, resources.write_buffer_bytes, shape)?;
         // What there is is flushed before a raft_snapshot, be it little; merged later, the same keys are written less often.
         family.set_level_zero_file_num_compaction_trigger(FLUSHED_FILES);
-        family.set_level_zero_slowdown_writes_trigger(3 * FLUSHED_FILES);
-        family.set_level_zero_stop_writes_trigger(4 * FLUSHED_FILES);
+        // An eraser's compaction of a large store goes on for long, and others wait for it: flushed files may pile up, which costs gets alone.
+        family.set_level_zero_slowdown_writes_trigger(6 * FLUSHED_FILES);
+        family.set_level_zero_stop_writes_trigger(12 * FLUSHED_FILES);
         match name {
             // The store packs them.
             state_cf::BODIES => {
@@ -444,6 +448,7 @@ struct Shape {
 
 /// So many flushes are merged at once. A get looks into the filter of each of their files, so more would cost where they save.
 const FLUSHED_FILES: i32 = 16;
+const PARTITION_BYTES: usize = 64 * 1024;
 /// RocksDB's own values.
 const RATE_PERIOD_US: i64 = 100_000;
 const RATE_FAIRNESS: i32 = 10;
@@ -459,14 +464,15 @@ fn family_options(
 ) -> Result<Options, rocksdb::Error> {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
-    // Whole, not in partitions: to find a key's partition takes longer than to look into it. The largest, of a table of 64 MiB, takes some MiB,
-    // so the shards of the cache must not be small; those of a clock cache are not.
+    // Index and filter blocks count against the cache: memory stays bounded however large the ledger grows. In partitions, since a whole filter of a
+    // large table takes some MiB: past the room in the cache, each get would read so much. Partitions are large enough for a flushed file to
+    // have one or two: to find a key's partition takes longer than to look into it.
     if shape.filtered {
         table.set_bloom_filter(10.0, false);
+        table.set_partition_filters(true);
     }
-    // Index and filter blocks count against the cache: memory stays bounded however large the ledger grows.
     table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
-    table.set_metadata_block_size(4096);
+    table.set_metadata_block_size(PARTITION_BYTES);
     table.set_pin_top_level_index_and_filter(true);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);

@@ -261,7 +261,7 @@ mod tests {
         (dir, db)
     }
 
-    /// At every size: roots and paths of all smaller trees are those of a tree kept in resources, and the edge read back goes on alike.
+    /// At every size: roots and paths of all smaller trees are those of a tree kept in memory, and the edge read back goes on alike.
     #[test]
     fn a_tree_in_tiles_is_the_tree() {
         let (_dir, db) = db();

@@ -45,7 +45,9 @@ impl From<StateError> for Error {
 /// The state as it is at each read.
 pub(crate) struct DbState<'a>(&'a Db);
 
-/// The same for whoever alone applies entries: it does not change between two reads, and is that of a tree of this size.
+/// The same for whoever alone applies entries: it does not change between two reads, and is that of a tree of this size. While some are judged that are
+/// not written yet, the size is already theirs: what they change lies over it ([`super::known::Known`]), and nobody asks for checkpoint keys before
+/// it is written.
 pub(super) struct AppliedState<'a> {
     pub(super) db: &'a Db,
     pub(super) size: u64,

@@ -19,7 +19,7 @@ use crate::{
     entry::{StoredBody, StoredEntry, SubmittedEntry},
     key::SigningKey,
     number::EntryIndex,
-    signature::{Signed, Sigs, sign_batch, sign_single},
+    signature::{ALG_SINGLE, Signed, Sigs, sign_batch, sign_single},
     time,
 };
 
@@ -172,11 +172,34 @@ fn strict<T: PartialEq + core::fmt::Debug>(
     }
 }
 
+/// The wire line as a tree, by another writer of JSON.
+fn wire_tree(entry: &SubmittedEntry) -> serde_json::Value {
+    let signatures = entry.sigs().rows().iter().map(|row| {
+        let mut signature = serde_json::json!({
+            "keyid": base64::url_encode(row.key_id.0.as_bytes()),
+            "sig": base64::encode(&row.signature.encode()),
+        });
+        if row.signature.alg() != ALG_SINGLE {
+            signature["alg"] = row.signature.alg().into();
+        }
+        signature
+    });
+    serde_json::json!({
+        "envelope": {
+            "payloadType": PAYLOAD_TYPE,
+            "payload": base64::encode(entry.payload()),
+            "signatures": signatures.collect::<Vec<_>>(),
+        },
+        "disclosures": entry.disclosures(),
+    })
+}
+
 proptest! {
     #[test]
     fn submitted_entries(entry in submitted(), cut in any::<prop::sample::Index>()) {
         strict(&entry, &entry.encode(), cut, |data| SubmittedEntry::decode(data).ok(), SubmittedEntry::encode);
         let line = entry.to_wire();
+        prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), wire_tree(&entry));
         // Texts of noncharacters are no I-JSON; disclosures that are base64url have none.
         if let Ok(read) = SubmittedEntry::from_wire(line.as_bytes()) {
             prop_assert_eq!(read, entry);

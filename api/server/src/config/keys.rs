@@ -203,6 +203,16 @@ pub const KEYS: &[Key] = &[
         Some("1000000"),
         "Raft entries kept behind a snapshot at most, for nodes that were away; fewer where they take over 1/32 of the state's bytes",
     ),
+    key(
+        "store.cache-mib",
+        Some("256"),
+        "Memory for blocks of the database that were read, up to 65535: 4 bytes an entry, and some for the blocks",
+    ),
+    key(
+        "store.background-mb-per-second",
+        Some("32"),
+        "What flushes and compactions of the database write a second, up to 65535: 3 KB an entry",
+    ),
     key("log.json", Some("true"), "Logs as JSON lines"),
     key(
         "log.level",

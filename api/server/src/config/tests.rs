@@ -124,6 +124,15 @@ fn a_bad_value_is_named_with_its_place() {
         error.to_string(),
         "flag --limits-connections: limits.connections: expected a number of at least 1"
     );
+    for name in ["store.cache-mib", "store.background-mb-per-second"] {
+        for value in ["0", "-1", "65536"] {
+            let error = load(FILE, &[], &[(name, value)]).expect_err(value);
+            assert!(
+                error.to_string().ends_with("a number of at least 1"),
+                "{error}"
+            );
+        }
+    }
     let error = load(FILE, &[], &[("http.tls-key", "x")]).expect_err("half");
     assert!(error.to_string().contains("go together"));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! The Raft log against a list in resources, over appends, truncations, purges and restarts in any order.
+//! The Raft log against a list in memory, over appends, truncations, purges and restarts in any order.
 
 use std::collections::VecDeque;
 use std::time::Duration;
