@@ -2,14 +2,13 @@
 //! Folds what is ordered, one fold after the other, and shows the newest whose `state-root` entry is published.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ledger::{
     hash::Hash,
     number::{EntryIndex, TreeSize},
     state::registry::LastStateRoot,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::folded::Folded;
@@ -62,9 +61,8 @@ impl Worker {
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = folds.changed() => if changed.is_err() { return },
-                // What is shown stays so until the next fold: it is not woken for each raft_entry, and tells how many wait now and then.
-                changed = applied.changed(), if !shown => if changed.is_err() { return },
-                () = sleep(TELL_PERIOD), if shown => {}
+                // Also where what is done is shown: how many wait for a fold is told as of now, and somebody may wait by it.
+                changed = applied.changed() => if changed.is_err() { return },
             }
         }
     }
@@ -119,9 +117,6 @@ impl Worker {
         }
     }
 }
-
-/// How old the number of entries that wait for a fold may be where it is told.
-const TELL_PERIOD: Duration = Duration::from_millis(100);
 
 /// Whether there is a fold to be done.
 fn ordered(now: &Folds) -> bool {
