@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use cluster::Tuning;
 use toml::de::{DeTable, DeValue};
 
 use crate::listener::{self, Timers};
@@ -42,10 +43,9 @@ pub struct ServeConfig {
     pub limits: Limits,
     /// Timeouts.
     pub timeouts: Timeouts,
-    /// Raft.
-    pub raft: Raft,
-    /// The database.
-    pub store: Store,
+    /// What of the node's sizes can be set, `raft.` and `store.`; all else as it stands. For this crate alone, so that the compiler tells when
+    /// nobody hands it to the node.
+    pub(crate) tuning: Tuning,
     /// Logs as JSON lines.
     pub log_json: bool,
     /// Filter of the logs.
@@ -117,22 +117,6 @@ pub struct Timeouts {
     pub submit: Duration,
     pub publish: Duration,
     pub drain: Duration,
-}
-
-/// When Raft takes snapshots, and how much of its log stays behind them.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs)]
-pub struct Raft {
-    pub snapshot_after: u64,
-    pub keep: u64,
-}
-
-/// What the database may take of the machine.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs)]
-pub struct Store {
-    pub cache_mib: u16,
-    pub background_mb_per_second: u16,
 }
 
 impl Default for Limits {
@@ -367,7 +351,7 @@ impl Values {
             }
         };
         Ok(ServeConfig {
-            node: self.above_zero("node", None)?,
+            node: self.number("node", None)?,
             data: self.required("data", "a folder")?,
             genesis: self.required("genesis", "a file name")?,
             http: Http {
@@ -389,29 +373,28 @@ impl Values {
             peers,
             oprf: self.oprf()?,
             limits: Limits {
-                requests_per_second: self.above_zero(
+                requests_per_second: self.number(
                     "limits.requests-per-second",
                     Some(limits.requests_per_second),
                 )?,
                 requests_burst: self
-                    .above_zero("limits.requests-burst", Some(limits.requests_burst))?,
+                    .number("limits.requests-burst", Some(limits.requests_burst))?,
                 entries_per_second: self
-                    .above_zero("limits.entries-per-second", Some(limits.entries_per_second))?,
-                entries_burst: self
-                    .above_zero("limits.entries-burst", Some(limits.entries_burst))?,
-                pseudonyms_per_second: self.above_zero(
+                    .number("limits.entries-per-second", Some(limits.entries_per_second))?,
+                entries_burst: self.number("limits.entries-burst", Some(limits.entries_burst))?,
+                pseudonyms_per_second: self.number(
                     "limits.pseudonyms-per-second",
                     Some(limits.pseudonyms_per_second),
                 )?,
                 pseudonyms_burst: self
-                    .above_zero("limits.pseudonyms-burst", Some(limits.pseudonyms_burst))?,
-                pseudonyms_alarm_per_hour: self.above_zero(
+                    .number("limits.pseudonyms-burst", Some(limits.pseudonyms_burst))?,
+                pseudonyms_alarm_per_hour: self.number(
                     "limits.pseudonyms-alarm-per-hour",
                     Some(limits.pseudonyms_alarm_per_hour),
                 )?,
-                connections: self.above_zero("limits.connections", Some(limits.connections))?,
+                connections: self.number("limits.connections", Some(limits.connections))?,
                 body_memory_mib: self
-                    .above_zero("limits.body-memory-mib", Some(limits.body_memory_mib))?,
+                    .number("limits.body-memory-mib", Some(limits.body_memory_mib))?,
             },
             timeouts: Timeouts {
                 head: self.millis("timeouts.head-ms", timeouts.head)?,
@@ -421,19 +404,26 @@ impl Values {
                 publish: self.millis("timeouts.publish-ms", timeouts.publish)?,
                 drain: self.millis("timeouts.drain-ms", timeouts.drain)?,
             },
-            raft: Raft {
-                snapshot_after: self.above_zero("raft.snapshot-after", Some(20_000))?,
-                keep: self.above_zero("raft.keep", Some(1_000_000))?,
-            },
-            store: Store {
-                cache_mib: self.above_zero("store.cache-mib", Some(256))?,
-                background_mb_per_second: self
-                    .above_zero("store.background-mb-per-second", Some(32))?,
-            },
+            tuning: self.tuning()?,
             log_json: self.optional("log.json", "true or false")?.unwrap_or(true),
             log_level: self
                 .optional("log.level", "a filter")?
                 .unwrap_or_else(|| "info,openraft=warn".to_owned()),
+        })
+    }
+
+    fn tuning(&self) -> Result<Tuning, Error> {
+        let tuning = Tuning::default();
+        let written = tuning.background_bytes_per_s.map(|bytes| bytes / MB);
+        Ok(Tuning {
+            raft_snapshot_after: self
+                .number("raft.snapshot-after", Some(tuning.raft_snapshot_after))?,
+            raft_keep: self.number("raft.keep", Some(tuning.raft_keep))?,
+            cache_bytes: self.number("store.cache-mib", Some(tuning.cache_bytes / MIB))? * MIB,
+            background_bytes_per_s: Some(
+                self.number("store.background-mb-per-second", written)? * MB,
+            ),
+            ..tuning
         })
     }
 
@@ -474,29 +464,26 @@ impl Values {
         Ok(address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port))))
     }
 
-    fn above_zero<T: FromStr + Default + PartialEq>(
-        &self,
-        name: &'static str,
-        default: Option<T>,
-    ) -> Result<T, Error> {
-        const EXPECTED: &str = "a number of at least 1";
-        let value = match (self.optional(name, EXPECTED)?, default) {
-            (Some(value), _) | (None, Some(value)) => value,
-            (None, None) => return Err(missing(name)),
+    /// From 1 to what [`KEYS`] says.
+    fn number<T: TryFrom<u64>>(&self, name: &'static str, default: Option<T>) -> Result<T, Error> {
+        let Some((text, place)) = self.0.get(name) else {
+            return default.ok_or_else(|| missing(name));
         };
-        match self.0.get(name) {
-            Some((_, place)) if value == T::default() => Err(Error::Bad {
+        let max = keys::max(name);
+        let number = text.parse().ok();
+        let number = number.filter(|number| (1..=max).contains(number));
+        number
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| Error::Bad {
                 name,
                 place: place.clone(),
-                message: format!("expected {EXPECTED}"),
-            }),
-            _ => Ok(value),
-        }
+                message: format!("expected a number from 1 to {max}"),
+            })
     }
 
     fn millis(&self, name: &'static str, default: Duration) -> Result<Duration, Error> {
         let default = u64::try_from(default.as_millis()).ok();
-        Ok(Duration::from_millis(self.above_zero(name, default)?))
+        Ok(Duration::from_millis(self.number(name, default)?))
     }
 }
 
@@ -512,6 +499,9 @@ fn line_of(text: &str, offset: usize) -> usize {
     let before = text.get(..offset).unwrap_or(text);
     before.bytes().filter(|byte| *byte == b'\n').count() + 1
 }
+
+const MB: u64 = 1_000_000;
+const MIB: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use cluster::{Clock, ErrorKind, Node, NodeKeys, PeerTls, Tuning};
+use cluster::{Clock, ErrorKind, Node, NodeKeys, PeerTls};
 use ledger::{
     admission::LedgerInfo,
     body::{Body, Content},
@@ -127,15 +127,7 @@ pub async fn serve(
             log: log_keys(&config)?,
         },
         genesis,
-        tuning: Tuning {
-            raft_snapshot_after: config.raft.snapshot_after,
-            raft_keep: config.raft.keep,
-            cache_bytes: usize::from(config.store.cache_mib) << 20,
-            background_bytes_per_s: Some(
-                u64::from(config.store.background_mb_per_second) * 1_000_000,
-            ),
-            ..Tuning::default()
-        },
+        tuning: config.tuning.clone(),
     })
     .await
     .map_err(|cause| match cause.kind() {

@@ -90,6 +90,10 @@ impl clap::Args for Arguments {
             if let Some(default) = key.default {
                 help = format!("{help} [default: {default}]");
             }
+            // What nobody would ever reach is not told before somebody does.
+            if let Some(max) = key.max.filter(|max| *max < u64::from(u32::MAX)) {
+                help = format!("{help} [1 to {max}]");
+            }
             command.arg(
                 Arg::new(key.name)
                     .long(key.flag())

@@ -8,6 +8,8 @@ pub struct Key {
     pub name: &'static str,
     /// What stands when nobody sets it, in words.
     pub default: Option<&'static str>,
+    /// The largest number that it may be, the least is 1; `None` where it is no number.
+    pub max: Option<u64>,
     /// What it is, in one line.
     pub help: &'static str,
 }
@@ -35,18 +37,42 @@ pub(super) fn flag(name: &str) -> String {
     name.replace('.', "-")
 }
 
+/// The largest number that a setting may be.
+pub(super) fn max(name: &str) -> u64 {
+    let key = KEYS.iter().find(|key| key.name == name);
+    key.and_then(|key| key.max).unwrap_or(u64::MAX)
+}
+
 const fn key(name: &'static str, default: Option<&'static str>, help: &'static str) -> Key {
     Key {
         name,
         default,
+        max: None,
         help,
     }
 }
 
+const fn number(
+    name: &'static str,
+    max: u64,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Key {
+    Key {
+        max: Some(max),
+        ..key(name, default, help)
+    }
+}
+
+const U16: u64 = u16::MAX as u64;
+const U32: u64 = u32::MAX as u64;
+const U64: u64 = u64::MAX;
+
 /// Every key, in the order of the documentation. `peers.<number>` (addresses of the other nodes' peer listeners) stands in the file only.
 pub const KEYS: &[Key] = &[
-    key(
+    number(
         "node",
+        U64,
         None,
         "Number of this node, as its node entry has it",
     ),
@@ -122,96 +148,119 @@ pub const KEYS: &[Key] = &[
         None,
         "File with the age identity that opens them (visto key identity), mode 0600",
     ),
-    key(
+    number(
         "limits.requests-per-second",
+        U32,
         Some("1000"),
         "Requests a second of one client address",
     ),
-    key(
+    number(
         "limits.requests-burst",
+        U32,
         Some("4000"),
         "Requests that one client address may make at once",
     ),
-    key(
+    number(
         "limits.entries-per-second",
+        U32,
         Some("10000"),
         "Entries and reads a second of one institution",
     ),
-    key(
+    number(
         "limits.entries-burst",
+        U32,
         Some("40000"),
         "Entries and reads that one institution may make at once",
     ),
-    key(
+    number(
         "limits.pseudonyms-per-second",
+        U32,
         Some("100"),
         "Codes a second that one institution may have evaluated",
     ),
-    key(
+    number(
         "limits.pseudonyms-burst",
+        U32,
         Some("10000"),
         "Codes that one institution may have evaluated at once",
     ),
-    key(
+    number(
         "limits.pseudonyms-alarm-per-hour",
+        U32,
         Some("50000"),
         "Codes an hour for one institution above which a warning is logged",
     ),
-    key("limits.connections", Some("4096"), "Connections at a time"),
-    key(
+    number(
+        "limits.connections",
+        U32,
+        Some("4096"),
+        "Connections at a time",
+    ),
+    number(
         "limits.body-memory-mib",
+        U32,
         Some("256"),
         "Memory for request bodies being read, MiB",
     ),
-    key(
+    number(
         "timeouts.head-ms",
+        U64,
         Some("10000"),
         "Longest time until a request head is complete",
     ),
-    key(
+    number(
         "timeouts.body-ms",
+        U64,
         Some("30000"),
         "Longest time until a request body is complete",
     ),
-    key(
+    number(
         "timeouts.idle-ms",
+        U64,
         Some("75000"),
         "Longest silence on a connection",
     ),
-    key(
+    number(
         "timeouts.submit-ms",
+        U64,
         Some("10000"),
         "Longest wait for a submitted entry to be committed",
     ),
-    key(
+    number(
         "timeouts.publish-ms",
+        U64,
         Some("3000"),
         "Longest wait for its receipt after that; then 202",
     ),
-    key(
+    number(
         "timeouts.drain-ms",
+        U64,
         Some("10000"),
         "How long open requests may go on after a stop was asked",
     ),
-    key(
+    number(
         "raft.snapshot-after",
+        U64,
         Some("20000"),
         "Raft entries between snapshots of the database",
     ),
-    key(
+    number(
         "raft.keep",
+        U64,
         Some("1000000"),
         "Raft entries kept behind a snapshot at most, for nodes that were away; fewer where they take over 1/32 of the state's bytes",
     ),
-    key(
+    number(
         "store.cache-mib",
+        U16,
         Some("256"),
-        "Memory for blocks of the database that were read, up to 65535: 4 bytes an entry, and some for the blocks",
+        "Memory for blocks of the database that were read: 4 bytes an entry, and some for the blocks",
     ),
-    key(
+    number(
         "store.background-mb-per-second",
+        U16,
         Some("32"),
-        "What flushes and compactions of the database write a second, up to 65535: 3 KB an entry",
+        "What flushes and compactions of the database write a second: 3 KB an entry",
     ),
     key("log.json", Some("true"), "Logs as JSON lines"),
     key(

@@ -70,7 +70,7 @@ fn a_bad_value_is_named_with_its_place() {
     let table: &[(&str, &str)] = &[
         (
             "node = 0\n",
-            "visto.toml:1: node: expected a number of at least 1",
+            "visto.toml:1: node: expected a number from 1 to 18446744073709551615",
         ),
         (
             "node = 1\n[http]\nlisten = \"here\"\n",
@@ -117,22 +117,13 @@ fn a_bad_value_is_named_with_its_place() {
     let error = load(FILE, &[("VISTO_NODE", "two")], &[]).expect_err("no number");
     assert_eq!(
         error.to_string(),
-        "environment variable VISTO_NODE: node: expected a number of at least 1"
+        "environment variable VISTO_NODE: node: expected a number from 1 to 18446744073709551615"
     );
     let error = load(FILE, &[], &[("limits.connections", "0")]).expect_err("zero");
     assert_eq!(
         error.to_string(),
-        "flag --limits-connections: limits.connections: expected a number of at least 1"
+        "flag --limits-connections: limits.connections: expected a number from 1 to 4294967295"
     );
-    for name in ["store.cache-mib", "store.background-mb-per-second"] {
-        for value in ["0", "-1", "65536"] {
-            let error = load(FILE, &[], &[(name, value)]).expect_err(value);
-            assert!(
-                error.to_string().ends_with("a number of at least 1"),
-                "{error}"
-            );
-        }
-    }
     let error = load(FILE, &[], &[("http.tls-key", "x")]).expect_err("half");
     assert!(error.to_string().contains("go together"));
 }
@@ -143,4 +134,72 @@ fn keys_are_distinct_and_complete() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), KEYS.len());
+}
+
+#[test]
+fn a_number_is_one_of_its_range_to_both_ends() {
+    for key in KEYS {
+        let Some(max) = key.max else { continue };
+        let above = u128::from(max) + 1;
+        for value in [1, max] {
+            load(FILE, &[], &[(key.name, &value.to_string())]).expect(key.name);
+        }
+        for value in ["0", "-1", "x", "", &above.to_string()] {
+            let error = load(FILE, &[], &[(key.name, value)]).expect_err(key.name);
+            let expected = format!("{}: expected a number from 1 to {max}", key.name);
+            assert!(error.to_string().ends_with(&expected), "{error}");
+        }
+    }
+}
+
+/// A configuration with whatever goes only together.
+fn shown(flags: &[(&str, &str)]) -> String {
+    let together = ["http.tls-certificate", "http.tls-key", "oprf.sealed"];
+    let together = together.into_iter().chain(["oprf.identity"]);
+    let all: Vec<_> = together.map(|name| (name, "together")).collect();
+    format!("{:?}", load(FILE, &[], &[&all, flags].concat()).unwrap())
+}
+
+#[test]
+fn every_setting_is_heeded_and_its_default_is_what_stands_without() {
+    let without = shown(&[]);
+    for key in KEYS {
+        let other = match key.name {
+            name if name.ends_with(".listen") => "127.0.0.1:7",
+            "log.json" => "false",
+            _ => "7",
+        };
+        assert_ne!(shown(&[(key.name, other)]), without, "{}", key.name);
+        // The file sets some that have a default.
+        if let Some(default) = key.default.filter(|_| {
+            let set = ["http.listen", "limits.requests-per-second"];
+            !set.contains(&key.name)
+        }) {
+            assert_eq!(shown(&[(key.name, default)]), without, "{}", key.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_set_of_raft_and_the_store_reaches_the_node_in_its_units() {
+    let tuned = |name, value| load(FILE, &[], &[(name, value)]).unwrap().tuning;
+    let shown = |tuning: &Tuning| format!("{tuning:?}");
+    let standing = Tuning::default();
+    assert_eq!(
+        shown(&load(FILE, &[], &[]).unwrap().tuning),
+        shown(&standing)
+    );
+    let mut expected = standing.clone();
+    expected.raft_snapshot_after = 7;
+    assert_eq!(shown(&tuned("raft.snapshot-after", "7")), shown(&expected));
+    expected = standing.clone();
+    expected.raft_keep = 7;
+    assert_eq!(shown(&tuned("raft.keep", "7")), shown(&expected));
+    expected = standing.clone();
+    expected.cache_bytes = 7 * 1024 * 1024;
+    assert_eq!(shown(&tuned("store.cache-mib", "7")), shown(&expected));
+    expected = standing;
+    expected.background_bytes_per_s = Some(7_000_000);
+    let background = tuned("store.background-mb-per-second", "7");
+    assert_eq!(shown(&background), shown(&expected));
 }
