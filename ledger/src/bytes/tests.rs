@@ -17,6 +17,7 @@ use crate::{
     base64,
     disclosure::{self, Disclosure},
     entry::{StoredBody, StoredEntry, SubmittedEntry},
+    export::Opened,
     key::SigningKey,
     number::EntryIndex,
     signature::{ALG_SINGLE, Signed, Sigs, sign_batch, sign_single},
@@ -204,6 +205,19 @@ proptest! {
         if let Ok(read) = SubmittedEntry::from_wire(line.as_bytes()) {
             prop_assert_eq!(read, entry);
         }
+    }
+
+    #[test]
+    fn opened_entries(
+        index in any::<u64>(), meta in meta(), body_salt in any::<[u8; 32]>(), path in prop::collection::vec(hash(), 0..4), entry in submitted()
+    ) {
+        let mut tree = wire_tree(&entry);
+        tree["index"] = index.into();
+        tree["meta"] = base64::url_encode(&meta_encode(&meta)).into();
+        tree["bodySalt"] = base64::url_encode(&body_salt).into();
+        tree["path"] = path.iter().map(|hash| base64::url_encode(hash.as_bytes())).collect();
+        let line = Opened { index: EntryIndex(index), meta, body_salt, path, entry }.to_json();
+        prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), tree);
     }
 
     #[test]
