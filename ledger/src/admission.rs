@@ -9,7 +9,10 @@
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use crate::{
-    body::{Content, EntryType, Reference},
+    body::{
+        Content, EntryType, Reference,
+        access::{Access, Side},
+    },
     entry::{SequencedEntry, Stop, VerifiedEntry},
     finding::Finding,
     governance,
@@ -248,12 +251,26 @@ pub struct Effects {
     pub rows: Vec<Row>,
 }
 
-/// State keys that [`apply`] and [`precheck`] may ask for an entry alone, not for most entries alike: seven at most. Whoever has many entries
-/// to judge may read them in one go before; what is judged does not depend on it.
+/// State keys that [`apply`] may ask for an entry alone, not for most entries alike: seven at most. Whoever has many entries to judge may read
+/// them in one go before; what is judged does not depend on it.
 pub fn asked(entry: &VerifiedEntry, accepted_at_ms: u64) -> Vec<StateKey> {
+    alone(entry, |access| {
+        sides::asked(access, accepted_at_ms, &[Side::Consumer, Side::Provider])
+    })
+}
+
+/// The same of [`precheck`], five at most: it does not look at what the other side of an exchange told.
+pub fn asked_at_door(entry: &VerifiedEntry, now_ms: u64) -> Vec<StateKey> {
+    alone(entry, |access| sides::asked(access, now_ms, &[access.side]))
+}
+
+fn alone(
+    entry: &VerifiedEntry,
+    of_exchange: impl FnOnce(&Access) -> Vec<StateKey>,
+) -> Vec<StateKey> {
     let body = entry.body();
     let mut keys = match &body.content {
-        Content::Access(access) => sides::asked(access, accepted_at_ms),
+        Content::Access(access) => of_exchange(access),
         _ => Vec::new(),
     };
     keys.push(StateKey::entry_id(

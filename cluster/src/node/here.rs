@@ -147,7 +147,7 @@ impl Here {
             let done = machine.folds().borrow().done;
             let known_of_it = Known::default();
             let asked = entries.iter();
-            let asked = asked.flat_map(|entry| admission::asked(entry, now_ms));
+            let asked = asked.flat_map(|entry| admission::asked_at_door(entry, now_ms));
             known_of_it.fetch(asked, |keys| view.values_of(keys))?;
             let state = known_of_it.over(&view);
             let check = |entry: VerifiedEntry| match admission::precheck(

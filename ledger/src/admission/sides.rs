@@ -20,13 +20,13 @@ use crate::{
     state::{Draft, State, read},
 };
 
-/// The keys under which admission looks for what was told of an access before.
-pub(super) fn asked(access: &Access, accepted_at_ms: u64) -> Vec<StateKey> {
+/// The keys under which admission looks for what was told of an access before, by such sides.
+pub(super) fn asked(access: &Access, accepted_at_ms: u64, by: &[Side]) -> Vec<StateKey> {
     let pair = Pair::of(access);
     let mut keys = Vec::with_capacity(6);
     for era in eras(accepted_at_ms) {
-        for side in [Side::Consumer, Side::Provider] {
-            keys.push(StateKey::exchange(era, &pair, side, 0));
+        for side in by {
+            keys.push(StateKey::exchange(era, &pair, *side, 0));
         }
         if let Some(part) = access.part {
             keys.push(StateKey::exchange(era, &pair, access.side, part.k));

@@ -2,7 +2,7 @@
 //! A ledger in memory with institutions, people and a clock: what tests submit to.
 
 use ledger::{
-    admission::{Applied, Effects, LedgerInfo, Stamp, apply, asked, precheck},
+    admission::{Applied, Effects, LedgerInfo, Stamp, apply, asked, asked_at_door, precheck},
     body::{
         Body, Common, Content, Disclosed, DisclosedValue, Reference, StreamPlace,
         governance::{Genesis, Institution, InstitutionEvent, NewKey, Node, Role},
@@ -135,14 +135,11 @@ impl Town {
             accepted_at_ms: self.now_ms,
             body_salt: self.draw(),
         };
-        let door = precheck(
-            &self.state,
-            &verified,
-            stamp.index,
-            self.now_ms,
-            &self.ledger,
-        )
-        .unwrap();
+        let at_door = Told {
+            state: &self.state,
+            asked: asked_at_door(&verified, self.now_ms),
+        };
+        let door = precheck(&at_door, &verified, stamp.index, self.now_ms, &self.ledger).unwrap();
         let told = Told {
             state: &self.state,
             asked: asked(&verified, stamp.accepted_at_ms),
