@@ -558,3 +558,6 @@ pub(crate) fn item<S: State, T>(
 fn institution_name(item: &[u8]) -> Option<InstitutionId> {
     InstitutionId::parse(core::str::from_utf8(item).ok()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 )]
 
 mod properties;
+mod registry;
 mod stops;
 mod town;
 mod transcript;

@@ -31,7 +31,7 @@ const INSTITUTIONS: [&str; 3] = ["inps", "voghera", "asl"];
 
 /// A step of a history, in small numbers so that steps meet.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Access {
         by: usize,
         speaks: usize,
@@ -103,13 +103,13 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A town and the keys that its institutions sign with now.
-struct History {
-    town: Town,
+pub(crate) struct History {
+    pub(crate) town: Town,
     keys: Vec<String>,
 }
 
 impl History {
-    fn begin() -> History {
+    pub(crate) fn begin() -> History {
         let mut town = Town::new();
         let names = INSTITUTIONS.map(str::to_owned);
         let roles = [("voghera".to_owned(), "registry-anagrafica".to_owned())];
@@ -128,7 +128,7 @@ impl History {
     }
 
     /// The entry of a step; `None` if it only waits, or has nothing to repeat.
-    fn entry(&mut self, step: &Step) -> Option<SubmittedEntry> {
+    pub(crate) fn entry(&mut self, step: &Step) -> Option<SubmittedEntry> {
         let mut told = Vec::new();
         let mut saying = Saying::default();
         let content = match step {
