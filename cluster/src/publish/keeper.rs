@@ -151,3 +151,68 @@ pub(crate) async fn applied_by(machine: &Machine, size: TreeSize, until: Instant
 }
 
 const READ_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use ledger::{
+        cosignature, hash::Hash, id::NodeNumber, key::SigningKey, note::SignatureType,
+        number::TreeSize,
+    };
+
+    use super::*;
+    use crate::{publish::quorum::Names, store::tests::open_in, testbed::LEDGER};
+
+    /// A note that one node cosigned.
+    fn note(node: u64, size: u64) -> (VerifierKey, Published) {
+        let (names, key) = (
+            Names::new(LEDGER, 1).unwrap(),
+            SigningKey::from_seed([node as u8; 32]),
+        );
+        let name = names.node(NodeNumber(node)).unwrap();
+        let (size, root) = (TreeSize(size), Hash([1; 32]));
+        let text = names.checkpoint_text(size, root);
+        let line = cosignature::cosign(&name, &key, &text, 1);
+        let note = Note::new(text, vec![line]).unwrap();
+        let published = Published {
+            size,
+            root,
+            note: note.to_string().into(),
+        };
+        let own = VerifierKey::new(name, SignatureType::Cosignature, key.public());
+        (own, published)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn its_own_signature_beyond_what_it_remembers_stops_the_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, _machine) = open_in(dir.path()).unwrap();
+        let recognise = |node, size| {
+            let memory = Memory {
+                own_key: note(1, 1).0,
+                log: log.clone(),
+                fatal: Fatal::new(),
+            };
+            let told = memory.recognise(&note(node, size).1);
+            // What it tells is latched: nothing is promised after it.
+            assert_eq!(told.is_err(), memory.fatal.check().is_err());
+            told.map_err(|error| error.kind())
+        };
+        let stops = Err(ErrorKind::Corrupt);
+        assert_eq!(recognise(1, 1), stops, "it remembers nothing");
+        assert_eq!(recognise(2, 1), Ok(()), "another's");
+        let last = LastCosigned {
+            size: 7,
+            root: [1; 32],
+        };
+        log.put_cosigned(&last).unwrap();
+        for (node, size, expected) in [
+            (1, 6, Ok(())),
+            (1, 7, Ok(())),
+            (1, 8, stops),
+            (2, 8, Ok(())),
+        ] {
+            assert_eq!(recognise(node, size), expected, "node {node}, size {size}");
+        }
+    }
+}
