@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Places for exports that are made or sent: few on a node, and fewer for one institution, so that nobody's citizens wait behind another's.
 
-use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
+use std::{collections::HashMap, fs::File, future::ready, io, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use ledger::id::InstitutionId;
 use parking_lot::Mutex;
 use tokio::{
+    io::AsyncRead,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
@@ -72,12 +73,23 @@ impl Places {
 }
 
 impl Place {
-    /// The file as a body; the place is taken until the last byte left.
-    pub fn send(self, file: File) -> Body {
-        let chunks = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK_BYTES);
-        Body::from_stream(chunks.map(move |chunk| {
+    /// A file of this length as a body; the place is taken until the last byte left. A file that ends before, or cannot be read, ends the
+    /// body with an error: the listener then breaks the connection off, and nobody takes what came for the whole.
+    pub fn send(self, file: File, length: u64) -> Body {
+        self.send_from(tokio::fs::File::from_std(file), length)
+    }
+
+    fn send_from(self, file: impl AsyncRead + Send + 'static, length: u64) -> Body {
+        let mut left = length;
+        let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).map(Some);
+        let to_the_end = chunks.chain(stream::iter([None]));
+        Body::from_stream(to_the_end.filter_map(move |chunk| {
             let _place = &self;
-            chunk
+            if let Some(Ok(bytes)) = &chunk {
+                left = left.saturating_sub(bytes.len() as u64);
+            }
+            let early = || Err(io::ErrorKind::UnexpectedEof.into());
+            ready(chunk.or_else(|| (left > 0).then(early)))
         }))
     }
 }
@@ -99,7 +111,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::io::{Seek, Write};
 
+    use axum::body::Bytes;
     use http_body_util::BodyExt;
+    use tokio_util::io::StreamReader;
 
     use super::*;
 
@@ -132,7 +146,11 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         file.rewind().unwrap();
-        let mut body = places.take(&institution).await.unwrap().send(file);
+        let mut body = places
+            .take(&institution)
+            .await
+            .unwrap()
+            .send(file, bytes.len() as u64);
         let (mut sent, mut pieces) = (Vec::new(), 0);
         while let Some(frame) = body.frame().await {
             assert_eq!(places.each.lock().get(&institution), Some(&1));
@@ -143,5 +161,29 @@ mod tests {
         assert!(places.each.lock().is_empty());
         assert!(sent == bytes);
         assert!(pieces <= 4 + 1, "{pieces} pieces");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_sent_whole_ends_with_an_error() {
+        let places = Places::new(Duration::ZERO);
+        let institution = InstitutionId::parse("ipa:a").unwrap();
+        let piece = || Ok(Bytes::from(vec![7; CHUNK_BYTES]));
+        let broken = || Err(io::Error::other("the disk is broken"));
+        for (case, (pieces, whole)) in [
+            (vec![piece(), piece()], true),
+            (vec![piece()], false),
+            (vec![], false),
+            (vec![piece(), broken()], false),
+            (vec![piece(), broken(), piece()], false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let file = StreamReader::new(stream::iter(pieces));
+            let place = places.take(&institution).await.unwrap();
+            let body = place.send_from(file, 2 * CHUNK_BYTES as u64);
+            assert_eq!(body.collect().await.is_ok(), whole, "case {case}");
+            assert!(places.each.lock().is_empty());
+        }
     }
 }

@@ -140,7 +140,7 @@ pub async fn start(
         (header::CONTENT_LENGTH, made.length.to_string()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    Ok((headers, place.send(made.file)).into_response())
+    Ok((headers, place.send(made.file, made.length)).into_response())
 }
 
 /// A fold that holds all that was acknowledged before, in a view that knows no later state root: the next one follows from it.

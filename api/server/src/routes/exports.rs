@@ -152,13 +152,95 @@ fn answer(made: Made, form: Form, place: Place) -> Result<Response, Fault> {
     ];
     let coding = (form == Form::JsonGzip)
         .then_some([(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
-    Ok((headers, coding, place.send(made.file)).into_response())
+    Ok((headers, coding, place.send(made.file, made.length)).into_response())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::{
+        io::{Seek, Write},
+        time::Duration,
+    };
+
+    use axum::{Router, routing::get};
+    use ledger::id::InstitutionId;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        sync::watch,
+    };
+
     use super::*;
+    use crate::{
+        export::places::Places,
+        listener::{self, Timers},
+    };
+
+    const LENGTH: u64 = 1 << 20;
+
+    /// An export of [`LENGTH`], whose file became shorter.
+    async fn shorter_by(cut: u64) -> Result<Response, Fault> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![b'x'; LENGTH as usize]).unwrap();
+        file.rewind().unwrap();
+        file.set_len(LENGTH - cut).unwrap();
+        let made = Made {
+            file,
+            length: LENGTH,
+            digest: Hash::ZERO,
+            count: 0,
+            persons: Vec::new(),
+            others: Vec::new(),
+            rows: 0,
+        };
+        let place = Places::new(Duration::ZERO)
+            .take(&InstitutionId::parse("ipa:a").unwrap())
+            .await?;
+        answer(made, Form::Json, place)
+    }
+
+    #[tokio::test]
+    async fn who_gets_less_than_the_whole_can_tell() {
+        let router = Router::new()
+            .route("/whole", get(|| shorter_by(0)))
+            .route("/short", get(|| shorter_by(LENGTH / 2)))
+            .route("/one", get(|| shorter_by(1)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let timers = Timers {
+            connections_max: 4,
+            head: Duration::from_secs(30),
+            idle: Duration::from_secs(30),
+            drain: Duration::from_secs(1),
+            head_bytes: listener::HEAD_BYTES,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(listener::run(listener, router, None, timers, stopped));
+        for (path, whole) in [("/whole", true), ("/short", false), ("/one", false)] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            // It would be kept alive.
+            let ask = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.write_all(ask.as_bytes()).await.unwrap();
+            let mut told = Vec::new();
+            let end = |told: &[u8]| told.windows(4).position(|it| it == b"\r\n\r\n");
+            let got = loop {
+                let body = end(&told).map_or(0, |end| told.len() - end - 4);
+                // As long as it said, or closed before.
+                if body as u64 >= LENGTH {
+                    break body;
+                }
+                if !matches!(stream.read_buf(&mut told).await, Ok(read) if read > 0) {
+                    break body;
+                }
+            };
+            let head = String::from_utf8_lossy(&told).to_lowercase();
+            assert!(head.contains(&format!("content-length: {LENGTH}\r\n")));
+            assert_eq!(got as u64 == LENGTH, whole, "{path}");
+        }
+        stop.send_replace(true);
+        running.await.unwrap();
+    }
 
     #[test]
     fn a_bundle_is_for_who_asks_for_one_first() {
