@@ -13,7 +13,8 @@ use parking_lot::RwLock;
 use crate::error::Error;
 use crate::publish::quorum::CheckpointKeys;
 
-/// Values that are kept; when there are more, all are forgotten and read again.
+/// Values that are kept. When there are more, those that are not there are forgotten, for whoever sends an entry may ask for any; and all, where
+/// half of them are there.
 const VALUES_MAX: usize = 16 * 1024;
 
 /// The registry of one database.
@@ -51,7 +52,10 @@ impl Registry {
         }
         let keep = |standing: &mut Standing, value| {
             if standing.values.len() >= VALUES_MAX {
-                standing.values.clear();
+                standing.values.retain(|_, value| value.is_some());
+                if standing.values.len() > VALUES_MAX / 2 {
+                    standing.values.clear();
+                }
             }
             standing.values.insert(key.clone(), value);
         };
@@ -139,8 +143,23 @@ mod tests {
         }
         for number in 0..=VALUES_MAX as u64 {
             let key = StateKey::list_item("names", number);
-            registry.value(1, &key, || Ok(None)).unwrap();
+            registry.value(1, &key, || Ok(Some(vec![1]))).unwrap();
         }
         assert_eq!(registry.0.read().values.len(), 1);
+    }
+
+    #[test]
+    fn asking_for_what_is_not_there_drives_out_nothing_that_is() {
+        let registry = Registry::default();
+        assert_eq!(value(&registry, 1, 1), Some(vec![1]));
+        for number in 0..2 * VALUES_MAX as u64 {
+            let key = StateKey::list_item("unknown", number);
+            registry.value(1, &key, || Ok(None)).unwrap();
+            assert!(registry.0.read().values.len() <= VALUES_MAX);
+        }
+        assert_eq!(value(&registry, 1, 2), Some(vec![1]));
+        let last = StateKey::list_item("unknown", 2 * VALUES_MAX as u64 - 1);
+        let kept = registry.value(1, &last, || Ok(Some(vec![1])));
+        assert_eq!(kept.unwrap(), None);
     }
 }
