@@ -119,8 +119,9 @@ impl Db {
         // between two of them, leaves the state of the last flush that was done, whole; never one family ahead of another.
         options.set_atomic_flush(true);
         options.set_db_write_buffer_size(2 * resources.write_buffer_bytes);
-        // A compaction merges all that there is of a family, and at full speed keeps a core and the disk busy for seconds, in which an fsync of the
-        // Raft log takes a hundred times as long. It has time: the next one is due when as many files have been flushed again.
+        // A compaction of flushed files merges them with all that there is of a family, up to some 256 MiB, and beyond with one level of it. At full
+        // speed it keeps a core and the disk busy for seconds, in which an fsync of the Raft log takes a hundred times as long. It has time: the
+        // next one is due when as many files have been flushed again.
         if let Some(rate) = resources.background_bytes_per_s {
             let rate = i64::try_from(rate).unwrap_or(i64::MAX);
             options.set_ratelimiter(rate, RATE_PERIOD_US, RATE_FAIRNESS);
