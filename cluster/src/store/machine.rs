@@ -244,7 +244,7 @@ impl Shared {
         made.map_err(|error| Error::io(format!("checkpoint {}", path.display()), error))?;
         let applied = self.applied.borrow().raft_log_id;
         Ok(Pinned {
-            path,
+            dir: Snapshots::begun(path),
             flushed,
             applied,
         })
@@ -252,9 +252,9 @@ impl Shared {
 
     /// Reads what a pinned folder holds, hashes it and makes it the current snapshot. Runs beside apply.
     fn finish(&self, pinned: Pinned) -> Result<Snapshot<TypeConfig>, Error> {
-        let path = pinned.path;
+        let path = pinned.dir.path();
         // The state as it will be read from there: what is sent to a peer is what is in the files.
-        let made = Db::open_state_read_only(&path)?;
+        let made = Db::open_state_read_only(path)?;
         let applied = read_applied(&made)?;
         if !(pinned.flushed..=pinned.applied).contains(&applied.raft_log_id) {
             return Err(Error::corrupt(format!(
@@ -269,13 +269,12 @@ impl Shared {
         let known = {
             let snapshots = self.snapshots.lock();
             if let Some(newer) = snapshots.at_least(applied.raft_log_id) {
-                Snapshots::discard(path);
                 return built(newer);
             }
             snapshots.known_hashes()
         };
-        let files = hash_files(&path, &known)?;
-        sync_dir(&path)?;
+        let files = hash_files(path, &known)?;
+        sync_dir(path)?;
         let manifest = Manifest {
             meta: meta_of(&applied),
             tree_size: applied.tree_size,
@@ -283,7 +282,7 @@ impl Shared {
             erased,
             files,
         };
-        built(self.snapshots.lock().adopt(path, manifest)?)
+        built(self.snapshots.lock().adopt(pinned.dir, manifest)?)
     }
 
     fn install(&self, snapshot: &SnapshotDir) -> Result<(), Error> {
@@ -318,7 +317,8 @@ fn committed(entry: &RaftEntry) -> Option<Instant> {
 }
 
 struct Pinned {
-    path: std::path::PathBuf,
+    /// Goes with this unless it is finished: its links keep files that the state no longer has.
+    dir: SnapshotDir,
     /// What was known to be in table files before it was made: it holds that at least.
     flushed: Option<RaftLogId>,
     /// What was applied when it was made: it holds no more.

@@ -226,10 +226,8 @@ impl Snapshots {
         let path = self.next_path();
         fs::create_dir(&path)
             .map_err(|error| Error::io(format!("create {}", path.display()), error))?;
-        let dir = SnapshotDir::new(path, None);
-        // Until it takes its place: a transfer that fails half-way leaves nothing behind.
-        dir.retire();
-        Ok(dir)
+        // A transfer that fails half-way leaves nothing behind.
+        Ok(Snapshots::begun(path))
     }
 
     pub(crate) fn known_hashes(&self) -> BTreeMap<(String, u64), [u8; 32]> {
@@ -253,26 +251,29 @@ impl Snapshots {
         self.outdated = self.current.as_ref().map(|dir| dir.path().into());
     }
 
-    /// Lets go of a folder that was built and is not needed.
-    pub(crate) fn discard(path: PathBuf) {
-        SnapshotDir::new(path, None).retire();
+    /// A folder that is there and not whole yet: it goes with its last handle unless it is adopted.
+    pub(crate) fn begun(path: PathBuf) -> SnapshotDir {
+        let dir = SnapshotDir::new(path, None);
+        dir.retire();
+        dir
     }
 
     /// Makes a whole folder the current snapshot: its manifest is fsynced under its name, the former one is let go. Where the current one is
     /// at least as new, that one stays and is returned.
     pub(crate) fn adopt(
         &mut self,
-        path: PathBuf,
+        begun: SnapshotDir,
         manifest: Manifest,
     ) -> Result<SnapshotDir, Error> {
         if let Some(newer) = self.at_least(manifest.meta.last_log_id) {
-            Snapshots::discard(path);
             return Ok(newer);
         }
-        write_manifest(&manifest_path(&path), &manifest)?;
-        let adopted = SnapshotDir::new(path, Some(manifest));
-        self.replace(adopted.clone());
-        Ok(adopted)
+        // A crash before this leaves a folder without a manifest, which the next start removes.
+        write_manifest(&manifest_path(begun.path()), &manifest)?;
+        *begun.0.manifest.lock() = Some(Arc::new(manifest));
+        begun.0.retired.store(false, Ordering::Release);
+        self.replace(begun.clone());
+        Ok(begun)
     }
 
     /// Makes a received snapshot the current one.

@@ -2,6 +2,7 @@
 //! What a pinned snapshot is: the last flush, whole, whatever came since.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::path::Path;
 use std::sync::mpsc;
 
 use ledger::state::{StateKey, kind};
@@ -140,8 +141,30 @@ async fn a_snapshot_of_another_moment_is_refused() {
         let error = machine.0.finish(pinned).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(machine.snapshot().is_none());
+        assert_eq!(folders(dir.path()), 0);
     }
     assert_eq!(known(&machine), flushed.raft_log_id);
+}
+
+/// Its hard links would keep what the state lets go of, erased bodies among it, until the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_never_finished_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_log, mut machine, _) = half_flushed(dir.path()).await;
+    let builder = machine.get_snapshot_builder().await;
+    assert_eq!(folders(dir.path()), 1);
+    drop(builder);
+    assert_eq!(folders(dir.path()), 0);
+    let built = machine.get_snapshot_builder().await.build_snapshot().await;
+    drop(built.unwrap());
+    assert_eq!(folders(dir.path()), 1, "it is the current one");
+}
+
+fn folders(dir: &Path) -> usize {
+    let items = std::fs::read_dir(dir.join("snapshots")).unwrap();
+    items
+        .filter(|item| item.as_ref().unwrap().path().is_dir())
+        .count()
 }
 
 /// What goes before a snapshot: ids that left the window, and all that is in memory.
