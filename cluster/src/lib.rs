@@ -41,5 +41,5 @@ pub use fold::Folded;
 pub use node::Node;
 pub use peer::tls::{PeerTls, TlsError};
 pub use store::receipts::{Inclusion, Receipt};
-pub use store::size::StoreBytes;
+pub use store::size::{StoreBytes, WriteStall};
 pub use store::view::{Direction, View};

@@ -27,7 +27,7 @@ use crate::net::Net;
 use crate::store;
 use crate::store::fatal::Fatal;
 use crate::store::log::Log;
-use crate::store::size::StoreBytes;
+use crate::store::size::{StoreBytes, WriteStall};
 use crate::store::verify::OrReturned;
 use crate::store::view::View;
 use crate::tasks::Beside;
@@ -407,6 +407,14 @@ impl Node {
     /// RocksDB does not answer.
     pub fn store_bytes(&self) -> Result<Vec<StoreBytes>, Error> {
         store::size::of(&self.0.log, &self.0.here.machine)
+    }
+
+    /// How far its databases hold back who writes. Reads no file.
+    ///
+    /// # Errors
+    /// RocksDB does not answer.
+    pub fn write_stalls(&self) -> Result<[WriteStall; 2], Error> {
+        store::size::stalls(&self.0.log, &self.0.here.machine)
     }
 
     /// Resolves when the node must stop. The process then exits, naming the cause; starting it again is how it recovers, if it can.

@@ -76,6 +76,19 @@ pub fn page(recorder: &PrometheusHandle, node: &Node) -> String {
         // All the rest is worth showing all the more.
         Err(error) => tracing::warn!(%error, "the store does not tell its size"),
     }
+    match node.write_stalls() {
+        Ok(stalls) => {
+            for stall in stalls {
+                gauge!("visto_store_write_stopped", "database" => stall.database)
+                    .set(flag(stall.stopped));
+                gauge!("visto_store_write_delayed_bytes_per_second", "database" => stall.database)
+                    .set(stall.delayed_bytes_per_s as f64);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the store does not tell whether it holds back writes")
+        }
+    }
     recorder.render()
 }
 
@@ -138,6 +151,16 @@ const METRICS: &[(Kind, &str, &str)] = &[
         Kind::Gauge,
         "visto_store_bytes",
         "Bytes of table and blob files, by database and column family.",
+    ),
+    (
+        Kind::Gauge,
+        "visto_store_write_stopped",
+        "1 while a database takes no writes because its flushes or compactions are behind, else 0.",
+    ),
+    (
+        Kind::Gauge,
+        "visto_store_write_delayed_bytes_per_second",
+        "What a database takes of writes while it slows them down for that; 0 while it does not.",
     ),
     (
         Kind::Gauge,
