@@ -86,6 +86,8 @@ pub struct Tuning {
     pub scrub_bytes: u64,
     /// Least time between two rounds of publishing.
     pub publish_interval: Duration,
+    /// Longest time that a round of publishing waits for entries which are under way, so that they are in it.
+    pub publish_gather: Duration,
     /// Time between two state roots, if anything but the last one was added.
     pub fold_interval: Duration,
     /// Least time between two state roots, however many ask for one.
@@ -119,6 +121,7 @@ impl Default for Tuning {
             tail_bytes: 32 * MIB,
             scrub_bytes: 1 << 30,
             publish_interval: Duration::from_millis(5),
+            publish_gather: Duration::from_millis(20),
             fold_interval: Duration::from_secs(10),
             fold_pause: Duration::from_secs(1),
             fold_entries_max: 200_000,

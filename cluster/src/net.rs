@@ -37,6 +37,7 @@ use crate::{
         snapshot::Receiver,
         tls::Identity,
     },
+    propose::Proposer,
     publish::{
         cosigner::Cosigner,
         delay,
@@ -113,6 +114,7 @@ impl Dialing {
 /// What the rest stands on.
 pub(crate) struct Ground {
     pub(crate) raft: Raft,
+    pub(crate) proposer: Proposer,
     pub(crate) log: Log,
     pub(crate) machine: Machine,
     pub(crate) fatal: Fatal,
@@ -121,6 +123,7 @@ pub(crate) struct Ground {
     pub(crate) cosign_key: SigningKey,
     pub(crate) log_keys: Vec<SigningKey>,
     pub(crate) publish_interval: Duration,
+    pub(crate) publish_gather: Duration,
     pub(crate) submit_here: SubmitHere,
     pub(crate) fold_sizes: Sizes,
 }
@@ -154,6 +157,7 @@ impl Net {
         } = dialing;
         let Ground {
             raft,
+            proposer,
             log,
             machine,
             fatal,
@@ -162,6 +166,7 @@ impl Net {
             cosign_key,
             log_keys,
             publish_interval,
+            publish_gather,
             submit_here,
             fold_sizes,
         } = ground;
@@ -222,9 +227,11 @@ impl Net {
             keeper: keeper.clone(),
             peers: peers.clone(),
             raft: raft.clone(),
+            proposer,
             machine: machine.clone(),
             tasks: tasks.clone(),
             interval: publish_interval,
+            gather: publish_gather,
         };
         let (newest_folded, folded) = watch::channel(None);
         let worker = Worker {

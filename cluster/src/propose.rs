@@ -4,6 +4,7 @@
 //! While nothing is under way, whatever waits goes at once; while something is, submissions gather, and go when the batch is full or the way is
 //! free. So a lone submission does not wait for company, and under load each fsync carries many.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -15,7 +16,7 @@ use ledger::hash::Hash;
 use ledger::number::EntryIndex;
 use ledger::refusal::{Refusal, Refused};
 use openraft::error::{ClientWriteError, RaftError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::face::{Accepted, Failure, Outcome, Tuning, Until};
 use crate::raft_types::{Batch, BatchItem, ItemResult, Raft};
@@ -36,12 +37,43 @@ struct Submission {
     _waiting: Waiting,
 }
 
+/// How many submissions were taken and are not answered.
+#[derive(Default)]
+struct UnderWay {
+    count: AtomicUsize,
+    none: Notify,
+}
+
+impl UnderWay {
+    /// Counts one more, if there are fewer than so many.
+    fn one_more(self: &Arc<Self>, max: usize) -> Option<Waiting> {
+        let before = self.count.fetch_add(1, Ordering::AcqRel);
+        let waiting = Waiting(self.clone());
+        (before < max).then_some(waiting)
+    }
+
+    /// Waits until there is none.
+    async fn none(&self) {
+        loop {
+            let mut none = pin!(self.none.notified());
+            // Before the count is looked at: the last may be answered in between.
+            none.as_mut().enable();
+            if self.count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            none.await;
+        }
+    }
+}
+
 /// Counts a submission from when it is taken until it is answered.
-struct Waiting(Arc<AtomicUsize>);
+struct Waiting(Arc<UnderWay>);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none.notify_waiters();
+        }
     }
 }
 
@@ -49,7 +81,7 @@ impl Drop for Waiting {
 #[derive(Clone)]
 pub(crate) struct Proposer {
     queue: mpsc::UnboundedSender<Submission>,
-    waiting: Arc<AtomicUsize>,
+    under_way: Arc<UnderWay>,
     waiting_max: usize,
 }
 
@@ -73,7 +105,7 @@ impl Proposer {
         // Bounded by the count of what waits, not by the channel: the count includes what is under way.
         Proposer {
             queue,
-            waiting: Arc::new(AtomicUsize::new(0)),
+            under_way: Arc::default(),
             waiting_max: tuning.queue_entries_max,
         }
     }
@@ -96,17 +128,19 @@ impl Proposer {
         self.queue(entry, Some(stamp_ms), Some(salt))
     }
 
+    /// Waits until no submission is on its way here.
+    pub(crate) async fn idle(&self) {
+        self.under_way.none().await;
+    }
+
     fn queue(
         &self,
         entry: VerifiedEntry,
         stamp_ms: Option<u64>,
         salt: Option<[u8; 32]>,
     ) -> Result<oneshot::Receiver<Outcome>, Failure> {
-        let before = self.waiting.fetch_add(1, Ordering::AcqRel);
-        let waiting = Waiting(self.waiting.clone());
-        if before >= self.waiting_max {
-            return Err(Failure::Overloaded);
-        }
+        let waiting = self.under_way.one_more(self.waiting_max);
+        let waiting = waiting.ok_or(Failure::Overloaded)?;
         let (answer, outcome) = oneshot::channel();
         let bytes = Bytes::from(entry.submitted().encode());
         let submission = Submission {
@@ -266,9 +300,27 @@ mod tests {
         clippy::panic,
         clippy::indexing_slicing
     )]
+    use futures::FutureExt;
     use openraft::error::{Fatal, ForwardToLeader};
 
     use super::*;
+
+    #[tokio::test]
+    async fn it_is_idle_when_the_last_submission_is_answered() {
+        let under_way = Arc::new(UnderWay::default());
+        under_way.none().await;
+        let first = under_way.one_more(2).unwrap();
+        let second = under_way.one_more(2).unwrap();
+        assert!(under_way.one_more(2).is_none());
+        let mut idle = pin!(under_way.none());
+        let mut is_idle = move || idle.as_mut().now_or_never().is_some();
+        assert!(!is_idle());
+        drop(first);
+        assert!(!is_idle());
+        drop(second);
+        assert!(is_idle());
+        under_way.one_more(2).unwrap();
+    }
 
     #[test]
     fn only_what_never_reached_the_log_certainly_was_not_written() {

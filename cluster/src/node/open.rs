@@ -63,6 +63,7 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
     let submit_here = here.clone();
     let ground = Ground {
         raft: raft.clone(),
+        proposer: proposer.clone(),
         log: log.clone(),
         machine: machine.clone(),
         fatal: fatal.clone(),
@@ -71,6 +72,7 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         cosign_key: config.keys.cosign,
         log_keys: config.keys.log,
         publish_interval: tuning.publish_interval,
+        publish_gather: tuning.publish_gather,
         fold_sizes: Sizes {
             pass_keys: tuning.fold_pass_keys,
             step_keys: tuning.fold_step_keys,

@@ -4,6 +4,9 @@
 //! One round at a time: a size is fixed, everybody is asked at once, and as soon as a majority has signed, the note goes through Raft, while the
 //! next one is signed. What was applied meanwhile is in the next round, so a slow disk makes rounds larger, not more. A node that is slow or dead
 //! is asked and not waited for.
+//!
+//! A round takes some milliseconds of all nodes' time. So it waits for the entries that are under way, a moment at most, to be in it too: those who
+//! sent at the same time get their receipts together, and a lone entry waits for nobody.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +25,7 @@ use ledger::{
 };
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -34,6 +37,7 @@ use super::{
 use crate::{
     error::Error,
     peer::{client::Peers, rpc::Cosign},
+    propose::Proposer,
     raft_types::{Batch, Raft},
     store::{fold::first_unfolded, machine::Machine},
 };
@@ -48,10 +52,13 @@ pub(crate) struct Publisher {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) peers: Peers,
     pub(crate) raft: Raft,
+    pub(crate) proposer: Proposer,
     pub(crate) machine: Machine,
     pub(crate) tasks: TaskTracker,
     /// Least time from the start of one round to the start of the next.
     pub(crate) interval: Duration,
+    /// So long at most a round waits for entries that are under way.
+    pub(crate) gather: Duration,
 }
 
 impl Publisher {
@@ -73,6 +80,7 @@ impl Publisher {
             let leads = leadership.borrow_and_update().current_leader == Some(self.node.0);
             let size = TreeSize(applied.borrow_and_update().tree_size);
             let done = if leads && size > stated.size.max(self.keeper.newest_size()) {
+                let _ = timeout(self.gather, self.proposer.idle()).await;
                 self.clone().round(&mut stated, &stop).await
             } else {
                 let changed = tokio::select! {

@@ -182,6 +182,8 @@ struct Group<'c> {
     committed: usize,
     round: Option<publish::Round>,
     next_round: Time,
+    /// Until when the next round waits for what is under way.
+    gathering: Option<Time>,
     /// For which moment a look at it is noted.
     round_noted: Time,
     rounds: u64,
@@ -214,6 +216,7 @@ pub(crate) fn run(setup: &Setup, costs: &Costs, limits: Limits) -> Outcome {
         committed: 0,
         round: None,
         next_round: 0,
+        gathering: None,
         round_noted: 0,
         rounds: 0,
         refused: 0,

@@ -27,6 +27,8 @@ pub(crate) struct Limits {
     pub(crate) verify_chunk: u32,
     /// From the start of one round of publishing to the next, at least.
     pub(crate) publish_interval: Time,
+    /// So long at most a round waits for entries that are under way.
+    pub(crate) publish_gather: Time,
     /// Seconds between two state roots, at least, however many ask for one.
     pub(crate) fold_pause: f64,
 }
@@ -37,7 +39,7 @@ impl Limits {
     /// # Errors
     /// Which one the code does not say any more.
     pub(crate) fn of_the_code() -> Result<Limits, String> {
-        let interval_ms = number(FACE, "publish_interval: Duration::from_millis(")?;
+        let millis = |words| Ok::<_, String>(ns(number(FACE, words)? as f64 / 1000.0));
         Ok(Limits {
             batch_entries_max: number(FACE, "batch_entries_max: ")? as u32,
             batch_bytes_max: number(FACE, "batch_bytes_max: ")?,
@@ -45,7 +47,8 @@ impl Limits {
             queue_entries_max: number(FACE, "queue_entries_max: ")?,
             append_entries_max: number(OPEN, "max_payload_entries: ")? as usize,
             verify_chunk: number(VERIFY, "const CHUNK: usize = ")? as u32,
-            publish_interval: ns(interval_ms as f64 / 1000.0),
+            publish_interval: millis("publish_interval: Duration::from_millis(")?,
+            publish_gather: millis("publish_gather: Duration::from_millis(")?,
             fold_pause: number(FACE, "fold_pause: Duration::from_secs(")? as f64,
         })
     }
@@ -59,6 +62,7 @@ impl Limits {
             "append_raft_entries_max": self.append_entries_max,
             "verify_chunk": self.verify_chunk,
             "publish_interval_ms": self.publish_interval as f64 / 1e6,
+            "publish_gather_ms": self.publish_gather as f64 / 1e6,
             "fold_pause_s": self.fold_pause,
         })
     }

@@ -16,20 +16,31 @@ pub(super) struct Round {
 }
 
 impl Group<'_> {
-    /// Begins one if anything is applied that is not published, not before it is due.
+    /// Begins one if anything is applied that is not published, not before it is due, nor, for a moment, before what is under way is applied.
     pub(super) fn begin_round(&mut self) {
         let leader = &self.nodes[0];
         if self.round.is_some() || leader.size <= leader.published || !self.leads() {
             return;
         }
         let now = self.agenda.now();
-        if now < self.next_round {
-            if self.round_noted != self.next_round {
-                self.round_noted = self.next_round;
-                self.agenda.at(self.next_round, Event::RoundDue);
+        let gathered = match self.gathering {
+            _ if now < self.next_round => self.next_round,
+            None if self.queued + self.under_way() > 0 => {
+                let until = now + self.limits.publish_gather;
+                self.gathering = Some(until);
+                until
+            }
+            Some(until) if self.queued + self.under_way() > 0 => until,
+            _ => now,
+        };
+        if now < gathered {
+            if self.round_noted != gathered {
+                self.round_noted = gathered;
+                self.agenda.at(gathered, Event::RoundDue);
             }
             return;
         }
+        self.gathering = None;
         let size = leader.size;
         self.rounds += 1;
         let number = self.rounds as u32;

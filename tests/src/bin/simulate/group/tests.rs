@@ -34,6 +34,7 @@ fn limits() -> Limits {
         append_entries_max: 64,
         verify_chunk: 32,
         publish_interval: ns(0.005),
+        publish_gather: ns(0.02),
         fold_pause: 1.0,
     }
 }
@@ -131,6 +132,30 @@ fn everything_that_arrives_is_published_once_nothing_more_comes() {
     let outcome = run(&setup(0.01, Load::Given(times)), &costs(), limits());
     assert_eq!((outcome.requests.len(), outcome.waiting), (2_000, 0));
     assert!(outcome.requests.iter().all(|request| request.published > 0));
+}
+
+/// Those who sent at the same time have their receipts at the same time, though their entries went in two raft_entries; one alone waits for nobody.
+#[test]
+fn a_round_waits_for_what_is_under_way() {
+    let published = |times: Vec<Time>, gather| {
+        let limits = Limits {
+            publish_gather: gather,
+            ..limits()
+        };
+        let setup = Setup {
+            nodes: 1,
+            ..setup(0.001, Load::Given(times))
+        };
+        let requests = run(&setup, &costs(), limits).requests;
+        requests.iter().map(|it| it.published).collect::<Vec<_>>()
+    };
+    // The second comes while the first is written, and is in the next raft_entry.
+    let together = |gather| match published(vec![0, 1_000], gather)[..] {
+        [first, second] => first == second,
+        _ => panic!("two were sent"),
+    };
+    assert!(together(ns(0.02)) && !together(0));
+    assert_eq!(published(vec![0], ns(0.02)), published(vec![0], 0));
 }
 
 /// No answer is faster than the way there and back, and the disks on it.
