@@ -74,7 +74,7 @@ pub(crate) fn entries(db: &Db, from: u64, to: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Nodes `[from, to)` of a level that tiles begin at are the hashes of those below.
+/// Nodes `[from, to)` of a level that tiles hold are the hashes of those below.
 ///
 /// # Errors
 /// `Corrupt`, naming the node.
@@ -127,7 +127,7 @@ pub(crate) fn scrub(state: impl Fn() -> Option<Arc<Db>>, pause: impl Fn()) -> Re
         pause();
     }
     // The other levels are not kept.
-    for level in (tiles::LEVELS..64).step_by(usize::from(tiles::LEVELS)) {
+    for level in (tiles::MIDDLE..64).step_by(usize::from(tiles::MIDDLE)) {
         for from in (0..size >> level).step_by(STEP as usize) {
             let Some(db) = state() else { return Ok(()) };
             nodes(&db, level, from, (size >> level).min(from + STEP))?;
@@ -213,13 +213,20 @@ mod tests {
             });
         }
         edge.grown(put);
-        nodes(&db, tiles::LEVELS, 0, 3).unwrap();
+        for (level, to) in [(3, 25), (6, 3)] {
+            nodes(&db, level, 0, to).unwrap();
+        }
         let key = keys::tile(0, 1);
-        let mut tile = db.get(state_cf::NODES, &key).unwrap().unwrap();
-        tile.swap(0, 40);
-        put(key, &tile);
-        nodes(&db, tiles::LEVELS, 0, 1).unwrap();
-        let error = nodes(&db, tiles::LEVELS, 0, 3).unwrap_err().to_string();
-        assert!(error.contains("tree node 6/1 is not"), "{error}");
+        let tile = db.get(state_cf::NODES, &key).unwrap().unwrap();
+        // A leaf, and a node in the middle.
+        for (byte, level, index) in [(9 * 32, 3, 9), (66 * 32, 3, 10), (66 * 32, 6, 1)] {
+            let mut damaged = tile.clone();
+            damaged.swap(byte, byte + 1);
+            put(key, &damaged);
+            nodes(&db, level, 0, 64 >> level).unwrap();
+            let error = nodes(&db, level, 0, 192 >> level).unwrap_err();
+            let told = format!("tree node {level}/{index} is not");
+            assert!(error.to_string().contains(&told), "{error}");
+        }
     }
 }

@@ -214,7 +214,7 @@ impl Wanted {
         let mut places = places.into_iter().peekable();
         let mut read = Vec::with_capacity(keys.len());
         for (key, found) in keys.iter().zip(view.get_all(state_cf::NODES, &keys)?) {
-            let mut tile = Tile::open(db, *key, found?.as_deref())?;
+            let mut tile = Tile::open(db, *key, found?)?;
             while let Some((place, at)) = places.next_if(|(place, _)| place.key == *key) {
                 let hash = tile.node(db, &place)?;
                 if let (Some(place), Some(node)) = (hashes.get_mut(at), asked.get(at)) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! The tree as it is kept: in tiles. A tile holds the hashes of [`WIDTH`] neighbouring nodes of one level, the lowest of its [`LEVELS`] levels;
-//! the nodes above are hashed from them when they are read. It is the idea of C2SP's tlog-tiles, with smaller tiles: one is read whole for one
-//! path, and the last of each level is written anew with whatever is appended to it.
+//! The tree as it is kept: in tiles. A tile holds the hashes of [`WIDTH`] neighbouring nodes of one level, the lowest of its [`LEVELS`] levels,
+//! and once it is full those of the nodes [`MIDDLE`] levels above; the others are hashed from them when they are read. It is the idea of C2SP's
+//! tlog-tiles, with smaller tiles: one is read whole for one path, and the last of each level is written anew with whatever is appended to it.
+//! The row in the middle is an eighth more to keep, and leaves 8 of the 57 hashes of a path.
 //!
 //! A full tile never changes. One that is not full yet, the last of its level, only gets longer: so whoever looks at an earlier moment, or at a
 //! smaller tree, finds in it what he is looking for.
@@ -18,9 +19,15 @@ use crate::error::Error;
 
 /// Levels of the tree that a tile answers for.
 pub(super) const LEVELS: u8 = 6;
-/// Hashes of a full tile.
+/// Hashes of its lowest level in a full tile.
 const WIDTH: u64 = 1 << LEVELS;
+/// How far above its lowest level the other is that a full tile holds. Earlier builds kept none: of their tiles it is hashed like the others.
+pub(super) const MIDDLE: u8 = 3;
 const HASH_BYTES: usize = size_of::<Hash>();
+/// Of the row in the middle.
+const MIDDLE_BYTES: usize = (WIDTH as usize >> MIDDLE) * HASH_BYTES;
+const FULL_BYTES: usize = WIDTH as usize * HASH_BYTES + MIDDLE_BYTES;
+const _: () = assert!(LEVELS == 2 * MIDDLE);
 
 /// Where a node is found: key of its tile, and its place in the row of its level.
 pub(super) struct Place {
@@ -42,14 +49,14 @@ impl Place {
 }
 
 /// A tile that was read. What was hashed of it once is not hashed again: the paths of neighbours share most of it.
-pub(super) struct Tile {
+pub(super) struct Tile<B> {
     key: [u8; keys::TILE_BYTES],
-    lowest: Vec<Hash>,
-    /// The rows above, as far as somebody asked for nodes so high.
-    above: Vec<Vec<Option<Hash>>>,
+    kept: B,
+    /// What was hashed: the two nodes below the top at 2 and 3, those below them from 4 on, and so on. Nothing before somebody asks.
+    hashed: Vec<Option<Hash>>,
 }
 
-impl Tile {
+impl<B: AsRef<[u8]>> Tile<B> {
     /// The tile out of what is kept under its key.
     ///
     /// # Errors
@@ -57,16 +64,18 @@ impl Tile {
     pub(super) fn open(
         db: &Db,
         key: [u8; keys::TILE_BYTES],
-        kept: Option<&[u8]>,
-    ) -> Result<Tile, Error> {
+        kept: Option<B>,
+    ) -> Result<Self, Error> {
         let kept = kept.ok_or_else(|| told(db, &key, "is missing"))?;
-        let (hashes, []) = kept.as_chunks::<HASH_BYTES>() else {
+        let bytes = kept.as_ref().len();
+        let is_row = bytes.is_multiple_of(HASH_BYTES) && bytes <= WIDTH as usize * HASH_BYTES;
+        if !is_row && bytes != FULL_BYTES {
             return Err(told(db, &key, "is no row of hashes"));
-        };
+        }
         Ok(Tile {
             key,
-            lowest: hashes.iter().copied().map(Hash).collect(),
-            above: Vec::new(),
+            kept,
+            hashed: Vec::new(),
         })
     }
 
@@ -81,18 +90,24 @@ impl Tile {
 
     /// None where the tile does not reach so far.
     fn hash(&mut self, height: usize, at: usize) -> Option<Hash> {
-        let Some(row) = height.checked_sub(1) else {
-            return self.lowest.get(at).copied();
+        let (rows, _) = self.kept.as_ref().as_chunks::<HASH_BYTES>();
+        let (lowest, middle) = rows.split_at(rows.len().min(WIDTH as usize));
+        let kept = match height {
+            0 => return lowest.get(at).copied().map(Hash),
+            height if height == usize::from(MIDDLE) => middle.get(at).copied().map(Hash),
+            _ => None,
         };
-        while self.above.len() <= row {
-            let width = self.lowest.len() >> (self.above.len() + 1);
-            self.above.push(vec![None; width]);
+        let slot = (WIDTH as usize >> height) + at;
+        if let Some(hash) = kept.or_else(|| *self.hashed.get(slot)?) {
+            return Some(hash);
         }
-        if let Some(hash) = self.above.get(row)?.get(at)? {
-            return Some(*hash);
-        }
-        let hash = node_hash(&self.hash(row, 2 * at)?, &self.hash(row, 2 * at + 1)?);
-        *self.above.get_mut(row)?.get_mut(at)? = Some(hash);
+        let (left, right) = (
+            self.hash(height - 1, 2 * at)?,
+            self.hash(height - 1, 2 * at + 1)?,
+        );
+        let hash = node_hash(&left, &right);
+        self.hashed.resize(WIDTH as usize, None);
+        *self.hashed.get_mut(slot)? = Some(hash);
         Some(hash)
     }
 }
@@ -106,7 +121,7 @@ fn told(db: &Db, key: &[u8], what: &str) -> Error {
 pub(crate) struct Tiles<'a, G> {
     db: &'a Db,
     get: G,
-    last: RefCell<Option<Tile>>,
+    last: RefCell<Option<Tile<Vec<u8>>>>,
 }
 
 impl<'a, G: Fn(&[u8]) -> Result<Option<Vec<u8>>, Error>> Tiles<'a, G> {
@@ -130,7 +145,7 @@ impl<G: Fn(&[u8]) -> Result<Option<Vec<u8>>, Error>> NodeReader for Tiles<'_, G>
         if let Some(node) = kept.and_then(|tile| tile.hash(place.height, place.at)) {
             return Ok(node);
         }
-        let mut tile = Tile::open(self.db, place.key, (self.get)(&place.key)?.as_deref())?;
+        let mut tile = Tile::open(self.db, place.key, (self.get)(&place.key)?)?;
         let node = tile.node(self.db, &place)?;
         *last = Some(tile);
         Ok(node)
@@ -143,7 +158,9 @@ pub(super) struct Edge(Vec<Open>);
 #[derive(Default)]
 struct Open {
     index: u64,
-    hashes: Vec<u8>,
+    lowest: Vec<u8>,
+    /// Kept once it is whole.
+    middle: Vec<u8>,
     /// Since it was last written.
     grown: bool,
 }
@@ -158,17 +175,24 @@ impl Edge {
         for group in 0..=u64::BITS as u8 / LEVELS {
             let nodes = size.0 >> (group * LEVELS);
             let key = keys::tile(group, nodes / WIDTH);
-            let hashes = db.get(state_cf::NODES, &key)?.unwrap_or_default();
-            if hashes.len() as u64 != nodes % WIDTH * HASH_BYTES as u64 {
+            let lowest = db.get(state_cf::NODES, &key)?.unwrap_or_default();
+            if lowest.len() as u64 != nodes % WIDTH * HASH_BYTES as u64 {
                 let name = db.name_of(state_cf::NODES, &key);
                 return Err(Error::corrupt(format!(
                     "{name} has {} bytes, which is not what a tree of size {size} has there",
-                    hashes.len()
+                    lowest.len()
                 )));
+            }
+            let mut tile = Tile::open(db, key, Some(&lowest))?;
+            let mut middle = Vec::with_capacity(MIDDLE_BYTES);
+            let whole = 0..(nodes % WIDTH) as usize >> MIDDLE;
+            for hash in whole.filter_map(|at| tile.hash(MIDDLE.into(), at)) {
+                middle.extend_from_slice(hash.as_bytes());
             }
             edge.push(Open {
                 index: nodes / WIDTH,
-                hashes,
+                lowest,
+                middle,
                 grown: false,
             });
         }
@@ -182,17 +206,22 @@ impl Edge {
         hash: Hash,
         put: impl FnOnce([u8; keys::TILE_BYTES], &[u8]),
     ) {
-        if !level.is_multiple_of(LEVELS) {
-            return;
-        }
         let group = level / LEVELS;
         let Some(open) = self.0.get_mut(usize::from(group)) else {
             return;
         };
-        open.hashes.extend_from_slice(hash.as_bytes());
-        open.grown = true;
-        if open.hashes.len() == WIDTH as usize * HASH_BYTES {
-            put(keys::tile(group, open.index), &open.hashes);
+        match level % LEVELS {
+            0 => {
+                open.lowest.extend_from_slice(hash.as_bytes());
+                open.grown = true;
+            }
+            // Completed after the last of those below it, so it is this that fills a tile.
+            MIDDLE => open.middle.extend_from_slice(hash.as_bytes()),
+            _ => {}
+        }
+        if open.middle.len() == MIDDLE_BYTES {
+            open.lowest.append(&mut open.middle);
+            put(keys::tile(group, open.index), &open.lowest);
             *open = Open {
                 index: open.index + 1,
                 ..Open::default()
@@ -204,7 +233,7 @@ impl Edge {
     pub(super) fn grown(&mut self, mut put: impl FnMut([u8; keys::TILE_BYTES], &[u8])) {
         for (group, open) in (0..).zip(&mut self.0) {
             if std::mem::take(&mut open.grown) {
-                put(keys::tile(group, open.index), &open.hashes);
+                put(keys::tile(group, open.index), &open.lowest);
             }
         }
     }
@@ -288,7 +317,36 @@ mod tests {
         }
         // All but the last tile of a level are full, and no tile is kept of what is not there.
         assert_eq!(kept.len(), 66 + 2 + 1);
-        assert!(kept.values().all(|tile| tile.len() <= 64 * HASH_BYTES));
+        let full = kept.values().filter(|tile| tile.len() == FULL_BYTES);
+        assert_eq!(full.count(), 65 + 1);
+        // Without the row in the middle, as earlier builds kept them, they are the same tree.
+        let tiles = Tiles::new(&db, |key| {
+            let kept = kept.get(key).cloned();
+            Ok(kept.map(|tile| tile.into_iter().take(64 * HASH_BYTES).collect()))
+        });
+        for index in [0, 64, 4031, 4199].map(EntryIndex) {
+            assert_eq!(
+                prove_inclusion(index, TreeSize(4200), &tiles).unwrap(),
+                prove_inclusion(index, TreeSize(4200), &plain).unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn the_row_in_the_middle_is_read_and_not_hashed_anew() {
+        let (_dir, db) = db();
+        let mut kept = vec![7; FULL_BYTES];
+        kept.get_mut(64 * HASH_BYTES..).unwrap().fill(9);
+        let mut tile = Tile::open(&db, keys::tile(0, 0), Some(kept)).unwrap();
+        let middle = Hash([9; 32]);
+        for (height, hash) in [
+            (2, None),
+            (3, Some(middle)),
+            (4, Some(node_hash(&middle, &middle))),
+        ] {
+            let node = tile.node(&db, &Place::of(height, 1)).unwrap();
+            assert!(hash.is_none_or(|hash| node == hash) && (height > 2 || node != middle));
+        }
     }
 
     #[test]
@@ -319,7 +377,7 @@ mod tests {
     fn damaged_tiles_are_told() {
         let (_dir, db) = db();
         let place = Place::of(8, 3);
-        let hashes = [7; 64 * HASH_BYTES];
+        let (hashes, longer) = ([7; 64 * HASH_BYTES], [7; 73 * HASH_BYTES]);
         let node = |kept: Option<&[u8]>| Tile::open(&db, place.key, kept)?.node(&db, &place);
         assert!(node(Some(&hashes)).is_ok());
         // Those below: 12 to 15 of tile 0 of level 6.
@@ -328,6 +386,8 @@ mod tests {
             (None, "is missing"),
             (Some(&hashes[..15 * HASH_BYTES]), "does not hold"),
             (Some(&hashes[..16 * HASH_BYTES + 1]), "is no row"),
+            (Some(&longer[..65 * HASH_BYTES]), "is no row"),
+            (Some(&longer[..FULL_BYTES + HASH_BYTES]), "is no row"),
             (Some(&hashes[..0]), "does not hold"),
         ] {
             let error = node(kept).unwrap_err().to_string();
