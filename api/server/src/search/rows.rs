@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use cluster::{Direction, View};
 use ledger::{admission::Row, number::EntryIndex};
 
+use super::PAGE_ITEMS_DEFAULT;
 use crate::{present::StoredAt, problem::Fault};
 
 /// Most rows fetched at a time of one list.
@@ -91,8 +92,8 @@ impl<'s, S: Source> Rows<'s, S> {
     }
 }
 
-/// Most entries read at once: what they take in memory is less than a page may.
-const READ_AT_ONCE_MAX: usize = 32;
+/// Most entries read at once: a page of the usual size, and the one after it. The largest of them take some times what a page may in memory.
+const READ_AT_ONCE_MAX: usize = PAGE_ITEMS_DEFAULT as usize + 1;
 
 /// The entries of lists, newest first, each where the index names it. They are read some at a time: one after the other, each would cost walks
 /// through the database of its own.
