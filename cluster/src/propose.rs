@@ -7,7 +7,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ledger::entry::VerifiedEntry;
@@ -16,11 +16,16 @@ use ledger::hash::Hash;
 use ledger::number::EntryIndex;
 use ledger::refusal::{Refusal, Refused};
 use openraft::error::{ClientWriteError, RaftError};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use crate::face::{Accepted, Failure, Outcome, Tuning, Until};
-use crate::raft_types::{Batch, BatchItem, ItemResult, Raft};
+use crate::raft_types::{Batch, BatchItem, ItemResult, Raft, RaftLogId};
 use crate::stage::Stage;
+use crate::store::applied::Applied;
+
+/// How long an answer is waited for that is due: applied here is told a moment before Raft answers.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// Batches under way at once, when all but the last are full.
 const IN_FLIGHT_MAX: usize = 4;
@@ -52,15 +57,12 @@ impl UnderWay {
         (before < max).then_some(waiting)
     }
 
-    /// Waits until there is none.
+    /// Waits for a moment in which there is none.
     async fn none(&self) {
-        loop {
-            let mut none = pin!(self.none.notified());
-            // Before the count is looked at: the last may be answered in between.
-            none.as_mut().enable();
-            if self.count.load(Ordering::Acquire) == 0 {
-                return;
-            }
+        let mut none = pin!(self.none.notified());
+        // Before the count is looked at: the last may be answered in between.
+        none.as_mut().enable();
+        if self.count.load(Ordering::Acquire) > 0 {
             none.await;
         }
     }
@@ -89,12 +91,14 @@ impl Proposer {
     /// Starts the task; it ends when the last handle is dropped.
     pub(crate) fn start(
         raft: Raft,
+        applied: watch::Receiver<Applied>,
         tuning: &Tuning,
         now_ms: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Proposer {
         let (queue, submissions) = mpsc::unbounded_channel();
         let task = Task {
             raft,
+            applied,
             submissions,
             now_ms: Box::new(now_ms),
             entries_max: tuning.batch_entries_max.max(1),
@@ -128,9 +132,17 @@ impl Proposer {
         self.queue(entry, Some(stamp_ms), Some(salt))
     }
 
-    /// Waits until no submission is on its way here.
+    /// Waits for a moment in which no submission is under way here.
     pub(crate) async fn idle(&self) {
         self.under_way.none().await;
+    }
+
+    /// One more under way, until it is dropped.
+    #[cfg(test)]
+    pub(crate) fn busy(&self) -> impl Drop + use<> {
+        self.under_way
+            .one_more(usize::MAX)
+            .unwrap_or_else(|| unreachable!())
     }
 
     fn queue(
@@ -161,6 +173,7 @@ impl Proposer {
 
 struct Task {
     raft: Raft,
+    applied: watch::Receiver<Applied>,
     submissions: mpsc::UnboundedReceiver<Submission>,
     now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
     entries_max: usize,
@@ -200,6 +213,23 @@ impl Task {
         }
     }
 
+    /// Ends when raft_entries of a later term than this are applied here: what is proposed in this one stands before them, or never will.
+    fn passed_by(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (mut server, mut applied) = (self.raft.server_metrics(), self.applied.clone());
+        let term = server.borrow().vote.leader_id().term;
+        async move {
+            // Terms seldom change, and much is applied in each: so the term is waited for first.
+            let voted = server.wait_for(|server| server.vote.leader_id().term > term);
+            let voted = voted.await.is_ok();
+            let is_later = |id: RaftLogId| id.leader_id.term > term;
+            let passed = applied.wait_for(|applied| applied.raft_log_id.is_some_and(is_later));
+            if !voted || passed.await.is_err() {
+                // The node stops, and Raft lets go of those who wait.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     async fn propose(&self, submissions: Vec<Submission>, done: mpsc::UnboundedSender<()>) {
         let mut answers = Vec::with_capacity(submissions.len());
         let mut items = Vec::with_capacity(submissions.len());
@@ -225,15 +255,17 @@ impl Task {
         metrics::histogram!("visto_batch_entries").record(items.len() as f64);
         let batch = Batch::new(stamp_ms, items);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
+        let passed = self.passed_by();
         // In this task, so that batches reach Raft in the order in which they were gathered; the answer is awaited in another.
         let written = self.raft.client_write_ff(batch.clone()).await;
         let in_flight = self.in_flight.clone();
         tokio::spawn(async move {
             let outcomes = match written {
-                Ok(receiver) => match receiver.await {
-                    Ok(Ok(response)) => response.data.0.into_iter().map(outcome).collect(),
-                    Ok(Err(error)) => failed(&batch, Some(RaftError::APIError(error))),
-                    Err(_) => failed(&batch, None),
+                Ok(receiver) => match answered(receiver, passed).await {
+                    Some(Ok(Ok(response))) => response.data.0.into_iter().map(outcome).collect(),
+                    Some(Ok(Err(error))) => failed(&batch, Some(RaftError::APIError(error))),
+                    Some(Err(_)) => failed(&batch, None),
+                    None => vec![Outcome::Unknown; batch.items.len()],
                 },
                 Err(fatal) => failed(&batch, Some(RaftError::Fatal(fatal))),
             };
@@ -244,6 +276,19 @@ impl Task {
                 let _ = answer.send(outcome);
             }
         });
+    }
+}
+
+/// What Raft answers; none if it does not although the log went past the question. It forgets who waits for a raft_entry that an installed
+/// raft_snapshot took the place of, and whoever led before and leads again would wait for it for ever.
+async fn answered<A>(
+    mut answer: impl Future<Output = A> + Unpin,
+    passed: impl Future<Output = ()>,
+) -> Option<A> {
+    tokio::select! {
+        biased;
+        answer = &mut answer => Some(answer),
+        () = passed => timeout(ANSWER_TIME, answer).await.ok(),
     }
 }
 
@@ -319,7 +364,23 @@ mod tests {
         assert!(!is_idle());
         drop(second);
         assert!(is_idle());
-        under_way.one_more(2).unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_never_comes_is_not_waited_for_once_the_log_went_past() {
+        let (_kept, forgotten) = oneshot::channel::<()>();
+        assert!(answered(forgotten, std::future::ready(())).await.is_none());
+        let (sender, late) = oneshot::channel();
+        sender.send(1).unwrap();
+        assert_eq!(answered(late, std::future::ready(())).await, Some(Ok(1)));
+        let (sender, given_up) = oneshot::channel::<()>();
+        drop(sender);
+        let never = std::future::pending::<()>();
+        assert!(
+            answered(given_up, never)
+                .await
+                .is_some_and(|answer| answer.is_err())
+        );
     }
 
     #[test]

@@ -56,7 +56,9 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
     let tuning = &config.tuning;
     let clock = tuning.clock.clone();
     let stamps = clock.clone();
-    let proposer = Proposer::start(raft.clone(), tuning, move || stamps.now_ms());
+    let proposer = Proposer::start(raft.clone(), machine.applied(), tuning, move || {
+        stamps.now_ms()
+    });
     // The listener answers peers with what is put together here, and what is put together here needs the listener's publisher: the first
     // submissions of peers, should they come before the second line below is reached, are told that there is no quorum yet.
     let here: Arc<OnceLock<Here>> = Arc::new(OnceLock::new());

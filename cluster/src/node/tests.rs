@@ -84,6 +84,35 @@ async fn ready(node: &Node) {
     tokio::time::timeout(PATIENCE, view).await.unwrap();
 }
 
+/// However long a round may wait: as soon as nothing is under way it begins, and not before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_of_publishing_waits_until_nothing_is_under_way() {
+    let mut one = One::new();
+    one.tuning.publish_gather = Duration::from_secs(3600);
+    let node = one.open().await.unwrap();
+    ready(&node).await;
+    let state = |outcomes: Vec<Outcome>| match &outcomes[..] {
+        [Outcome::Accepted(accepted)] => accepted.state,
+        _ => panic!("{outcomes:?}"),
+    };
+    for number in 1..20 {
+        let outcomes = submit(&node, number..number + 1, Until::Published).await;
+        assert_eq!(state(outcomes), Until::Published);
+    }
+    let busy = node.0.here.proposer.busy();
+    let verified = node.verify(vec![consent(20)]).await.unwrap();
+    let verified: Vec<_> = verified.into_iter().map(Result::unwrap).collect();
+    // A round takes some milliseconds.
+    let soon = Duration::from_millis(300);
+    let outcomes = node.submit(verified, Until::Published, soon).await;
+    assert_eq!(state(outcomes), Until::Committed);
+    drop(busy);
+    let mut newest = node.0.published.clone();
+    let shown = newest.wait_for(|newest| newest.as_ref().is_some_and(|it| it.size.0 >= 21));
+    assert!(tokio::time::timeout(PATIENCE, shown).await.unwrap().is_ok());
+    node.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn submitted_committed_applied_published_and_still_there_after_a_restart() {
     let one = One::new();

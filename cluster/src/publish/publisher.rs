@@ -5,8 +5,8 @@
 //! next one is signed. What was applied meanwhile is in the next round, so a slow disk makes rounds larger, not more. A node that is slow or dead
 //! is asked and not waited for.
 //!
-//! A round takes some milliseconds of all nodes' time. So it waits for the entries that are under way, a moment at most, to be in it too: those who
-//! sent at the same time get their receipts together, and a lone entry waits for nobody.
+//! A round takes some milliseconds of all nodes' time. So it waits, for a moment at most, until no entry is under way that would be in the next:
+//! those who sent at the same time get their receipts together, and a lone entry waits for nobody.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -81,6 +81,9 @@ impl Publisher {
             let size = TreeSize(applied.borrow_and_update().tree_size);
             let done = if leads && size > stated.size.max(self.keeper.newest_size()) {
                 let _ = timeout(self.gather, self.proposer.idle()).await;
+                if leadership.borrow().current_leader != Some(self.node.0) {
+                    continue;
+                }
                 self.clone().round(&mut stated, &stop).await
             } else {
                 let changed = tokio::select! {

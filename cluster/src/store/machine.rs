@@ -410,8 +410,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
 /// Finishes one pinned snapshot.
 pub(crate) struct Builder {
-    machine: Machine,
+    /// Before the machine: its folder goes while the database is still locked against another that would give the same name again.
     pinned: Option<Result<Pinned, Error>>,
+    machine: Machine,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {

@@ -24,14 +24,14 @@ use crate::raft_types::{RaftLogId, RaftSnapshotMeta};
 /// The most files a manifest may name.
 pub(crate) const FILES_MAX: usize = 100_000;
 
-/// A snapshot's folder, built here or received from a peer. The folder is removed with its last handle once a newer one took its place, so
-/// whoever streams it may take the time that takes.
+/// A snapshot's folder, built here or received from a peer. The folder is removed with its last handle once a newer one took its place, or
+/// if it never took one itself, so whoever streams it may take the time that takes.
 #[derive(Clone)]
 pub(crate) struct SnapshotDir(Arc<Held>);
 
 struct Held {
     path: PathBuf,
-    /// None while a snapshot is being received.
+    /// None until it is whole: received, or built.
     manifest: Mutex<Option<Arc<Manifest>>>,
     /// Received files that were verified, and are not written to any more.
     verified: Mutex<BTreeSet<ManifestFile>>,
@@ -75,7 +75,7 @@ impl SnapshotDir {
         &self.0.path
     }
 
-    /// What it holds; none while it is being received.
+    /// What it holds; none until it is whole.
     pub(crate) fn manifest(&self) -> Option<Arc<Manifest>> {
         self.0.manifest.lock().clone()
     }

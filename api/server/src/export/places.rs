@@ -74,7 +74,7 @@ impl Places {
 
 impl Place {
     /// A file of this length as a body; the place is taken until the last byte left. A file that ends before, or cannot be read, ends the
-    /// body with an error: the listener then breaks the connection off, and nobody takes what came for the whole.
+    /// body with an error: the listener then breaks the answer off, and nobody takes what came for the whole.
     pub fn send(self, file: File, length: u64) -> Body {
         self.send_from(tokio::fs::File::from_std(file), length)
     }
