@@ -199,11 +199,12 @@ impl Query {
         let through = matches!(self.target, Target::Household(_) | Target::Subject(_))
             && !self.types.contains(&EntryType::Release);
         let wanted = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        // With the one that tells that there is a next page.
-        let mut entries = Entries::new(view, lists, before, wanted.saturating_add(1));
+        let mut entries = Entries::new(view, lists, before);
         let mut bytes = 0;
         let mut end = None;
-        while let Some((index, entry)) = entries.take_newest()? {
+        // With the one that tells that there is a next page.
+        let missing = |seen: &[Seen]| wanted.saturating_add(1).saturating_sub(seen.len());
+        while let Some((index, entry)) = entries.take_newest(missing(&selection.seen))? {
             if end.is_some_and(|end| index.0 < end) {
                 selection.next = end;
                 break;

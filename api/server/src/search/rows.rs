@@ -94,6 +94,9 @@ impl<'s, S: Source> Rows<'s, S> {
 
 /// Most entries read at once: a page of the usual size, and the one after it. The largest of them take some times what a page may in memory.
 const READ_AT_ONCE_MAX: usize = PAGE_ITEMS_DEFAULT as usize + 1;
+/// Entries read at once when those that were missing did not do, and then twice as many each time: a reader's own readings stand in a list too,
+/// so that one or two more are the rule, and in a list where next to nothing fits it does not come to one walk for each.
+const READ_MORE: usize = 4;
 
 /// The entries of lists, newest first, each where the index names it. They are read some at a time: one after the other, each would cost walks
 /// through the database of its own.
@@ -101,40 +104,54 @@ pub struct Entries<'s> {
     view: &'s View,
     rows: Rows<'s, View>,
     read: VecDeque<(EntryIndex, Option<StoredAt>)>,
-    /// How many more are asked for if all fit; none once more were than that.
-    wanted: usize,
+    pace: Pace,
+}
+
+/// How many entries are read at a time.
+#[derive(Default)]
+struct Pace {
+    /// The fewest that are read next.
+    at_least: usize,
+}
+
+impl Pace {
+    /// How many to read where so many are still wanted, if all fit.
+    fn next(&mut self, missing: usize) -> usize {
+        let at_once = missing.max(self.at_least).clamp(1, READ_AT_ONCE_MAX);
+        self.at_least = READ_MORE.max(self.at_least.saturating_mul(2));
+        at_once
+    }
 }
 
 impl<'s> Entries<'s> {
-    /// The lists, from below `before` on. `wanted`: how many are asked for if all fit.
-    pub fn new(view: &'s View, lists: Vec<Row>, before: u64, wanted: usize) -> Entries<'s> {
+    /// The lists, from below `before` on.
+    pub fn new(view: &'s View, lists: Vec<Row>, before: u64) -> Entries<'s> {
         let mut rows = Rows::new(view, lists, before);
-        rows.fetched = rows.fetched.min(wanted.max(READ_AT_ONCE_MAX));
+        rows.fetched = rows.fetched.min(READ_AT_ONCE_MAX + READ_MORE);
         Entries {
             view,
             rows,
             read: VecDeque::new(),
-            wanted,
+            pace: Pace::default(),
         }
     }
 
-    /// The next row, older than all before, and its entry; none when every list has ended.
+    /// The next row, older than all before, and its entry; none when every list has ended. `missing`: how many are still wanted, if all fit.
     ///
     /// # Errors
     /// The store's own.
-    pub fn take_newest(&mut self) -> Result<Option<(EntryIndex, Option<StoredAt>)>, Fault> {
+    pub fn take_newest(
+        &mut self,
+        missing: usize,
+    ) -> Result<Option<(EntryIndex, Option<StoredAt>)>, Fault> {
         if self.read.is_empty() {
-            let mut indexes = Vec::new();
-            let at_once = match self.wanted {
-                0 => READ_AT_ONCE_MAX,
-                wanted => wanted.min(READ_AT_ONCE_MAX),
-            };
+            let at_once = self.pace.next(missing);
+            let mut indexes = Vec::with_capacity(at_once);
             while indexes.len() < at_once
                 && let Some(index) = self.rows.take_newest()?
             {
                 indexes.push(index);
             }
-            self.wanted = self.wanted.saturating_sub(indexes.len());
             let entries = StoredAt::read_all(self.view, &indexes)?;
             self.read = indexes.into_iter().zip(entries).collect();
         }
@@ -164,6 +181,17 @@ mod tests {
             let rows = list.range(..before).rev().take(limit);
             Ok(rows.map(|index| EntryIndex(*index)).collect())
         }
+    }
+
+    #[test]
+    fn what_is_missing_is_read_and_then_a_few_more_and_twice_as_many_each_time() {
+        let read = |missing: [usize; 7]| {
+            let mut pace = Pace::default();
+            missing.map(|missing| pace.next(missing))
+        };
+        assert_eq!(read([51, 1, 1, 1, 1, 1, 1]), [51, 4, 8, 16, 32, 51, 51]);
+        assert_eq!(read([101, 50, 6, 0, 40, 1, 1]), [51, 50, 8, 16, 40, 51, 51]);
+        assert_eq!(read([2, 1, 1, 1, 1, 1, 1]), [2, 4, 8, 16, 32, 51, 51]);
     }
 
     #[test]
