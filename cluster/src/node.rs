@@ -209,19 +209,54 @@ impl Node {
         until: Until,
         deadline: Duration,
     ) -> Outcome {
+        let signed = match self.sign_own(refers_to, content, disclosures) {
+            Ok(signed) => signed,
+            Err(outcome) => return outcome,
+        };
+        self.submit_own(vec![signed], until, deadline)
+            .await
+            .pop()
+            .unwrap_or(Outcome::Unknown)
+    }
+
+    /// Signs entries of this node's own and submits them together, as [`Node::submit`] does: each a content with its disclosures. One outcome
+    /// for each, in order. If one cannot be signed or verified, none is submitted, and each gets its outcome.
+    pub async fn write_all_own(
+        &self,
+        contents: Vec<(Content, Vec<String>)>,
+        until: Until,
+        deadline: Duration,
+    ) -> Vec<Outcome> {
+        let count = contents.len();
+        let signed: Result<Vec<_>, _> = contents
+            .into_iter()
+            .map(|(content, disclosures)| self.sign_own(None, content, disclosures))
+            .collect();
+        match signed {
+            Ok(signed) => self.submit_own(signed, until, deadline).await,
+            Err(outcome) => vec![outcome; count],
+        }
+    }
+
+    fn sign_own(
+        &self,
+        refers_to: Option<Reference>,
+        content: Content,
+        disclosures: Vec<String>,
+    ) -> Result<SubmittedEntry, Outcome> {
         let own = self
             .view()
             .and_then(|view| registry::node(&view, self.0.node));
         let institution = match own {
             Ok(Some(record)) => record.institution,
             // Its own `node` entry is not applied here yet.
-            Ok(None) => return Outcome::Failed(Failure::NoQuorum),
-            Err(_) => return Outcome::Failed(Failure::ShuttingDown),
+            Ok(None) => return Err(Outcome::Failed(Failure::NoQuorum)),
+            Err(_) => return Err(Outcome::Failed(Failure::ShuttingDown)),
         };
         let now_ms = self.0.here.clock.now_ms();
         let mut random = [0; 10];
         if getrandom::fill(&mut random).is_err() {
-            return Outcome::Failed(Failure::NoQuorum);
+            return Err(Outcome::Failed(Failure::NoQuorum));
         }
         let common = Common {
             ledger: self.0.ledger.name.clone(),
@@ -232,23 +267,23 @@ impl Node {
             stream: None,
         };
         let payload = Body { common, content }.to_json();
-        let signed =
-            match SubmittedEntry::sign(payload.as_bytes(), &[&self.0.node_key], disclosures) {
-                Ok(signed) => signed,
-                Err(refused) => return Outcome::Refused(refused),
-            };
-        match self
-            .verify(vec![signed])
-            .await
-            .map(|mut verified| verified.pop())
-        {
-            Ok(Some(Ok(entry))) => self
-                .submit(vec![entry], until, deadline)
-                .await
-                .pop()
-                .unwrap_or(Outcome::Unknown),
-            Ok(Some(Err(refused))) => Outcome::Refused(refused),
-            Ok(None) | Err(_) => Outcome::Failed(Failure::ShuttingDown),
+        SubmittedEntry::sign(payload.as_bytes(), &[&self.0.node_key], disclosures)
+            .map_err(Outcome::Refused)
+    }
+
+    async fn submit_own(
+        &self,
+        signed: Vec<SubmittedEntry>,
+        until: Until,
+        deadline: Duration,
+    ) -> Vec<Outcome> {
+        let count = signed.len();
+        let Ok(verified) = self.verify(signed).await else {
+            return vec![Outcome::Failed(Failure::ShuttingDown); count];
+        };
+        match verified.into_iter().collect::<Result<Vec<_>, _>>() {
+            Ok(entries) => self.submit(entries, until, deadline).await,
+            Err(refused) => vec![Outcome::Refused(refused); count],
         }
     }
 

@@ -83,9 +83,9 @@ impl Recorder {
     }
 
     /// Commits the `read` entry of an answer, unless the same poll did within the last minute. Beyond [`READ_SUBJECTS_MAX`] persons there
-    /// are several entries, and all are committed before anything leaves.
+    /// are several entries, submitted together, and all are committed before anything leaves.
     ///
-    /// A crash after the commit and before the answer leaves a reading on record that nobody got: the safe side.
+    /// A crash after a commit and before the answer leaves a reading, or a part of one, on record that nobody got: the safe side.
     ///
     /// # Errors
     /// The entry is not committed, or that cannot be told: nothing may be released.
@@ -105,14 +105,11 @@ impl Recorder {
         {
             return Ok(Recorded(node.view()?));
         }
-        let mut size = TreeSize::EMPTY;
-        for subjects in chunks(&release.subjects) {
-            let (content, disclosures) = content(reader, release, subjects, None)?;
-            let outcome = node
-                .write_own(content, disclosures, Until::Committed, self.deadline)
-                .await;
-            size = size.max(committed(outcome)?);
-        }
+        let entries = chunks(&release.subjects)
+            .into_iter()
+            .map(|subjects| content(reader, release, subjects, None))
+            .collect::<Result<_, _>>()?;
+        let size = self.commit(node, entries).await?;
         let view = node.view_at_least(size, self.deadline).await?;
         self.remember(poll, now);
         Ok(Recorded(view))
@@ -120,6 +117,9 @@ impl Recorder {
 
     /// Commits the `read` entries and the `disclosure` entries of an export: who took it, and that it was handed out, with the digest that
     /// tells this export from any other. Each export is one of its own, however often it is asked for.
+    ///
+    /// All are submitted together, and committed before anything leaves. A crash before the answer, or one entry of them that fails, leaves the
+    /// others on record, a reading or a handing out that nobody got: the safe side.
     ///
     /// # Errors
     /// As [`Recorder::record`].
@@ -130,22 +130,32 @@ impl Recorder {
         release: &Release,
         export: &Exported<'_>,
     ) -> Result<Recorded, Fault> {
-        let mut size = TreeSize::EMPTY;
-        for subjects in chunks(&release.subjects) {
-            let (content, disclosures) = content(reader, release, subjects, Some(*export.digest))?;
-            let outcome = node
-                .write_own(content, disclosures, Until::Committed, self.deadline)
-                .await;
-            size = size.max(committed(outcome)?);
-        }
-        for persons in export.persons.chunks(READ_SUBJECTS_MAX) {
-            let (content, disclosures) = handed_out(reader, export, persons)?;
-            let outcome = node
-                .write_own(content, disclosures, Until::Committed, self.deadline)
-                .await;
-            size = size.max(committed(outcome)?);
-        }
+        let read = chunks(&release.subjects)
+            .into_iter()
+            .map(|subjects| content(reader, release, subjects, Some(*export.digest)));
+        let handed_out = export
+            .persons
+            .chunks(READ_SUBJECTS_MAX)
+            .map(|persons| handed_out(reader, export, persons));
+        let entries = read.chain(handed_out).collect::<Result<_, _>>()?;
+        let size = self.commit(node, entries).await?;
         Ok(Recorded(node.view_at_least(size, self.deadline).await?))
+    }
+
+    /// Commits entries together, in one commit where Raft takes them so. The size of a tree that holds them all.
+    async fn commit(
+        &self,
+        node: &Node,
+        entries: Vec<(Content, Vec<String>)>,
+    ) -> Result<TreeSize, Fault> {
+        let outcomes = node
+            .write_all_own(entries, Until::Committed, self.deadline)
+            .await;
+        outcomes
+            .into_iter()
+            .try_fold(TreeSize::EMPTY, |size, outcome| {
+                Ok(size.max(committed(outcome)?))
+            })
     }
 
     fn remember(&self, poll: Hash, now: Instant) {

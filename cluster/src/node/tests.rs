@@ -11,6 +11,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ledger::admission::RowKind;
+use ledger::body::Disclosed;
+use ledger::body::system::Disclosure;
+use ledger::hash::Hash;
 use ledger::number::EntryIndex;
 
 use super::*;
@@ -110,6 +113,51 @@ async fn a_round_of_publishing_waits_until_nothing_is_under_way() {
     let mut newest = node.0.published.clone();
     let shown = newest.wait_for(|newest| newest.as_ref().is_some_and(|it| it.size.0 >= 21));
     assert!(tokio::time::timeout(PATIENCE, shown).await.unwrap().is_ok());
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_of_its_own_go_together_or_not_at_all() {
+    let one = One::new();
+    let node = one.open().await.unwrap();
+    ready(&node).await;
+    let handed_out = |of: u8| {
+        let (subject, told) = Disclosed::seal(&[of; 16], Hash([of; 32]));
+        let content = Content::Disclosure(Disclosure {
+            institution: testbed::institution(),
+            export_digest: Hash([7; 32]),
+            subjects: vec![subject],
+            ground: "dpv-gdpr:A15".to_owned(),
+        });
+        (content, vec![told])
+    };
+    let write = async |contents| {
+        node.write_all_own(contents, Until::Committed, PATIENCE)
+            .await
+    };
+    let size = node.view().unwrap().size().0;
+    let good = || (1..4).map(handed_out).collect::<Vec<_>>();
+    let places: Vec<u64> = write(good())
+        .await
+        .into_iter()
+        .map(|outcome| match outcome {
+            Outcome::Accepted(accepted) => accepted.index.0,
+            outcome => panic!("{outcome:?}"),
+        })
+        .collect();
+    assert_eq!(places, [size, size + 1, size + 2]);
+    assert_eq!(write(vec![]).await, []);
+    // A value that its body does not name.
+    let mut bad = good();
+    bad[2].1.extend(handed_out(9).1);
+    let outcomes = write(bad).await;
+    let refused = |outcome: &Outcome| matches!(outcome, Outcome::Refused(refused) if refused.refusal == Refusal::DisclosureSpare);
+    assert!(
+        outcomes.len() == 3 && outcomes.iter().all(refused),
+        "{outcomes:?}"
+    );
+    let now = node.linearizable(PATIENCE).await.unwrap().size().0;
+    assert_eq!(now, size + 3);
     node.shutdown().await;
 }
 

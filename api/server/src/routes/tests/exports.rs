@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Exports, verified as a stranger would: with `ledger`'s verifier and the founders' policy alone.
 
-use std::io::Read;
+use std::{collections::BTreeSet, io::Read};
 
 use axum::http::{Method, StatusCode};
 use client::build::{Plain, PlainAccess, PlainNote};
@@ -25,6 +25,7 @@ use crate::{
     app::now_ms,
     due::Due,
     present::hash_text,
+    release::READ_SUBJECTS_MAX,
     testing::{
         AUTHORITY, INPS, TOWN, good_token, institution,
         running::{
@@ -163,6 +164,48 @@ async fn a_citizens_export_is_complete_and_shows_the_own_part() {
         Content::Read(read) => read.export_digest == Some(digest) && read.reader.value.is_none(),
         _ => false,
     }));
+    running.stop().await;
+}
+
+/// Also where one entry does not hold all whose data is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_and_its_reading_are_on_record_before_it_leaves() {
+    let running = Running::start().await;
+    let home = Hash([200; 32]);
+    let nth = |n: usize| Hash::of(&[&n.to_be_bytes()]);
+    let members: Vec<Hash> = (0..READ_SUBJECTS_MAX + 50).map(nth).collect();
+    // As many as one entry holds, and later others.
+    let (first, second) = (&members[..150], &members[100..]);
+    for (members, from) in [(first, now_ms() - DAY), (second, now_ms() - DAY / 2)] {
+        running.accept(&household(home, members, from)).await;
+    }
+    let before = running.size();
+    let open = json!([{"ref": hash_text(&members[0]), "as": "self"}]);
+    let order = citizens(json!({"household": hash_text(&home), "open": open}));
+    let answer = running
+        .post_as("/v1/exports", &order, TOWN, Role::Dpo)
+        .await;
+    let view = running.node.view().unwrap();
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let digest = Hash::of(&[answer.text.as_bytes()]);
+    let (mut read, mut handed_out) = (BTreeSet::new(), BTreeSet::new());
+    for index in before..view.size().0 {
+        let stored = view.entry(EntryIndex(index)).unwrap().unwrap();
+        let told = stored.disclosures.iter();
+        let told: Vec<String> = told.map(|it| it.text().to_owned()).collect();
+        let body = Body::parse_partial(&stored.body.unwrap().payload, &told).unwrap();
+        match body.content {
+            Content::Read(it) if it.export_digest == Some(digest) => {
+                read.extend(it.subjects.into_iter().filter_map(|of| of.value));
+            }
+            Content::Disclosure(it) if it.export_digest == digest => {
+                handed_out.extend(it.subjects.into_iter().filter_map(|of| of.value));
+            }
+            _ => {}
+        }
+    }
+    assert!(read.len() > READ_SUBJECTS_MAX, "{}", read.len());
+    assert_eq!(handed_out, [members[0]].into());
     running.stop().await;
 }
 
