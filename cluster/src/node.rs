@@ -32,6 +32,8 @@ use crate::store::verify::OrReturned;
 use crate::store::view::View;
 use crate::tasks::Beside;
 
+#[cfg(test)]
+mod cut_tests;
 mod erasing;
 mod fold;
 mod here;

@@ -321,6 +321,8 @@ pub(crate) struct Town {
     pub(crate) addresses: BTreeMap<u64, SocketAddr>,
     pub(crate) genesis: SubmittedEntry,
     pub(crate) tuning: Tuning,
+    /// Where a node finds another, if not at its address.
+    pub(crate) ways: BTreeMap<(u64, u64), SocketAddr>,
 }
 
 impl Town {
@@ -333,6 +335,7 @@ impl Town {
             addresses,
             genesis,
             tuning,
+            ways: BTreeMap::new(),
         }
     }
 
@@ -354,6 +357,9 @@ impl Town {
                 tuning,
             );
             config.keys.log.push(testbed::key("log 2"));
+            let own = self.ways.iter().filter(|((from, _), _)| *from == node);
+            let own = own.map(|((_, to), way)| (NodeNumber(*to), way.to_string()));
+            config.peers = own.collect();
             config
         };
         testbed::open(config).await.unwrap()

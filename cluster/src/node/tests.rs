@@ -103,16 +103,22 @@ async fn a_round_of_publishing_waits_until_nothing_is_under_way() {
         assert_eq!(state(outcomes), Until::Published);
     }
     let busy = node.0.here.proposer.busy();
-    let verified = node.verify(vec![consent(20)]).await.unwrap();
-    let verified: Vec<_> = verified.into_iter().map(Result::unwrap).collect();
-    // A round takes some milliseconds.
-    let soon = Duration::from_millis(300);
-    let outcomes = node.submit(verified, Until::Published, soon).await;
-    assert_eq!(state(outcomes), Until::Committed);
+    // Each goes through Raft by itself: a round that did not wait would not hold them all, however long it takes.
+    for number in 20..60 {
+        let outcomes = submit(&node, number..number + 1, Until::Committed).await;
+        assert_eq!(state(outcomes), Until::Committed);
+    }
     drop(busy);
-    let mut newest = node.0.published.clone();
-    let shown = newest.wait_for(|newest| newest.as_ref().is_some_and(|it| it.size.0 >= 21));
-    assert!(tokio::time::timeout(PATIENCE, shown).await.unwrap().is_ok());
+    node.published_at_least(TreeSize(60), PATIENCE)
+        .await
+        .unwrap();
+    let view = node.view().unwrap();
+    let checkpoint = |index| {
+        let receipt = view.receipt(EntryIndex(index)).unwrap().unwrap();
+        receipt.note.to_string()
+    };
+    assert_eq!(checkpoint(20), checkpoint(59));
+    drop(view);
     node.shutdown().await;
 }
 
@@ -320,10 +326,13 @@ async fn keys_that_are_not_this_nodes_are_refused_and_named() {
     ];
     let refused = async || {
         for (name, damage) in &damages {
-            let mut config = one.config();
-            damage(&mut config.keys);
-            let error = Node::open(config).await.err().expect("opened");
-            assert_eq!(error.kind(), ErrorKind::Config);
+            let config = || {
+                let mut config = one.config();
+                damage(&mut config.keys);
+                config
+            };
+            let error = testbed::open(config).await.err().expect("opened");
+            assert_eq!(error.kind(), ErrorKind::Config, "{error}");
             assert!(error.to_string().contains(name), "{error}");
         }
     };
