@@ -282,7 +282,11 @@ impl Shared {
             erased,
             files,
         };
-        built(self.snapshots.lock().adopt(pinned.dir, manifest)?)
+        built(
+            self.snapshots
+                .lock()
+                .adopt(&pinned.dir, Arc::new(manifest))?,
+        )
     }
 
     fn install(&self, snapshot: &SnapshotDir) -> Result<(), Error> {
@@ -300,7 +304,7 @@ impl Shared {
         }
         self.state.swap(db).retire();
         self.folds.send_replace(folds);
-        self.snapshots.lock().adopt_received(snapshot, &manifest)?;
+        self.snapshots.lock().adopt(snapshot, manifest)?;
         // Its files were fsynced before they were taken over.
         self.flushed(applied.raft_log_id);
         self.applied.send_replace(applied);

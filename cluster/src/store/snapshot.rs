@@ -163,6 +163,8 @@ impl Snapshots {
             let path = item.map_err(failed)?.path();
             if path.is_dir() {
                 found.push(path);
+            } else if path.extension().is_some_and(|it| it == FRESH) {
+                fs::remove_file(&path).map_err(failed)?;
             }
         }
         let mut whole: Vec<(PathBuf, Manifest)> = Vec::new();
@@ -258,34 +260,27 @@ impl Snapshots {
         dir
     }
 
-    /// Makes a whole folder the current snapshot: its manifest is fsynced under its name, the former one is let go. Where the current one is
-    /// at least as new, that one stays and is returned.
+    /// Makes a whole folder, built here or received, the current snapshot and lets the former go. Where the current one is at least as new, that
+    /// one stays and is returned.
+    ///
+    /// # Errors
+    /// The manifest cannot be written: the former one stays, and the folder goes with its last handle.
     pub(crate) fn adopt(
         &mut self,
-        begun: SnapshotDir,
-        manifest: Manifest,
+        whole: &SnapshotDir,
+        manifest: Arc<Manifest>,
     ) -> Result<SnapshotDir, Error> {
         if let Some(newer) = self.at_least(manifest.meta.last_log_id) {
             return Ok(newer);
         }
-        // A crash before this leaves a folder without a manifest, which the next start removes.
-        write_manifest(&manifest_path(begun.path()), &manifest)?;
-        *begun.0.manifest.lock() = Some(Arc::new(manifest));
-        begun.0.retired.store(false, Ordering::Release);
-        self.replace(begun.clone());
-        Ok(begun)
-    }
-
-    /// Makes a received snapshot the current one.
-    pub(crate) fn adopt_received(
-        &mut self,
-        received: &SnapshotDir,
-        manifest: &Manifest,
-    ) -> Result<(), Error> {
-        write_manifest(&manifest_path(received.path()), manifest)?;
-        received.0.retired.store(false, Ordering::Release);
-        self.replace(received.clone());
-        Ok(())
+        // A crash before the manifest has its name leaves a folder without one, which the next start removes, as it does what was written of it.
+        write_manifest(&manifest_path(whole.path()), &manifest)?;
+        // A crash from here on leaves two whole folders: the next start takes the newer one and removes the other.
+        *whole.0.manifest.lock() = Some(manifest);
+        whole.0.retired.store(false, Ordering::Release);
+        // A crash while the former one goes leaves it whole, or without its manifest, which goes first.
+        self.replace(whole.clone());
+        Ok(whole.clone())
     }
 
     fn replace(&mut self, new: SnapshotDir) {
@@ -481,10 +476,13 @@ fn write_manifest(path: &Path, manifest: &Manifest) -> Result<(), Error> {
     write_durably(path, &bytes)
 }
 
+/// What a small file's successor is called until it is whole.
+const FRESH: &str = "fresh";
+
 /// Writes a small file so that after a crash there is the old one or the new one, whole.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |error| Error::io(format!("write {}", path.display()), error);
-    let fresh = path.with_extension("fresh");
+    let fresh = path.with_extension(FRESH);
     let mut file = File::create(&fresh).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
     file.sync_all().map_err(failed)?;

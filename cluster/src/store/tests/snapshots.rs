@@ -273,6 +273,25 @@ async fn an_older_snapshot_goes_when_nobody_holds_it() {
         .unwrap();
     let path = held.path().to_owned();
     assert!(path.is_dir(), "it is still being sent");
+
+    // Who is killed now has two, and perhaps a manifest that is not whole.
+    let killed = tempfile::tempdir().unwrap();
+    copy_running((&log, &machine), dir.path(), killed.path());
+    let snapshots = killed.path().join("snapshots");
+    fs::write(snapshots.join("snapshot-2.fresh"), "{").unwrap();
+    let newest = machine.get_current_snapshot().await.unwrap().unwrap();
+    let (_, mut machine_again) = open_in(killed.path()).unwrap();
+    let current = machine_again.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(current.meta, newest.meta);
+    let names = |path: &Path| {
+        let items = fs::read_dir(path).unwrap();
+        items
+            .map(|item| item.unwrap().file_name().into_string().unwrap())
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let one = ["snapshot-1", "snapshot-1.manifest"].map(str::to_owned);
+    assert_eq!(names(&snapshots), one.into());
+
     drop(held);
     assert!(!path.exists());
     assert!(
