@@ -317,6 +317,17 @@ fn alerts() -> Vec<Asked> {
 }
 
 #[test]
+fn whoever_is_alarmed_finds_it_on_the_dashboard() {
+    let names = |asked: &[Asked]| -> BTreeSet<String> {
+        let used = asked.iter().flat_map(|it| selectors(&it.expression));
+        used.map(|(name, _)| name).collect()
+    };
+    let (shown, watched) = (names(&dashboard()), names(&alerts()));
+    let unseen: Vec<_> = watched.difference(&shown).collect();
+    assert!(unseen.is_empty(), "no panel shows {unseen:?}");
+}
+
+#[test]
 fn what_is_not_there_is_found() {
     let page =
         Page::parse("# HELP x\nvisto_a_total 3\nvisto_b_count{stage=\"verify\",peer=\"2\"} 1.5\n");
