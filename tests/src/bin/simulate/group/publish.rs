@@ -18,8 +18,13 @@ pub(super) struct Round {
 impl Group<'_> {
     /// Begins one if anything is applied that is not published, not before it is due, nor, for a moment, before what is under way is applied.
     pub(super) fn begin_round(&mut self) {
+        if !self.leads() {
+            // Who leads next begins to wait anew.
+            self.gathering = None;
+            return;
+        }
         let leader = &self.nodes[0];
-        if self.round.is_some() || leader.size <= leader.published || !self.leads() {
+        if self.round.is_some() || leader.size <= leader.published {
             return;
         }
         let now = self.agenda.now();

@@ -158,6 +158,22 @@ fn a_round_waits_for_what_is_under_way() {
     assert_eq!(published(vec![0], ns(0.02)), published(vec![0], 0));
 }
 
+/// What was applied before is published with what waited for somebody who leads.
+#[test]
+fn a_round_that_waited_when_the_lead_was_lost_begins_anew() {
+    // One every tenth of a millisecond, so that something is always under way.
+    let times = (0..100).map(|number| number * 100_000).collect();
+    let setup = Setup {
+        nodes: 1,
+        no_leader: Some((0.005, 0.1)),
+        ..setup(0.001, Load::Given(times))
+    };
+    let requests = run(&setup, &costs(), limits()).requests;
+    let (first, last) = (requests[0], requests[99]);
+    assert!(first.committed < ns(0.005) && last.committed > ns(0.1));
+    assert_eq!(first.published, last.published);
+}
+
 /// No answer is faster than the way there and back, and the disks on it.
 #[test]
 fn nothing_is_faster_than_its_links_and_disks() {
