@@ -5,7 +5,7 @@ use alloc::{borrow::ToOwned, string::String};
 use core::fmt;
 
 use crate::{
-    base64,
+    base64, bytes,
     hash::Hash,
     refusal::Refusal,
     time::{AHEAD_MS_MAX, DAY_MS},
@@ -58,30 +58,7 @@ pub struct EntryId([u8; 16]);
 impl EntryId {
     /// Lower-case hexadecimal with hyphens, version 7, variant 10.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.as_bytes();
-        if text.len() != 36 {
-            return None;
-        }
-        let mut id = [0u8; 16];
-        let mut nibbles = 0usize;
-        for (at, &byte) in text.iter().enumerate() {
-            if matches!(at, 8 | 13 | 18 | 23) {
-                if byte != b'-' {
-                    return None;
-                }
-                continue;
-            }
-            let nibble = match byte {
-                b'0'..=b'9' => byte - b'0',
-                b'a'..=b'f' => byte - b'a' + 10,
-                _ => return None,
-            };
-            let place = id.get_mut(nibbles / 2)?;
-            *place = *place << 4 | nibble;
-            nibbles += 1;
-        }
-        let [_, _, _, _, _, _, version, _, variant, ..] = id;
-        (version >> 4 == 7 && variant >> 6 == 0b10).then_some(Self(id))
+        Self::from_bytes(bytes::shorthand::uuid_bytes(text.as_bytes())?)
     }
 
     /// From its 16 bytes, where they were stored.

@@ -147,7 +147,7 @@ const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Reads a UUID of any version, in lower case.
-fn uuid_bytes(text: &[u8]) -> Option<[u8; 16]> {
+pub(crate) fn uuid_bytes(text: &[u8]) -> Option<[u8; 16]> {
     let mut out = [0; 16];
     let mut digits = 0;
     for (at, byte) in text.iter().enumerate() {
