@@ -21,6 +21,7 @@ use super::fold::{Done, Folds, Order, Stated};
 use super::keys::{self, state_cf, state_meta};
 use super::known::Known;
 use super::packing::Packer;
+use super::rows::Pending;
 use super::state_dir::read_applied;
 use super::tiles::Edge;
 use super::verify::VerifyPool;
@@ -145,18 +146,14 @@ impl Apply {
         let Write {
             mut batch,
             known,
-            mut rows,
+            rows,
             flush,
             ..
         } = write;
         let cf = self.db.cf(state_cf::NODES)?;
         self.edge.grown(|key, tile| batch.put_cf(cf, key, tile));
-        // In the order of the store: RocksDB finds the place of a key from that of the one before.
-        rows.sort_unstable();
         let cf = self.db.cf(state_cf::ROWS)?;
-        for row in rows {
-            batch.put_cf(cf, row, b"");
-        }
+        rows.records(|key, further| batch.put_cf(cf, key, further));
         let cf = self.db.cf(state_cf::STATE)?;
         let writes = known.into_writes();
         if writes.iter().any(|(key, _)| registry::holds(key)) {
@@ -221,6 +218,7 @@ impl Apply {
                 Err(refused) => refusal(&refused),
             });
         }
+        write.rows.end();
         Ok(BatchResult(results))
     }
 
@@ -262,10 +260,9 @@ impl Apply {
                     write.batch.put_cf(nodes, key, tile)
                 });
             });
-        let rows = effects.rows.iter();
-        write
-            .rows
-            .extend(rows.map(|row| keys::row(row.kind as u8, &row.of, index)));
+        for row in effects.rows {
+            write.rows.push(row, index);
+        }
         for (key, value) in effects.writes {
             write.known.put(key, value);
         }
@@ -412,7 +409,7 @@ fn refusal(refused: &Refused) -> ItemResult {
 struct Write {
     batch: WriteBatch,
     known: Known,
-    rows: Vec<[u8; keys::ROW_BYTES]>,
+    rows: Pending,
     accepted: HashMap<u64, ItemResult>,
     /// Whether it is to be on disk before it is shown: a node starts with the keys and peers that its state knows, so a start must not find
     /// fewer of them than an operator saw when he put a new key file in place or took a node away.
@@ -424,8 +421,6 @@ impl Write {
     fn bytes(&self) -> usize {
         /// What a key of the state and its value take, roughly.
         const STATE_BYTES: usize = 256;
-        self.batch.size_in_bytes()
-            + self.rows.len() * keys::ROW_BYTES
-            + self.known.len() * STATE_BYTES
+        self.batch.size_in_bytes() + self.rows.bytes() + self.known.len() * STATE_BYTES
     }
 }

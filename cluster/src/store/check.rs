@@ -12,6 +12,7 @@ use super::applied::Applied;
 use super::db::Db;
 use super::fold;
 use super::keys::state_cf;
+use super::rows::Run;
 use super::state_dir::read_applied;
 use super::tiles;
 use super::view::{View, db_nodes, newest_published, read_entry};
@@ -95,6 +96,22 @@ fn nodes(db: &Db, level: u8, from: u64, to: u64) -> Result<(), Error> {
     Ok(())
 }
 
+/// What is shown to it, ascending, are rows, and none of them twice.
+pub(super) fn rows(db: &Db) -> impl FnMut(&[u8], &[u8]) -> Result<(), Error> {
+    let mut last: Option<Run> = None;
+    move |key, value| {
+        let run = Run::read(db, key, value)?;
+        if last.as_ref().is_some_and(|last| !run.is_behind(last)) {
+            let name = db.name_of(state_cf::ROWS, key);
+            return Err(Error::corrupt(format!(
+                "{name} holds a row of the record before"
+            )));
+        }
+        last = Some(run);
+        Ok(())
+    }
+}
+
 /// Keys, entries or nodes read between two pauses.
 const STEP: u64 = 1024;
 
@@ -115,7 +132,10 @@ pub(crate) fn scrub(state: impl Fn() -> Option<Arc<Db>>, pause: impl Fn()) -> Re
         let mut from = Some(Vec::new());
         while let Some(start) = from {
             let Some(db) = state() else { return Ok(()) };
-            from = db.read_through(family, &start, STEP)?;
+            from = match family {
+                state_cf::ROWS => db.read_through(family, &start, STEP, rows(&db)),
+                _ => db.read_through(family, &start, STEP, |_, _| Ok(())),
+            }?;
             drop(db);
             pause();
         }

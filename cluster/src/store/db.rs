@@ -261,12 +261,13 @@ impl Db {
         }
     }
 
-    /// Reads `count` values from a key on, past the cache and with their checksums, and tells where to go on; none at the end.
+    /// Reads `count` values from a key on, past the cache and with their checksums, shows them, and tells where to go on; none at the end.
     pub(crate) fn read_through(
         &self,
         family: &str,
         from: &[u8],
         count: u64,
+        mut look: impl FnMut(&[u8], &[u8]) -> Result<(), Error>,
     ) -> Result<Option<Vec<u8>>, Error> {
         let mut options = ReadOptions::default();
         options.set_verify_checksums(true);
@@ -275,10 +276,11 @@ impl Db {
         let mode = IteratorMode::From(from, Direction::Forward);
         let mut last = from.to_vec();
         for (read, item) in (0u64..).zip(self.db.iterator_cf_opt(self.cf(family)?, options, mode)) {
-            let (key, _) = item.map_err(|error| self.read_error(family, &last, error))?;
+            let (key, value) = item.map_err(|error| self.read_error(family, &last, error))?;
             if read == count {
                 return Ok(Some(key.into()));
             }
+            look(&key, &value)?;
             last = key.into();
         }
         Ok(None)

@@ -5,7 +5,7 @@
 //! until a flush, and for as long as a db_snapshot or an iterator can still see it. So each step here ends only when the files that held the
 //! plaintext are gone from the disk; where something still holds them it says so, and is tried again. Every step may be repeated.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,7 @@ use super::db::{BLOB_BYTES_MIN, BLOB_FILE_BYTES, Db, encode};
 use super::fold::standing;
 use super::keys::{self, raft_cf, state_cf, state_meta};
 use super::packing::Packer;
+use super::rows::{self, Run};
 use super::view::{DbState, db_nodes, read_entry};
 use crate::error::Error;
 
@@ -172,24 +173,34 @@ fn each(
 /// Deletes the rows that repeat what the bodies say.
 fn forget_rows(db: &Db, order: &Order, forgotten: &mut BTreeSet<Vec<u8>>) -> Result<(), Error> {
     let mut batch = WriteBatch::default();
-    let family = db.cf(state_cf::ROWS)?;
+    // By list, since one record may hold many of them.
+    let mut gone: BTreeMap<Row, BTreeSet<u64>> = BTreeMap::new();
+    let mut write = |gone: BTreeMap<Row, BTreeSet<u64>>, mut batch| {
+        for (row, indexes) in gone {
+            rows::remove(db, &row, &indexes, &mut batch, |key| {
+                forgotten.insert(key.to_vec());
+            })?;
+        }
+        db.write(batch, false)
+    };
+    let mut count = 0;
     each(db, order, |index, carried, _| {
-        if let Carried::Now(gone) = carried {
-            if let Some(exchange) = gone.exchange {
+        if let Carried::Now(told) = carried {
+            if let Some(exchange) = told.exchange {
                 remember_twins(db, &exchange, index, &mut batch)?;
             }
-            for Row { kind, of } in gone.rows {
-                let key = keys::row(kind as u8, &of, index);
-                batch.delete_cf(family, key);
-                forgotten.insert(key.to_vec());
+            for row in told.rows {
+                gone.entry(row).or_default().insert(index);
+                count += 1;
             }
         }
-        if batch.len() >= CHUNK {
-            db.write(std::mem::take(&mut batch), false)?;
+        if batch.len() + count >= CHUNK {
+            count = 0;
+            write(std::mem::take(&mut gone), std::mem::take(&mut batch))?;
         }
         Ok(())
     })?;
-    db.write(batch, false)
+    write(gone, batch)
 }
 
 /// Notes what else was told of an exchange: the body of this entry is what says that they belong together.
@@ -202,8 +213,9 @@ fn remember_twins(db: &Db, of: &Row, erased: u64, batch: &mut WriteBatch) -> Res
         if !key.starts_with(&prefix) {
             break;
         }
-        let index = keys::decode_row_index(&key).filter(|index| *index != erased);
-        if let Some(index) = index {
+        // Rows of exchanges stand each by itself.
+        let row = keys::decode_row(&key).filter(|(_, index)| *index != erased);
+        if let Some((_, index)) = row {
             batch.put_cf(family, keys::row(twin.kind as u8, &twin.of, index), b"");
             metrics::counter!("visto_erasure_twins_total").increment(1);
         }
@@ -246,12 +258,8 @@ fn retire(db: &Db) -> Result<bool, Error> {
     batch.put_cf(meta, state_meta::RETIRING, b"");
     batch.delete_cf(meta, state_meta::RETIRED);
     db.write(batch, false)?;
-    let rows = |key: &[u8]| keys::decode_row_index(key);
-    delete_of_gone(db, state_cf::ROWS, b"", rows, before)?;
-    // That its exchange is not settled is told of an entry for as long as it stands, however old it is.
-    let unsettled = |key: &[u8]| Some(StateKey::decode(key)?.unsettled_index()?.0);
-    let first = StateKey::unsettled(EntryIndex(0)).encode();
-    delete_of_gone(db, state_cf::STATE, &first, unsettled, before)?;
+    delete_rows_of_gone(db, before)?;
+    delete_unsettled_of_gone(db, before)?;
     let all_rows = (Vec::new(), vec![u8::MAX]);
     let changes = (Vec::new(), keys::number(before).to_vec());
     if !leave(db, state_cf::ROWS, vec![all_rows])? || !leave(db, state_cf::CHANGES, vec![changes])?
@@ -264,36 +272,71 @@ fn retire(db: &Db) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Deletes the records of a family, from a key on for as long as they name an entry, of entries below an index whose change is gone.
-fn delete_of_gone(
-    db: &Db,
-    family: &str,
-    from: &[u8],
-    index_of: impl Fn(&[u8]) -> Option<u64>,
-    before: u64,
-) -> Result<(), Error> {
+/// Whether the change of an entry is gone.
+fn is_gone(db: &Db, index: u64) -> Result<bool, Error> {
+    let index = keys::number(index);
+    let change = db.raw().get_pinned_cf(db.cf(state_cf::CHANGES)?, index);
+    let change = change.map_err(|error| db.read_error(state_cf::CHANGES, &index, error))?;
+    Ok(change.is_none())
+}
+
+/// Deletes the rows of entries below an index whose change is gone.
+fn delete_rows_of_gone(db: &Db, before: u64) -> Result<(), Error> {
     let mut batch = WriteBatch::default();
-    let (records, changes) = (db.cf(family)?, db.cf(state_cf::CHANGES)?);
-    let mode = IteratorMode::From(from, Direction::Forward);
-    let mut options = ReadOptions::default();
-    options.fill_cache(false);
-    for item in db.raw().iterator_cf_opt(records, options, mode) {
-        let (key, _) = item.map_err(|error| db.read_error(family, from, error))?;
-        let Some(index) = index_of(&key) else { break };
-        if index >= before {
-            continue;
+    for item in walk(db, state_cf::ROWS, b"")? {
+        let (key, value) = item?;
+        let run = Run::read(db, &key, &value)?;
+        let mut gone = BTreeSet::new();
+        for index in run.indexes().take_while(|index| *index < before) {
+            if is_gone(db, index)? {
+                gone.insert(index);
+            }
         }
-        let index = keys::number(index);
-        let change = db.raw().get_pinned_cf(changes, index);
-        let change = change.map_err(|error| db.read_error(state_cf::CHANGES, &index, error))?;
-        if change.is_none() {
-            batch.delete_cf(records, &key);
+        if !gone.is_empty() {
+            run.keep(db, |index| !gone.contains(&index), &mut batch)?;
         }
         if batch.len() >= CHUNK {
             db.write(std::mem::take(&mut batch), false)?;
         }
     }
     db.write(batch, false)
+}
+
+/// The same of what says that its exchange is not settled, which is told of an entry for as long as it stands, however old it is.
+fn delete_unsettled_of_gone(db: &Db, before: u64) -> Result<(), Error> {
+    let mut batch = WriteBatch::default();
+    let family = db.cf(state_cf::STATE)?;
+    let first = StateKey::unsettled(EntryIndex(0)).encode();
+    for item in walk(db, state_cf::STATE, &first)? {
+        let (key, _) = item?;
+        let index = StateKey::decode(&key).and_then(|key| key.unsettled_index());
+        let Some(index) = index.filter(|index| index.0 < before) else {
+            break;
+        };
+        if is_gone(db, index.0)? {
+            batch.delete_cf(family, &key);
+        }
+        if batch.len() >= CHUNK {
+            db.write(std::mem::take(&mut batch), false)?;
+        }
+    }
+    db.write(batch, false)
+}
+
+type Record = (Box<[u8]>, Box<[u8]>);
+
+/// The records of a family from a key on, past the cache.
+fn walk<'d>(
+    db: &'d Db,
+    family: &'d str,
+    from: &'d [u8],
+) -> Result<impl Iterator<Item = Result<Record, Error>> + 'd, Error> {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options.set_total_order_seek(true);
+    let mode = IteratorMode::From(from, Direction::Forward);
+    let records = db.raw().iterator_cf_opt(db.cf(family)?, options, mode);
+    Ok(records.map(move |item| item.map_err(|error| db.read_error(family, from, error))))
 }
 
 /// The stretches of indexes whose table and blob files may hold what was ordered away, apart from each other.

@@ -11,7 +11,7 @@ use super::keys::{state_cf, state_meta};
 use crate::error::{Error, ErrorKind};
 
 /// Raised with every change of what is kept, and of what entries change. Builds before the first had none.
-const FORMAT: u16 = 4;
+const FORMAT: u16 = 5;
 
 /// Takes a state that is this format's, or nothing's yet.
 ///

@@ -41,7 +41,7 @@ pub(crate) mod state_cf {
     pub(crate) const NODES: &str = "nodes";
     /// `u8 kind ‖ name` → value, as the ledger lays them out.
     pub(crate) const STATE: &str = "state";
-    /// `u8 kind ‖ hash ‖ u64 index` → nothing: which entries concern whom.
+    /// `u8 kind ‖ hash ‖ u64 index` → the next entries of that list: which entries concern whom ([`super::super::rows`]).
     pub(crate) const ROWS: &str = "rows";
     /// `u64 size` → signed checkpoint.
     pub(crate) const PUBLISHED: &str = "published";
@@ -126,27 +126,28 @@ pub(crate) fn row_prefix(kind: u8, of: &Hash) -> [u8; ROW_PREFIX_BYTES] {
 
 /// Key of one row.
 pub(crate) fn row(kind: u8, of: &Hash, index: u64) -> [u8; ROW_BYTES] {
+    row_of(&row_prefix(kind, of), index)
+}
+
+/// Key of a row of the list that it begins with.
+pub(crate) fn row_of(list: &[u8; ROW_PREFIX_BYTES], index: u64) -> [u8; ROW_BYTES] {
     let mut key = [0; ROW_BYTES];
     let (head, tail) = key.split_at_mut(ROW_PREFIX_BYTES);
-    head.copy_from_slice(&row_prefix(kind, of));
+    head.copy_from_slice(list);
     tail.copy_from_slice(&index.to_be_bytes());
     key
 }
 
-/// The index at the end of a row's key.
-pub(crate) fn decode_row_index(key: &[u8]) -> Option<u64> {
-    if key.len() != ROW_BYTES {
-        return None;
-    }
-    key.get(ROW_PREFIX_BYTES..).and_then(decode_number)
+/// List and index in such a key.
+pub(crate) fn decode_row(key: &[u8]) -> Option<([u8; ROW_PREFIX_BYTES], u64)> {
+    let (list, index) = key.split_at_checked(ROW_PREFIX_BYTES)?;
+    Some((list.try_into().ok()?, decode_number(index)?))
 }
 
 /// Whose row it is.
 pub(crate) fn decode_row_of(key: &[u8]) -> Option<Hash> {
-    if key.len() != ROW_BYTES {
-        return None;
-    }
-    key.get(1..ROW_PREFIX_BYTES).and_then(Hash::from_slice)
+    let (list, _) = decode_row(key)?;
+    list.get(1..).and_then(Hash::from_slice)
 }
 
 #[cfg(test)]
@@ -166,17 +167,19 @@ mod tests {
         fn numbers_come_back(kind: u8, of: [u8; 32], n: u64) {
             prop_assert_eq!(decode_number(&number(n)), Some(n));
             prop_assert_eq!(decode_tile(&tile(kind, n)), Some((kind, n)));
-            prop_assert_eq!(decode_row_index(&row(kind, &Hash(of), n)), Some(n));
+            let list = row_prefix(kind, &Hash(of));
+            prop_assert_eq!(decode_row(&row(kind, &Hash(of), n)), Some((list, n)));
             prop_assert_eq!(decode_row_of(&row(kind, &Hash(of), n)), Some(Hash(of)));
-            prop_assert!(row(kind, &Hash(of), n).starts_with(&row_prefix(kind, &Hash(of))));
         }
     }
 
     #[test]
     fn keys_of_another_length_are_none() {
         assert_eq!(decode_number(&[0; 7]), None);
-        assert_eq!(decode_row_index(&[0; 40]), None);
-        assert_eq!(decode_row_index(&[0; 42]), None);
+        for bytes in [0, 32, 40, 42] {
+            assert_eq!(decode_row(&vec![0; bytes]), None);
+            assert_eq!(decode_row_of(&vec![0; bytes]), None);
+        }
         assert_eq!(decode_tile(&[0; TILE_BYTES - 1]), None);
         assert_eq!(decode_tile(&[]), None);
     }

@@ -38,6 +38,7 @@ mod packing;
 mod public_keys;
 pub(crate) mod receipts;
 mod registry;
+mod rows;
 mod scan;
 pub(crate) mod size;
 pub(crate) mod snapshot;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use ledger::admission::RowKind;
 use ledger::bytes::{self, sides::Unsettled};
 use ledger::entry::StoredEntry;
 use ledger::erasure;
@@ -341,48 +340,6 @@ impl View {
             }
         }
         Ok(EntryIndex(low))
-    }
-
-    /// The entries that concern `of`, within a range of indexes, at most `limit`.
-    ///
-    /// # Errors
-    /// The index cannot be read.
-    pub fn rows(
-        &self,
-        kind: RowKind,
-        of: &Hash,
-        range: Range<u64>,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<Vec<EntryIndex>, Error> {
-        let end = range.end.min(self.size().0);
-        if range.start >= end || limit == 0 {
-            return Ok(Vec::new());
-        }
-        let (first, last) = (
-            keys::row(kind as u8, of, range.start),
-            keys::row(kind as u8, of, end),
-        );
-        let mode = match direction {
-            Direction::Up => IteratorMode::Start,
-            Direction::Down => IteratorMode::End,
-        };
-        let mut indexes = Vec::new();
-        for item in self
-            .iterate(state_cf::ROWS, mode, Some(first.to_vec()..last.to_vec()))?
-            .take(limit)
-        {
-            let (key, _) =
-                item.map_err(|error| self.db().read_error(state_cf::ROWS, &first, error))?;
-            let index = keys::decode_row_index(&key).ok_or_else(|| {
-                Error::corrupt(format!(
-                    "{} is no row",
-                    self.db().name_of(state_cf::ROWS, &key)
-                ))
-            })?;
-            indexes.push(EntryIndex(index));
-        }
-        Ok(indexes)
     }
 
     /// The entries below an index whose exchange is not settled, newest first, at most `limit`.
