@@ -60,6 +60,11 @@ pub fn url_decode_array<const N: usize>(text: &str) -> Option<[u8; N]> {
     (written == N).then_some(out)
 }
 
+/// How many bytes a text decodes to, without allocating; `None` where it is not canonical, or they are more than `ROOM`, a multiple of three.
+pub(crate) fn url_decoded_len<const ROOM: usize>(text: &str) -> Option<usize> {
+    URL_SAFE_NO_PAD.decode_slice(text, &mut [0; ROOM]).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +79,16 @@ mod tests {
         for other in ["QQ==", "QR", "Q", "+/", "QQ "] {
             assert_eq!(url_decode(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn lengths_are_those_of_what_is_decoded() {
+        for bytes in 0..=40 {
+            let text = url_encode(&alloc::vec![0xa5; bytes]);
+            let len = url_decoded_len::<36>(&text);
+            assert!(len.is_none_or(|len| len == bytes) && len.is_some() == (bytes <= 36));
+        }
+        assert_eq!(url_decoded_len::<36>("QR"), None);
     }
 
     #[test]

@@ -37,29 +37,53 @@ pub fn digest(disclosure: &str) -> Hash {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Disclosure {
     text: String,
-    digest: Hash,
-    decoded: Option<Vec<u8>>,
+    opened: Opened,
+}
+
+/// What is computed of a disclosure's text.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Opened {
+    /// The digest that stands in the body.
+    pub(crate) digest: Hash,
+    /// The bytes that [`open`] reads; `None` where the text is no canonical base64url.
+    pub(crate) decoded: Option<Vec<u8>>,
+}
+
+impl Opened {
+    /// Of a text, whatever it is.
+    pub(crate) fn of(text: &str) -> Self {
+        Self {
+            digest: digest(text),
+            decoded: base64::url_decode(text),
+        }
+    }
 }
 
 impl Disclosure {
     /// What a text discloses, whatever it is.
     pub fn new(text: String) -> Self {
-        let decoded = base64::url_decode(&text);
-        Self::with(text, decoded)
+        let opened = Opened::of(&text);
+        Self::with(text, opened)
     }
 
     /// The one whose text is the base64url of these bytes.
     pub(crate) fn of(decoded: Vec<u8>) -> Self {
-        Self::with(base64::url_encode(&decoded), Some(decoded))
+        let text = base64::url_encode(&decoded);
+        let opened = Opened {
+            digest: digest(&text),
+            decoded: Some(decoded),
+        };
+        Self::with(text, opened)
     }
 
-    fn with(text: String, decoded: Option<Vec<u8>>) -> Self {
-        let digest = digest(&text);
-        Self {
-            text,
-            digest,
-            decoded,
-        }
+    /// Of a text and what was computed of it.
+    pub(crate) fn with(text: String, opened: Opened) -> Self {
+        Self { text, opened }
+    }
+
+    /// What was computed of its text.
+    pub(crate) fn opened(&self) -> &Opened {
+        &self.opened
     }
 
     /// As it was sent.
@@ -69,19 +93,19 @@ impl Disclosure {
 
     /// The digest that stands in the body.
     pub fn digest(&self) -> Hash {
-        self.digest
+        self.opened.digest
     }
 
     /// The bytes that [`open`] reads; `None` where the text is no canonical base64url.
     pub fn decoded(&self) -> Option<&[u8]> {
-        self.decoded.as_deref()
+        self.opened.decoded.as_deref()
     }
 }
 
 /// Prints the digest alone: the value is personal data.
 impl fmt::Debug for Disclosure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Disclosure({})", self.digest)
+        write!(f, "Disclosure({})", self.digest())
     }
 }
 
@@ -102,8 +126,7 @@ pub fn open(decoded: &[u8]) -> Result<Value<'_>, Refused> {
     };
     let salt_bytes = salt
         .as_text()
-        .and_then(base64::url_decode)
-        .map(|salt| salt.len());
+        .and_then(base64::url_decoded_len::<{ SALT_BYTES_MAX + 4 }>);
     if !salt_bytes.is_some_and(|n| (SALT_BYTES_MIN..=SALT_BYTES_MAX).contains(&n)) {
         return Err(Refused::from(Refusal::Salt).at_index(0));
     }

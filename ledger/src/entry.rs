@@ -396,7 +396,8 @@ impl SequencedEntry {
 
     /// What a node keeps of it.
     pub fn into_stored(self) -> StoredEntry {
-        let entry = self.entry.into_submitted();
+        let (entry, opened) = self.entry.into_parts();
+        let disclosures = entry.disclosures.into_iter().zip(opened);
         // The payload is the end of the PAE: no second copy of a body is made.
         let mut payload = entry.pae;
         payload.drain(..entry.payload_at.min(payload.len()));
@@ -409,7 +410,9 @@ impl SequencedEntry {
                 payload,
                 sigs: entry.sigs,
             }),
-            disclosures: entry.disclosures.into_iter().map(Disclosure::new).collect(),
+            disclosures: disclosures
+                .map(|(text, opened)| Disclosure::with(text, opened))
+                .collect(),
             erased: Vec::new(),
         }
     }

@@ -7,7 +7,7 @@ use core::fmt;
 use super::members::{Members, digest, text};
 use crate::{
     base64,
-    disclosure::{self, Disclosure},
+    disclosure::{self, Disclosure, Opened},
     hash::Hash,
     json::Value,
     refusal::{Refusal, Refused},
@@ -93,8 +93,7 @@ pub(super) struct Slots<'d> {
 }
 
 struct Slot<'d> {
-    /// `None` if it is not canonical base64url.
-    decoded: Option<Cow<'d, [u8]>>,
+    opened: Cow<'d, Opened>,
     met: bool,
     refused: Option<Refused>,
 }
@@ -102,25 +101,22 @@ struct Slot<'d> {
 impl<'d> Slots<'d> {
     /// Of texts that nobody looked at before.
     pub(super) fn new(disclosures: &[String]) -> Self {
-        Self::of(disclosures.iter().map(|text| {
-            let decoded = base64::url_decode(text).map(Cow::Owned);
-            (disclosure::digest(text), decoded)
-        }))
+        let opened = disclosures.iter().map(|text| Opened::of(text));
+        Self::of(opened.map(Cow::Owned))
     }
 
     /// Of what is known already.
     pub(super) fn kept(disclosures: &'d [Disclosure]) -> Self {
-        let known = disclosures.iter();
-        Self::of(known.map(|one| (one.digest(), one.decoded().map(Cow::Borrowed))))
+        Self::of(disclosures.iter().map(|one| Cow::Borrowed(one.opened())))
     }
 
-    fn of(disclosures: impl ExactSizeIterator<Item = (Hash, Option<Cow<'d, [u8]>>)>) -> Self {
+    fn of(disclosures: impl ExactSizeIterator<Item = Cow<'d, Opened>>) -> Self {
         let mut by_digest = Vec::with_capacity(disclosures.len());
         let mut slots = Vec::with_capacity(disclosures.len());
-        for (at, (digest, decoded)) in disclosures.enumerate() {
-            by_digest.push((digest, at));
+        for (at, opened) in disclosures.enumerate() {
+            by_digest.push((opened.digest, at));
             slots.push(Slot {
-                decoded,
+                opened,
                 met: false,
                 refused: None,
             });
@@ -151,7 +147,7 @@ impl<'d> Slots<'d> {
             };
         };
         slot.met = true;
-        let value = slot.decoded.as_deref().and_then(|decoded| {
+        let value = slot.opened.decoded.as_deref().and_then(|decoded| {
             let value = disclosure::open(decoded)
                 .and_then(|value| T::parse(&value).map_err(|refused| refused.at_index(1)));
             value.map_err(|refused| slot.refused = Some(refused)).ok()
@@ -159,14 +155,16 @@ impl<'d> Slots<'d> {
         Disclosed { digest, value }
     }
 
-    /// Refuses what is wrong with the digests and disclosures together. `withheld`: disclosures may be missing.
-    pub(super) fn close(mut self, withheld: bool) -> Result<(), Refused> {
+    /// Refuses what is wrong with the digests and disclosures together, or gives what was found out of each disclosure. `withheld`: some may be
+    /// missing.
+    pub(super) fn close(mut self, withheld: bool) -> Result<Vec<Cow<'d, Opened>>, Refused> {
         self.met.sort_unstable();
         if self.met.array_windows().any(|[a, b]| a == b) {
             return Err(Refusal::DigestRepeated.into());
         }
+        let mut opened = Vec::with_capacity(self.disclosures.len());
         for (at, slot) in self.disclosures.into_iter().enumerate() {
-            let refused = if slot.decoded.is_none() {
+            let refused = if slot.opened.decoded.is_none() {
                 Some(Refusal::Base64Url.into())
             } else if !slot.met {
                 Some(Refusal::DisclosureSpare.into())
@@ -176,11 +174,12 @@ impl<'d> Slots<'d> {
             if let Some(refused) = refused {
                 return Err(refused.at_index(at).at("disclosures"));
             }
+            opened.push(slot.opened);
         }
         if self.missing && !withheld {
             Err(Refusal::DisclosureMissing.into())
         } else {
-            Ok(())
+            Ok(opened)
         }
     }
 }

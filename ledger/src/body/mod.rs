@@ -2,13 +2,15 @@
 //! The body of an entry: what an institution, a node or the governance says. One struct per type; `parse` is the only way in.
 
 use alloc::{
+    borrow::Cow,
     boxed::Box,
     string::{String, ToString},
+    vec::Vec,
 };
 
 use crate::{
     bytes::{BODY_BYTES_MAX, BODY_DEPTH_MAX},
-    disclosure::{self, refuse_digests},
+    disclosure::{self, Opened, refuse_digests},
     hash::Hash,
     id::{EntryId, InstitutionId},
     json::{self, Limits, Value},
@@ -157,16 +159,20 @@ impl Body {
     /// # Errors
     /// Whatever is wrong with the bytes, by the precedence of [`Refusal`], with a pointer into the wire line.
     pub fn parse(payload: &[u8], disclosures: &[String]) -> Result<Self, Refused> {
-        Self::parse_with(payload, Slots::new(disclosures), false, None)
+        let parsed = Self::parse_with(payload, Slots::new(disclosures), false, None);
+        Ok(parsed?.0)
     }
 
-    /// As [`Body::parse`], for one ledger: what another version of another ledger says is refused as that ledger's.
+    /// As [`Body::parse`], for one ledger: what another version of another ledger says is refused as that ledger's. With what was computed of
+    /// the disclosures, in their order.
     pub(crate) fn parse_for(
         ledger: &str,
         payload: &[u8],
         disclosures: &[String],
-    ) -> Result<Self, Refused> {
-        Self::parse_with(payload, Slots::new(disclosures), false, Some(ledger))
+    ) -> Result<(Self, Vec<Opened>), Refused> {
+        let slots = Slots::new(disclosures);
+        let (body, opened) = Self::parse_with(payload, slots, false, Some(ledger))?;
+        Ok((body, opened.into_iter().map(Cow::into_owned).collect()))
     }
 
     /// As [`Body::parse`], where disclosures may be withheld or erased: their values are `None`.
@@ -174,7 +180,8 @@ impl Body {
     /// # Errors
     /// As [`Body::parse`], without `disclosure-missing`.
     pub fn parse_partial(payload: &[u8], disclosures: &[String]) -> Result<Self, Refused> {
-        Self::parse_with(payload, Slots::new(disclosures), true, None)
+        let parsed = Self::parse_with(payload, Slots::new(disclosures), true, None);
+        Ok(parsed?.0)
     }
 
     /// As [`Body::parse_partial`], of disclosures that are decoded and hashed already.
@@ -185,7 +192,8 @@ impl Body {
         payload: &[u8],
         disclosures: &[disclosure::Disclosure],
     ) -> Result<Self, Refused> {
-        Self::parse_with(payload, Slots::kept(disclosures), true, None)
+        let parsed = Self::parse_with(payload, Slots::kept(disclosures), true, None);
+        Ok(parsed?.0)
     }
 
     /// The JSON text, digests in the place of what is disclosed. Read again it gives the same body.
@@ -233,12 +241,12 @@ impl Body {
         self.content.entry_type()
     }
 
-    fn parse_with(
+    fn parse_with<'d>(
         payload: &[u8],
-        mut slots: Slots<'_>,
+        mut slots: Slots<'d>,
         withheld: bool,
         expected: Option<&str>,
-    ) -> Result<Self, Refused> {
+    ) -> Result<(Self, Vec<Cow<'d, Opened>>), Refused> {
         let in_payload = |refused: Refused| refused.at("payload").at("envelope");
         let limits = Limits {
             bytes_max: BODY_BYTES_MAX,
@@ -246,8 +254,7 @@ impl Body {
         };
         let value = json::parse(payload, limits).map_err(in_payload)?;
         let body = Self::parse_value(&value, &mut slots, expected).map_err(in_payload)?;
-        slots.close(withheld)?;
-        Ok(body)
+        Ok((body, slots.close(withheld)?))
     }
 
     fn parse_value(

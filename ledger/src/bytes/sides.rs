@@ -19,6 +19,9 @@ use crate::{
 /// that any node may delete when it likes, since no answer changes by it.
 pub const ERA_MS: u64 = 2 * WINDOW_MS;
 
+/// Stands between consumer and provider.
+const BETWEEN: &[u8] = b"\n";
+
 /// The era of a time of acceptance.
 pub fn era(accepted_at_ms: u64) -> u32 {
     u32::try_from(accepted_at_ms / ERA_MS).unwrap_or(u32::MAX)
@@ -34,7 +37,9 @@ impl StateKey {
                 &pair.exchange,
                 &[side as u8],
                 &part.to_be_bytes(),
-                &between(pair),
+                pair.consumer.as_bytes(),
+                BETWEEN,
+                pair.provider.as_bytes(),
             ]
             .concat(),
         }
@@ -132,7 +137,14 @@ impl Unsettled {
                     Sides::Only(Side::Provider) => 2,
                     Sides::Compare => 3,
                 };
-                [&[sides][..], &pair.exchange, &between(pair)].concat()
+                [
+                    &[sides][..],
+                    &pair.exchange,
+                    pair.consumer.as_bytes(),
+                    BETWEEN,
+                    pair.provider.as_bytes(),
+                ]
+                .concat()
             }
         }
     }
@@ -156,13 +168,4 @@ impl Unsettled {
         };
         Some(Unsettled::Pair(sides, pair))
     }
-}
-
-fn between(pair: &Pair) -> Vec<u8> {
-    [
-        pair.consumer.as_bytes(),
-        b"\n".as_slice(),
-        pair.provider.as_bytes(),
-    ]
-    .concat()
 }

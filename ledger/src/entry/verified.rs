@@ -10,6 +10,7 @@ use core::{convert::Infallible, fmt};
 use super::SubmittedEntry;
 use crate::{
     body::{Body, Content, EntryType},
+    disclosure::Opened,
     hash::Hash,
     id::KeyId,
     key::PublicKey,
@@ -76,6 +77,8 @@ impl<E: fmt::Display> fmt::Display for Stop<E> {
 pub struct VerifiedEntry {
     submitted: SubmittedEntry,
     body: Body,
+    /// Of each disclosure, in their order.
+    opened: Vec<Opened>,
 }
 
 /// Verifies one entry: the only way to a [`VerifiedEntry`], with [`Verifier::verify`] for many.
@@ -133,8 +136,12 @@ impl<'k, K: KeySource> Verifier<'k, K> {
     /// # Errors
     /// As [`verify`].
     pub fn verify(&mut self, submitted: SubmittedEntry) -> Result<VerifiedEntry, Stop<K::Error>> {
-        let body = self.body_of(&submitted)?;
-        Ok(VerifiedEntry { submitted, body })
+        let (body, opened) = self.body_of(&submitted)?;
+        Ok(VerifiedEntry {
+            submitted,
+            body,
+            opened,
+        })
     }
 
     /// As [`Verifier::verify`]. What is refused comes back whole, for whoever may know more keys in a moment.
@@ -146,13 +153,20 @@ impl<'k, K: KeySource> Verifier<'k, K> {
         submitted: SubmittedEntry,
     ) -> Result<Result<VerifiedEntry, (Refused, SubmittedEntry)>, K::Error> {
         match self.body_of(&submitted) {
-            Ok(body) => Ok(Ok(VerifiedEntry { submitted, body })),
+            Ok((body, opened)) => Ok(Ok(VerifiedEntry {
+                submitted,
+                body,
+                opened,
+            })),
             Err(Stop::Refused(refused)) => Ok(Err((refused, submitted))),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
 
-    fn body_of(&mut self, submitted: &SubmittedEntry) -> Result<Body, Stop<K::Error>> {
+    fn body_of(
+        &mut self,
+        submitted: &SubmittedEntry,
+    ) -> Result<(Body, Vec<Opened>), Stop<K::Error>> {
         self.verify_signatures(submitted)?;
         let (payload, disclosures) = (submitted.payload(), submitted.disclosures());
         Ok(Body::parse_for(self.ledger, payload, disclosures)?)
@@ -168,17 +182,22 @@ impl<'k, K: KeySource> Verifier<'k, K> {
     ) -> Result<VerifiedEntry, Stop<K::Error>> {
         self.verify_signatures(&submitted)?;
         let (payload, disclosures) = (submitted.payload(), submitted.disclosures());
-        let body = match Body::parse_for(self.ledger, payload, disclosures) {
+        let (body, opened) = match Body::parse_for(self.ledger, payload, disclosures) {
             Err(missing) if missing.refusal == Refusal::DisclosureMissing => {
                 let body = Body::parse_partial(payload, disclosures)?;
                 if !lacks_its_token_alone(&body) {
                     return Err(missing.into());
                 }
-                body
+                let opened = disclosures.iter().map(|text| Opened::of(text));
+                (body, opened.collect())
             }
-            body => body?,
+            parsed => parsed?,
         };
-        Ok(VerifiedEntry { submitted, body })
+        Ok(VerifiedEntry {
+            submitted,
+            body,
+            opened,
+        })
     }
 
     /// The signatures of the next entry alone; its body is not looked at.
@@ -287,6 +306,11 @@ impl VerifiedEntry {
     /// Its type.
     pub fn entry_type(&self) -> EntryType {
         self.body.entry_type()
+    }
+
+    /// Its parts: the entry as it was sent, and what was computed of each disclosure.
+    pub(super) fn into_parts(self) -> (SubmittedEntry, Vec<Opened>) {
+        (self.submitted, self.opened)
     }
 
     /// The entry as it was sent, to be sent on.
