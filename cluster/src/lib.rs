@@ -40,6 +40,6 @@ pub use face::{
 pub use fold::Folded;
 pub use node::Node;
 pub use peer::tls::{PeerTls, TlsError};
-pub use store::receipts::{Inclusion, Receipt};
+pub use store::receipts::{Inclusion, Receipt, Said};
 pub use store::size::{StoreBytes, WriteStall};
 pub use store::view::{Direction, View};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! From stored entries to answers. What is personal is built only with a [`Recorded`] in hand.
 
-use cluster::{Receipt, View};
+use cluster::{Receipt, Said, View};
 use ledger::{
     base64,
     body::{Body, Content, EntryType, Reference},
@@ -393,7 +393,7 @@ pub fn show_all(all: &[Seen], view: &View, recorded: &Recorded) -> Result<Vec<Sh
     let mut places: Vec<usize> = (0..all.len()).collect();
     places.sort_by_key(|place| all.get(*place).map(Seen::index));
     let ascending = places.iter().filter_map(|place| all.get(*place));
-    let entries = ascending.map(|seen| (seen.index, Some(&seen.stored)));
+    let entries = ascending.map(|seen| (seen.index, Said::of(&seen.stored)));
     let receipts = view.receipts_of(entries)?;
     let mut receipts: Vec<(usize, Option<Receipt>)> = places.into_iter().zip(receipts).collect();
     receipts.sort_by_key(|(place, _)| *place);
@@ -413,7 +413,7 @@ fn bytes(stored: &StoredEntry) -> usize {
 }
 
 fn receipt(view: &View, index: EntryIndex, stored: &StoredEntry) -> Result<Option<Receipt>, Fault> {
-    let mut receipts = view.receipts_of(std::iter::once((index, Some(stored))))?;
+    let mut receipts = view.receipts_of(std::iter::once((index, Said::of(stored))))?;
     Ok(receipts.pop().flatten())
 }
 

@@ -260,6 +260,14 @@ async fn receipts_of_many_are_those_of_each() {
     }
     drop(view);
     node.shutdown().await;
+    // Nothing is remembered of them by the next process: the same ones are made of what is stored.
+    let node = one.open().await.unwrap();
+    let again = node.view().unwrap().receipts(&indexes).unwrap();
+    for (index, (before, again)) in indexes.iter().zip(many.iter().zip(&again)) {
+        let [before, again] = [before, again].map(|it| it.as_ref().map(ToString::to_string));
+        assert_eq!(before, again, "{index}");
+    }
+    node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

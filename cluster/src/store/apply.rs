@@ -21,6 +21,7 @@ use super::fold::{Done, Folds, Order, Stated};
 use super::keys::{self, state_cf, state_meta};
 use super::known::Known;
 use super::packing::Packer;
+use super::receipts::Said;
 use super::rows::Pending;
 use super::state_dir::read_applied;
 use super::tiles::Edge;
@@ -147,6 +148,8 @@ impl Apply {
             mut batch,
             known,
             rows,
+            fresh,
+            erasure,
             flush,
             ..
         } = write;
@@ -170,7 +173,14 @@ impl Apply {
             state_meta::APPLIED,
             encode(&self.applied)?,
         );
+        if erasure {
+            self.db.fresh.ordered();
+        }
         self.db.write(batch, false)?;
+        // Which of them the order takes, if there is one, is not known here.
+        if !erasure && let Some((first, said)) = fresh {
+            self.db.fresh.written(first, said);
+        }
         if flush {
             self.db.flush()?;
         }
@@ -242,6 +252,7 @@ impl Apply {
             effects.entry.meta().entry_type,
             EntryType::Genesis | EntryType::Key | EntryType::Node
         );
+        write.erasure |= effects.entry.meta().entry_type == EntryType::Erasure;
         let index = effects.entry.index().0;
         let accepted_at_ms = effects.entry.meta().accepted_at_ms;
         let change = Change::of(&effects).encode();
@@ -266,10 +277,17 @@ impl Apply {
         for (key, value) in effects.writes {
             write.known.put(key, value);
         }
+        let stored = effects.entry.into_stored();
+        let said = Said::of(&stored);
+        let fresh = &mut write
+            .fresh
+            .get_or_insert_with(|| (EntryIndex(index), Vec::new()))
+            .1;
+        fresh.extend(said);
         write.batch.put_cf(
             db.cf(state_cf::BODIES)?,
             keys::number(index),
-            self.packer.pack(&effects.entry.into_stored())?,
+            self.packer.pack(&stored)?,
         );
         write
             .batch
@@ -411,6 +429,10 @@ struct Write {
     known: Known,
     rows: Pending,
     accepted: HashMap<u64, ItemResult>,
+    /// What receipts say of the entries, and the index of the first.
+    fresh: Option<(EntryIndex, Vec<Said>)>,
+    /// Whether an order of erasure is among them.
+    erasure: bool,
     /// Whether it is to be on disk before it is shown: a node starts with the keys and peers that its state knows, so a start must not find
     /// fewer of them than an operator saw when he put a new key file in place or took a node away.
     flush: bool,

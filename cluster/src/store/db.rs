@@ -15,6 +15,7 @@ use rocksdb::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::fresh::Fresh;
 use super::keys::{self, raft_cf, state_cf};
 use super::registry::Registry;
 use super::tiles;
@@ -40,6 +41,8 @@ pub(crate) struct Db {
     pub(super) upper_nodes: UpperNodes,
     /// Of the state; whoever writes a key of the registry says so before ([`Registry::changes_at`]).
     pub(super) registry: Registry,
+    /// Of the state; whoever writes entries says so.
+    pub(super) fresh: Fresh,
     /// Whether a write goes to a WAL before it is readable.
     journaled: bool,
 }
@@ -151,6 +154,7 @@ impl Db {
             cuts: Mutex::default(),
             upper_nodes: UpperNodes::default(),
             registry: Registry::default(),
+            fresh: Fresh::default(),
         })
     }
 
@@ -172,6 +176,7 @@ impl Db {
             cuts: Mutex::default(),
             upper_nodes: UpperNodes::default(),
             registry: Registry::default(),
+            fresh: Fresh::default(),
         })
     }
 

@@ -26,6 +26,7 @@ pub(crate) mod fatal;
 mod fetched;
 pub(crate) mod fold;
 mod format;
+mod fresh;
 pub(crate) mod high_water;
 pub(crate) mod keys;
 pub(crate) mod known;

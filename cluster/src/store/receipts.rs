@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use ledger::bytes::Meta;
 use ledger::entry::StoredEntry;
 use ledger::hash::Hash;
 use ledger::merkle::{self, NodeReader, ProveError};
@@ -28,6 +29,24 @@ pub struct Inclusion {
     pub root: Hash,
     /// The leaf's sibling first.
     pub path: Vec<Hash>,
+}
+
+/// What the receipt of an entry says of the entry itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub(super) meta: Meta,
+    pub(super) body_salt: [u8; 32],
+}
+
+impl Said {
+    /// Of an entry as stored; none once its body is erased: without its salt nobody can hold the body against the receipt.
+    pub fn of(stored: &StoredEntry) -> Option<Said> {
+        let body = stored.body.as_ref()?;
+        Some(Said {
+            meta: stored.meta,
+            body_salt: body.body_salt,
+        })
+    }
 }
 
 impl View {
@@ -75,28 +94,39 @@ impl View {
     /// # Errors
     /// As [`View::receipt`].
     pub fn receipts(&self, indexes: &[EntryIndex]) -> Result<Vec<Option<Receipt>>, Error> {
-        let entries = self.entries(indexes)?;
-        let entries = entries.iter().map(Option::as_ref);
-        self.receipts_of(indexes.iter().copied().zip(entries))
+        let held = |index: &EntryIndex| self.size().holds(*index);
+        let mut said: Vec<Option<Said>> = {
+            let kept = self.db().fresh.kept();
+            let kept = |index: &EntryIndex| kept.of(*index).filter(|_| held(index));
+            indexes.iter().map(kept).collect()
+        };
+        let read = |(index, said): (&EntryIndex, &Option<Said>)| said.is_none().then_some(*index);
+        let older: Vec<EntryIndex> = indexes.iter().zip(&said).filter_map(read).collect();
+        if !older.is_empty() {
+            let mut entries = self.entries(&older)?.into_iter();
+            for said in said.iter_mut().filter(|said| said.is_none()) {
+                *said = entries.next().flatten().as_ref().and_then(Said::of);
+            }
+        }
+        self.receipts_of(indexes.iter().copied().zip(said))
     }
 
-    /// The same of entries that were read of this view. What ascending neighbours share, checkpoints and nodes of the tree, is read once.
+    /// The same where it is known what they say, as in this view. What ascending neighbours share, checkpoints and nodes of the tree, is read once.
     ///
     /// # Errors
     /// As [`View::receipt`].
-    pub fn receipts_of<'e>(
+    pub fn receipts_of(
         &self,
-        entries: impl Iterator<Item = (EntryIndex, Option<&'e StoredEntry>)> + Clone,
+        entries: impl Iterator<Item = (EntryIndex, Option<Said>)> + Clone,
     ) -> Result<Vec<Option<Receipt>>, Error> {
         let (mut shared, wanted) = (Vec::new(), Wanted::default());
         let mut checkpoints = self.checkpoints()?;
         let mut last: Option<Shared> = None;
-        for (index, entry) in entries.clone() {
-            let bodied = entry.is_some_and(|entry| entry.body.is_some());
-            if bodied && !last.as_ref().is_some_and(|last| last.holds(index)) {
+        for (index, said) in entries.clone() {
+            if said.is_some() && !last.as_ref().is_some_and(|last| last.holds(index)) {
                 last = self.shared(index, &mut checkpoints)?;
             }
-            let under = last.clone().filter(|_| bodied);
+            let under = last.clone().filter(|_| said.is_some());
             if let Some(under) = &under {
                 path(index, under.size, &wanted)?;
             }
@@ -104,13 +134,12 @@ impl View {
         }
         let nodes = wanted.read(self)?;
         let mut receipts = Vec::with_capacity(shared.len());
-        for ((index, entry), under) in entries.zip(shared) {
-            let body = entry.and_then(|entry| Some((entry.meta, entry.body.as_ref()?)));
-            receipts.push(match (body, under) {
-                (Some((meta, body)), Some(under)) => Some(Receipt {
+        for ((index, said), under) in entries.zip(shared) {
+            receipts.push(match (said, under) {
+                (Some(Said { meta, body_salt }), Some(under)) => Some(Receipt {
                     index,
                     meta,
-                    body_salt: body.body_salt,
+                    body_salt,
                     path: path(index, under.size, &nodes)?,
                     note: under.note,
                 }),
