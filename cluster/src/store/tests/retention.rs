@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use ledger::admission::RowKind;
+use ledger::admission::{Row, RowKind};
 use ledger::erasure;
 use ledger::fold::{Change, FoldReader, MemoryFold};
 use ledger::retention::RETENTION_MS;
@@ -18,7 +18,7 @@ use crate::store::db::Db;
 use crate::store::erase;
 use crate::store::fold::{self, Between, DbFold, Done, Progress};
 use crate::store::keys::{self, state_cf, state_meta};
-use crate::testbed::{cut, key, note_on, subject};
+use crate::testbed::{cut, institution, key, note_on, subject};
 
 /// So many persons.
 const PERSONS: u64 = 20;
@@ -219,6 +219,16 @@ async fn an_unsettled_pair_is_forgotten_when_retention_took_its_entry() {
     assert!(erase::carry_out(&db, std::slice::from_ref(&order), done).unwrap());
     assert_eq!(unsettled(&machine), [SIZE - 2, OLD]);
     assert_eq!(db.get(state_cf::CHANGES, &keys::number(1)).unwrap(), None);
+    // What stays keeps its row, also where that shared a record with rows that go.
+    let (view, Row { kind, of }) = (machine.view().unwrap(), Row::institution(&institution()));
+    let rows = view.rows(kind, &of, 0..SIZE, Direction::Up, 999).unwrap();
+    let stands = |index: &u64| {
+        let change = db.get(state_cf::CHANGES, &keys::number(*index));
+        change.unwrap().is_some()
+    };
+    let standing: Vec<EntryIndex> = (0..SIZE).filter(stands).map(EntryIndex).collect();
+    assert!(!stands(&(OLD / 2 - 1)) && stands(&(OLD / 2)));
+    assert_eq!(rows, standing);
     // Carried out again it finds nothing to take out of the files, and leaves those of rows and changes as they are.
     let tables = || {
         let files = db.raw().live_files().unwrap().into_iter();
