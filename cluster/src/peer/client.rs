@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures::{Sink, SinkExt, Stream, StreamExt};
+use futures::{Stream, StreamExt};
 use ledger::id::NodeNumber;
 use parking_lot::{Mutex, RwLock};
 use rustls::pki_types::ServerName;
@@ -33,6 +33,7 @@ use tokio_util::{
 use super::{
     frame::{self, Call, ClusterId, Denial, Head, Lane, Method},
     tls::Identity,
+    writer::write,
 };
 use crate::certs::peer_name;
 
@@ -105,7 +106,8 @@ impl Peers {
         let (reply, answer) = oneshot::channel();
         let queued = timeout_at(
             until,
-            self.link(to, method.lane()).queue(id, bytes, until, reply),
+            self.link(to, method.lane())
+                .queue(id, method, bytes, until, reply),
         );
         match queued.await {
             Ok(Some(())) => {}
@@ -221,6 +223,7 @@ impl LinkQueue {
     async fn queue(
         self,
         id: u64,
+        method: Method,
         bytes: Bytes,
         until: Instant,
         reply: oneshot::Sender<Result<Bytes, CallError>>,
@@ -230,6 +233,7 @@ impl LinkQueue {
         self.sender
             .send(Outgoing {
                 id,
+                method,
                 bytes,
                 until,
                 reply,
@@ -242,6 +246,7 @@ impl LinkQueue {
 
 struct Outgoing {
     id: u64,
+    method: Method,
     bytes: Bytes,
     until: Instant,
     reply: oneshot::Sender<Result<Bytes, CallError>>,
@@ -251,6 +256,17 @@ struct Outgoing {
 impl Outgoing {
     fn is_stale(&self) -> bool {
         self.reply.is_closed() || self.until <= Instant::now()
+    }
+
+    /// Its frame, and from then on it waits for the answer; none if its caller no longer does.
+    fn sent(self, waiting: &Waiting) -> Option<Bytes> {
+        if self.is_stale() {
+            return None;
+        }
+        let mut waiting = waiting.lock();
+        waiting.silent_since.get_or_insert_with(Instant::now);
+        waiting.replies.insert(self.id, self.reply);
+        Some(self.bytes)
     }
 }
 
@@ -346,9 +362,10 @@ impl Connection {
     /// Sends from the queue and hands out answers, until the connection breaks or the peer falls silent.
     async fn drive(self, first: Outgoing, queue: &mut mpsc::Receiver<Outgoing>) {
         let (reader, writer) = tokio::io::split(self.stream);
+        let sink = FramedWrite::new(writer, frame::codec());
         let ended = tokio::select! {
             ended = read(FramedRead::new(reader, frame::codec()), &self.waiting) => ended,
-            ended = write(FramedWrite::new(writer, frame::codec()), first, queue, &self.waiting) => ended,
+            ended = write(sink, Some(first), queue, |outgoing| outgoing.method, |outgoing| outgoing.sent(&self.waiting)) => ended,
             ended = watch(&self.waiting) => ended,
         };
         if let Err(error) = ended {
@@ -379,43 +396,6 @@ async fn read(
     Ok(())
 }
 
-async fn write(
-    mut sink: impl Sink<Bytes, Error = io::Error> + Unpin,
-    first: Outgoing,
-    queue: &mut mpsc::Receiver<Outgoing>,
-    waiting: &Waiting,
-) -> io::Result<()> {
-    let mut next = Some(first);
-    while let Some(outgoing) = next {
-        timeout(WRITE_TIME, async {
-            feed(&mut sink, outgoing, waiting).await?;
-            while let Ok(more) = queue.try_recv() {
-                feed(&mut sink, more, waiting).await?;
-            }
-            sink.flush().await
-        })
-        .await??;
-        next = queue.recv().await;
-    }
-    Ok(())
-}
-
-async fn feed(
-    sink: &mut (impl Sink<Bytes, Error = io::Error> + Unpin),
-    outgoing: Outgoing,
-    waiting: &Waiting,
-) -> io::Result<()> {
-    if outgoing.is_stale() {
-        return Ok(());
-    }
-    {
-        let mut waiting = waiting.lock();
-        waiting.silent_since.get_or_insert_with(Instant::now);
-        waiting.replies.insert(outgoing.id, outgoing.reply);
-    }
-    sink.feed(outgoing.bytes).await
-}
-
 /// Ends a connection on which the peer owes answers and says nothing: a half-open one looks just so.
 async fn watch(waiting: &Waiting) -> io::Result<()> {
     loop {
@@ -438,7 +418,6 @@ const QUEUE_CALLS_MAX: usize = 256;
 /// Holds the largest frame, and some.
 const QUEUE_KIB_MAX: usize = 32 * 1024;
 const CONNECT_TIME: Duration = Duration::from_secs(3);
-const WRITE_TIME: Duration = Duration::from_secs(10);
 const WATCH_PERIOD: Duration = Duration::from_secs(1);
 /// Clocks are exchanged every second, heartbeats more often, and no chunk of a snapshot takes so long: a live peer is never silent for it.
 const SILENCE_MAX: Duration = Duration::from_secs(10);

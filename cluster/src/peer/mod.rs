@@ -9,6 +9,7 @@ pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod snapshot;
 pub(crate) mod tls;
+pub(crate) mod writer;
 
 #[cfg(test)]
 pub(crate) mod tests;

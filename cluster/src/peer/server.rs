@@ -7,7 +7,7 @@
 use std::{future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{Sink, SinkExt, StreamExt};
+use futures::StreamExt;
 use ledger::id::NodeNumber;
 use tokio::{
     io::{BufReader, ReadHalf},
@@ -25,6 +25,7 @@ use tokio_util::{
 use super::{
     frame::{self, Call, ClusterId, Denial, Head, Method},
     tls::{Identity, node_of},
+    writer::write,
 };
 
 /// What a node does when a peer calls.
@@ -127,11 +128,12 @@ impl<S: Service> Context<S> {
             return Err(io::Error::other("too many connections"));
         };
         let (reader, writer) = tokio::io::split(stream);
-        let (answers, queue) = mpsc::channel(CALLS_IN_FLIGHT_MAX);
+        let (answers, mut queue) = mpsc::channel(CALLS_IN_FLIGHT_MAX);
+        let sink = FramedWrite::new(writer, frame::codec());
         // Whichever ends first ends both: a writer that cannot write means that no answer arrives any more.
         tokio::select! {
             result = self.read(caller, FramedRead::new(reader, frame::codec()), answers) => result,
-            result = write(FramedWrite::new(writer, frame::codec()), queue) => result,
+            result = write(sink, None, &mut queue, |(method, _)| *method, |(_, bytes)| Some(bytes)) => result,
         }
     }
 
@@ -139,7 +141,7 @@ impl<S: Service> Context<S> {
         &self,
         caller: NodeNumber,
         mut frames: FramedRead<ReadHalf<TlsStream<BufReader<TcpStream>>>, LengthDelimitedCodec>,
-        answers: mpsc::Sender<Bytes>,
+        answers: mpsc::Sender<(Method, Bytes)>,
     ) -> io::Result<()> {
         let places = Arc::new(Semaphore::new(CALLS_IN_FLIGHT_MAX));
         let room = Arc::new(Semaphore::new(IN_FLIGHT_KIB_MAX));
@@ -157,7 +159,7 @@ impl<S: Service> Context<S> {
                     // Once per connection: a removed node may go on calling for long.
                     tracing::warn!(peer = caller.0, %denial, "peer call denied");
                 }
-                answer(&answers, call.id, Err(denial)).await;
+                answer(&answers, call.method, call.id, Err(denial)).await;
                 continue;
             }
             // Reading stops while too much is under way: the peer notices by its own deadlines.
@@ -170,7 +172,13 @@ impl<S: Service> Context<S> {
             calls.spawn(async move {
                 let time = Duration::from_millis(call.ttl_ms.into()).min(CALL_TIME_MAX);
                 let served = timeout(time, service.serve(caller, call.method, body, time)).await;
-                answer(&answers, call.id, served.unwrap_or(Err(Denial::Late))).await;
+                answer(
+                    &answers,
+                    call.method,
+                    call.id,
+                    served.unwrap_or(Err(Denial::Late)),
+                )
+                .await;
                 metrics::counter!("visto_peer_calls_total", "method" => call.method.name())
                     .increment(1);
                 drop((place, room));
@@ -197,7 +205,12 @@ impl<S: Service> Context<S> {
     }
 }
 
-async fn answer(answers: &mpsc::Sender<Bytes>, id: u64, result: Result<Vec<u8>, Denial>) {
+async fn answer(
+    answers: &mpsc::Sender<(Method, Bytes)>,
+    method: Method,
+    id: u64,
+    result: Result<Vec<u8>, Denial>,
+) {
     let (result, body) = match result {
         Ok(body) => (Ok(()), body),
         Err(denial) => (Err(denial), Vec::new()),
@@ -213,25 +226,8 @@ async fn answer(answers: &mpsc::Sender<Bytes>, id: u64, result: Result<Vec<u8>, 
     });
     if let Ok(bytes) = framed {
         // Fails only when the connection is gone, and then nobody waits.
-        let _ = answers.send(bytes).await;
+        let _ = answers.send((method, bytes)).await;
     }
-}
-
-async fn write(
-    mut sink: impl Sink<Bytes, Error = io::Error> + Unpin,
-    mut queue: mpsc::Receiver<Bytes>,
-) -> io::Result<()> {
-    while let Some(bytes) = queue.recv().await {
-        timeout(WRITE_TIME, async {
-            sink.feed(bytes).await?;
-            while let Ok(more) = queue.try_recv() {
-                sink.feed(more).await?;
-            }
-            sink.flush().await
-        })
-        .await??;
-    }
-    Ok(())
 }
 
 /// All lanes from each peer of a large cluster, and some for reconnects that cross an old connection's end.
@@ -244,6 +240,5 @@ const IN_FLIGHT_KIB_MAX: usize = 64 * 1024;
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Peers exchange clocks every second; a connection silent for so long has lost its peer.
 const IDLE_TIME: Duration = Duration::from_secs(120);
-const WRITE_TIME: Duration = Duration::from_secs(10);
 const CALL_TIME_MAX: Duration = Duration::from_secs(600);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

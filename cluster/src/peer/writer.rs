@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Writes what waits for a connection, at either end: all that is there goes in one write, which is one TLS record and one wakeup of the peer.
+
+use std::{io, time::Duration};
+
+use bytes::Bytes;
+use futures::{Sink, SinkExt};
+use tokio::{sync::mpsc, task::yield_now, time::timeout};
+
+use super::frame::Method;
+
+/// Writes until the queue ends or a write fails. `method` says what a frame belongs to; `frame` gives its bytes when its turn comes, none if
+/// nobody waits for it any more.
+pub(crate) async fn write<T>(
+    mut sink: impl Sink<Bytes, Error = io::Error> + Unpin,
+    first: Option<T>,
+    queue: &mut mpsc::Receiver<T>,
+    method: impl Fn(&T) -> Method,
+    mut frame: impl FnMut(T) -> Option<Bytes>,
+) -> io::Result<()> {
+    let mut next = match first {
+        Some(first) => Some(first),
+        None => queue.recv().await,
+    };
+    while let Some(first) = next {
+        if gathers(method(&first)) {
+            let_others_speak().await;
+        }
+        timeout(WRITE_TIME, async {
+            let mut next = Some(first);
+            while let Some(queued) = next {
+                if let Some(bytes) = frame(queued) {
+                    sink.feed(bytes).await?;
+                }
+                next = queue.try_recv().ok();
+            }
+            sink.flush().await
+        })
+        .await??;
+        next = queue.recv().await;
+    }
+    Ok(())
+}
+
+/// Many clients send an entry each at the same time, and a commit answers them all at once. Raft's own calls wait for nobody.
+fn gathers(method: Method) -> bool {
+    matches!(method, Method::Submit)
+}
+
+/// Lets those tasks run that are ready, and those for which the sockets have something. The runtime would run the writer right after whoever woke
+/// it, so each frame would be a write of its own. Where nobody else is ready, this returns at once.
+async fn let_others_speak() {
+    for _ in 0..2 {
+        yield_now().await;
+    }
+}
+
+const WRITE_TIME: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )]
+    use std::{
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::{Context, Poll},
+    };
+
+    use super::*;
+
+    /// Counts what it is given.
+    #[derive(Clone, Default)]
+    struct Counter {
+        frames: Arc<AtomicUsize>,
+        writes: Arc<AtomicUsize>,
+    }
+
+    impl Sink<Bytes> for Counter {
+        type Error = io::Error;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(self: Pin<&mut Self>, _: Bytes) -> io::Result<()> {
+            self.frames.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Frames and writes, where tasks that are ready at the same time have one frame each.
+    async fn written(method: Method, tasks: usize) -> (usize, usize) {
+        let counter = Counter::default();
+        let (sender, mut queue) = mpsc::channel(tasks);
+        let sink = counter.clone();
+        let writer =
+            tokio::spawn(async move { write(sink, None, &mut queue, |_| method, Some).await });
+        // One that the writer waits for already, and the rest from a task of the runtime, so that all of them are ready before any runs.
+        let speak = tokio::spawn(async move {
+            yield_now().await;
+            for _ in 0..tasks {
+                let sender = sender.clone();
+                tokio::spawn(async move { sender.send(Bytes::new()).await });
+            }
+        });
+        speak.await.unwrap();
+        writer.await.unwrap().unwrap();
+        let count = |it: &AtomicUsize| it.load(Ordering::Relaxed);
+        (count(&counter.frames), count(&counter.writes))
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn entries_of_many_clients_share_a_write_and_a_heartbeat_waits_for_nobody() {
+        let (frames, writes) = written(Method::Submit, 24).await;
+        assert_eq!(frames, 24);
+        // The runtime looks at its sockets after so many tasks, and may let the writer run then.
+        assert!(writes <= 3, "{writes}");
+        let (frames, writes) = written(Method::Append, 24).await;
+        assert_eq!(frames, 24);
+        assert!(writes > 3, "{writes}");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_not_written() {
+        let counter = Counter::default();
+        let (sender, mut queue) = mpsc::channel(2);
+        for number in [2, 3] {
+            sender.send(number).await.unwrap();
+        }
+        drop(sender);
+        let odd = |number: u8| (number % 2 == 1).then(Bytes::new);
+        write(
+            counter.clone(),
+            Some(1),
+            &mut queue,
+            |_| Method::Submit,
+            odd,
+        )
+        .await
+        .unwrap();
+        assert_eq!(counter.frames.load(Ordering::Relaxed), 2);
+        assert_eq!(counter.writes.load(Ordering::Relaxed), 1);
+    }
+}
