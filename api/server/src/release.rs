@@ -148,9 +148,13 @@ impl Recorder {
         node: &Node,
         entries: Vec<(Content, Vec<String>)>,
     ) -> Result<TreeSize, Fault> {
+        let count = entries.len();
         let outcomes = node
             .write_all_own(entries, Until::Committed, self.deadline)
             .await;
+        if outcomes.len() != count {
+            return Err(Fault::internal("an entry of its own has no outcome"));
+        }
         outcomes
             .into_iter()
             .try_fold(TreeSize::EMPTY, |size, outcome| {

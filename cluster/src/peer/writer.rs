@@ -42,7 +42,8 @@ pub(crate) async fn write<T>(
     Ok(())
 }
 
-/// Many clients send an entry each at the same time, and a commit answers them all at once. Raft's own calls wait for nobody.
+/// Many clients send an entry each at the same time, and a commit answers them all at once. Raft's appends and votes have connections of their
+/// own, and wait for nobody.
 fn gathers(method: Method) -> bool {
     matches!(method, Method::Submit)
 }

@@ -65,18 +65,24 @@ pub(crate) fn progress(db: &Db) -> Result<Progress, Error> {
 
 /// Carries orders out on a state folder. Whether nothing of them is left in its files; else it is to be called again.
 ///
-/// Rows that repeat a body go first, for they can only be found while it is there. A crash anywhere leaves the progress where it was: the next
-/// call finds bodies of which some are rewritten, and carrying out an order twice changes nothing. A cut comes here once it is folded.
+/// Rows that repeat a body go first, for they can only be found while it is there. A crash anywhere leaves the progress where it was, and a mark
+/// if rows were deleted: the next call finds bodies of which some are rewritten, and carrying out an order twice changes nothing. A cut comes here once it is folded.
 ///
 /// # Errors
 /// The state cannot be read or written, or an entry is not what its leaf commits to.
 pub(crate) fn carry_out(db: &Db, orders: &[Order], done: Progress) -> Result<bool, Error> {
+    // Before this call, which finds no row that is deleted already, but may find it in the files.
+    let left = is_marked(db, state_meta::FORGETTING)?;
     let mut rows = BTreeSet::new();
     for order in orders {
         forget_rows(db, order, &mut rows)?;
     }
     let is_cut = orders.iter().any(|order| order.cut().is_some());
-    if !is_cut && !rows.is_empty() && !leave(db, state_cf::ROWS, row_ranges(&rows))? {
+    let forgot = left || !rows.is_empty();
+    if forgot && is_cut {
+        // Then all rows are compacted there. A crash before this leaves the mark above.
+        mark(db, state_meta::RETIRED)?;
+    } else if forgot && !leave(db, state_cf::ROWS, row_ranges(&rows, left))? {
         return Ok(false);
     }
     for order in orders {
@@ -92,15 +98,26 @@ pub(crate) fn carry_out(db: &Db, orders: &[Order], done: Progress) -> Result<boo
     if !leave(db, state_cf::BODIES, bodies.collect())? {
         return Ok(false);
     }
-    if (is_cut || !rows.is_empty()) && !renew_manifest(db)? {
+    if (is_cut || forgot) && !renew_manifest(db)? {
         return Ok(false);
     }
-    let mut batch = WriteBatch::default();
-    batch.put_cf(db.cf(state_cf::META)?, state_meta::ERASED, encode(&done)?);
+    let (mut batch, meta) = (WriteBatch::default(), db.cf(state_cf::META)?);
+    batch.put_cf(meta, state_meta::ERASED, encode(&done)?);
+    batch.delete_cf(meta, state_meta::FORGETTING);
     // On disk with the next flush only: a crash may take it back, and then all of this is done once more. What was taken out does not come
     // back with it: it was flushed above, and the Raft log is applied from there.
     db.write(batch, false)?;
     Ok(true)
+}
+
+fn is_marked(db: &Db, mark: &[u8]) -> Result<bool, Error> {
+    Ok(db.get(state_cf::META, mark)?.is_some())
+}
+
+fn mark(db: &Db, mark: &[u8]) -> Result<(), Error> {
+    let mut batch = WriteBatch::default();
+    batch.put_cf(db.cf(state_cf::META)?, mark, b"");
+    db.write(batch, false)
 }
 
 /// Makes what was just replaced under some ranges of keys leave the files.
@@ -170,16 +187,20 @@ fn each(
     Ok(())
 }
 
-/// Deletes the rows that repeat what the bodies say.
+/// Deletes the rows that repeat what the bodies say. With the first of them stands a mark that they are in the files still: who comes here once
+/// more does not find them.
 fn forget_rows(db: &Db, order: &Order, forgotten: &mut BTreeSet<Vec<u8>>) -> Result<(), Error> {
-    let mut batch = WriteBatch::default();
+    let (mut batch, meta) = (WriteBatch::default(), db.cf(state_cf::META)?);
     // By list, since one record may hold many of them.
     let mut gone: BTreeMap<Row, BTreeSet<u64>> = BTreeMap::new();
-    let mut write = |gone: BTreeMap<Row, BTreeSet<u64>>, mut batch| {
+    let mut write = |gone: BTreeMap<Row, BTreeSet<u64>>, mut batch: WriteBatch| {
         for (row, indexes) in gone {
             rows::remove(db, &row, &indexes, &mut batch, |key| {
                 forgotten.insert(key.to_vec());
             })?;
+        }
+        if !forgotten.is_empty() {
+            batch.put_cf(meta, state_meta::FORGETTING, b"");
         }
         db.write(batch, false)
     };
@@ -249,8 +270,7 @@ fn retire(db: &Db) -> Result<bool, Error> {
     let before = standing::cuts(db)?.reach_max();
     standing::forget(db, before)?;
     let meta = db.cf(state_cf::META)?;
-    let is_marked = |key| Ok::<_, Error>(db.get(state_cf::META, key)?.is_some());
-    if !is_marked(state_meta::RETIRED)? && !is_marked(state_meta::RETIRING)? {
+    if !is_marked(db, state_meta::RETIRED)? && !is_marked(db, state_meta::RETIRING)? {
         return Ok(true);
     }
     // A fold that goes on meanwhile marks what it deletes after this anew.
@@ -362,8 +382,9 @@ fn body_ranges(orders: &[Order]) -> Vec<Range<u64>> {
     merged
 }
 
-fn row_ranges(rows: &BTreeSet<Vec<u8>>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    if rows.len() <= ROWS_EACH_MAX {
+/// The keys of rows that were deleted, or, where it is not known of all which they were, those of their kinds.
+fn row_ranges(rows: &BTreeSet<Vec<u8>>, others: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
+    if rows.len() <= ROWS_EACH_MAX && !others {
         return rows.iter().map(|row| (row.clone(), row.clone())).collect();
     }
     [RowKind::Operator, RowKind::ConsentUse]

@@ -79,6 +79,8 @@ pub(crate) mod state_meta {
     pub(crate) const RETIRED: &[u8] = b"retired";
     /// The same, and the eraser is taking them out of the files: it alone sets this, and begins anew where it finds it.
     pub(crate) const RETIRING: &[u8] = b"retiring";
+    /// Erasures deleted rows that are still in the files.
+    pub(crate) const FORGETTING: &[u8] = b"forgetting";
     /// How many erasures this state holds nothing of any more.
     pub(crate) const ERASED: &[u8] = b"erased";
 }

@@ -21,6 +21,7 @@ use ledger::{
     admission::{Row, RowKind},
     body::{
         Content, Disclosed, EntryType,
+        access::{Access, AccessSubject, Action, EService, Side, SubjectRole, Visibility},
         consent::{Consent, ConsentEvent},
         system::{Erasure, Ground, Note, NoteKind},
     },
@@ -151,6 +152,62 @@ fn note(now_ms: u64, number: u64) -> SubmittedEntry {
         opens: vec![],
     };
     sign(now_ms, number, Content::Note(note), vec![disclosure])
+}
+
+/// An access whose operator has a list of its own.
+fn access(number: u64) -> SubmittedEntry {
+    let seal = |what: &str| {
+        let salt = Hash::of(&[what.as_bytes(), &number.to_be_bytes()]);
+        Disclosed::seal(&salt.as_bytes()[..16], what.to_owned())
+    };
+    let (user_id, of_user) = seal("operator-7");
+    let (user_location, of_location) = seal("desk 3");
+    let (reason, of_reason) = seal("Domanda di bonus");
+    let target = AccessSubject {
+        person: subject(number),
+        role: SubjectRole::Target,
+        relation: None,
+    };
+    let (target, of_target) = Disclosed::seal(&salt(number).as_bytes()[..16], target);
+    let access = Access {
+        side: Side::Consumer,
+        exchange: *salt(number).as_bytes().first_chunk().unwrap(),
+        consumer: testbed::institution(),
+        consumer_client_id: None,
+        provider: testbed::institution(),
+        eservice: EService {
+            eservice_id: "isee".into(),
+            descriptor_id: None,
+            name: None,
+            version: None,
+            operation: None,
+        },
+        user_id,
+        user_role: "assistente sociale".into(),
+        user_location,
+        loa: None,
+        purpose_id: None,
+        purpose: "dpv:ServiceProvision".into(),
+        legal_basis: "dpv-gdpr:A6-1-e".into(),
+        legal_reference: Some("DPCM 159/2013".into()),
+        reason,
+        case_ref: None,
+        consent_refs: vec![],
+        action: Action::Query,
+        outcome: "ok".into(),
+        status_code: Some(200),
+        data_categories: vec!["dpv-pd:Income".into()],
+        personal_data_types: vec![],
+        subjects: vec![target],
+        part: None,
+        result_count: None,
+        emergency: None,
+        visibility: Visibility::Visible,
+        evidence: None,
+    };
+    let disclosures = vec![of_user, of_location, of_reason, of_target];
+    let content = Content::Access(Box::new(access));
+    sign(Clock::system().now_ms(), number, content, disclosures)
 }
 
 /// Text of an entry that nothing compresses and nothing else holds.
@@ -307,6 +364,64 @@ async fn a_node_that_ended_midway_finishes() {
     let places = holding(&one.data(), &needles);
     assert!(places.is_empty(), "{places:?}");
     node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_view_holds_leave_the_files_when_the_erasure_is_tried_again() {
+    let one = One::new();
+    let node = one.open().await;
+    let entries = submit(&node, (1..=8).map(access).collect()).await;
+    let machine = &node.0.here.machine;
+    machine.flush().unwrap();
+    // So that the test alone erases.
+    node.0.erasing.stop().await;
+    let ordered = submit(&node, vec![order(&entries[..1], 9)]).await[0];
+    let db = machine.state();
+    let order = erasure::order(&crate::store::view::DbState::new(&db), ordered);
+    let orders = [order.unwrap().unwrap()];
+    let done = erase::Progress { orders: 1 };
+    let (row, range) = (RowKind::Operator, 0..100);
+    let list = Row::operator(&testbed::institution(), "operator-7").of;
+    let held = |node: &Node| {
+        let view = node.view().unwrap();
+        let rows = view.rows(row, &list, range.clone(), Direction::Up, 100);
+        rows.unwrap()
+    };
+    assert_eq!(held(&node), entries);
+    let files = || -> Vec<PathBuf> {
+        let files = db.raw().live_files().unwrap().into_iter();
+        let files = files.filter(|file| file.column_family_name == keys::state_cf::ROWS);
+        let path = |name: String| db.path().join(name.trim_start_matches('/'));
+        files.map(|file| path(file.name)).collect()
+    };
+    let (with_row, manifests) = (files(), manifests(db.path()));
+    assert!(!with_row.is_empty());
+    // Twice, as an export that takes long would have it; then nobody sees what was before.
+    let view = node.view().unwrap();
+    for _ in 0..2 {
+        assert!(!erase::carry_out(&db, &orders, done).unwrap());
+        assert_eq!(held(&node), entries[1..]);
+    }
+    drop(view);
+    assert!(erase::carry_out(&db, &orders, done).unwrap());
+    assert_eq!(held(&node), entries[1..]);
+    for former in with_row.iter().chain(&manifests) {
+        assert!(!former.exists(), "{former:?}");
+    }
+    assert_eq!(erase::progress(&db).unwrap(), done);
+    drop(db);
+    node.shutdown().await;
+}
+
+fn manifests(state: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(state).unwrap();
+    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    let is_one = |name: &str| name.starts_with("MANIFEST-");
+    files.retain(|file| {
+        file.file_name()
+            .is_some_and(|name| is_one(&name.to_string_lossy()))
+    });
+    files
 }
 
 /// An event of one consent record of `number`'s person.
