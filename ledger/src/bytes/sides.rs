@@ -19,9 +19,6 @@ use crate::{
 /// that any node may delete when it likes, since no answer changes by it.
 pub const ERA_MS: u64 = 2 * WINDOW_MS;
 
-/// Stands between consumer and provider.
-const BETWEEN: &[u8] = b"\n";
-
 /// The era of a time of acceptance.
 pub fn era(accepted_at_ms: u64) -> u32 {
     u32::try_from(accepted_at_ms / ERA_MS).unwrap_or(u32::MAX)
@@ -30,6 +27,7 @@ pub fn era(accepted_at_ms: u64) -> u32 {
 impl StateKey {
     /// 0x81: `u32(era) ‖ exchange ‖ u8(side) ‖ u64(part, 0 = the first told) ‖ consumer ‖ 0x0A ‖ provider`.
     pub fn exchange(era: u32, pair: &Pair, side: Side, part: u64) -> StateKey {
+        let [consumer, between, provider] = parties(pair);
         StateKey {
             kind: kind::EXCHANGE,
             name: [
@@ -37,9 +35,9 @@ impl StateKey {
                 &pair.exchange,
                 &[side as u8],
                 &part.to_be_bytes(),
-                pair.consumer.as_bytes(),
-                BETWEEN,
-                pair.provider.as_bytes(),
+                consumer,
+                between,
+                provider,
             ]
             .concat(),
         }
@@ -137,14 +135,8 @@ impl Unsettled {
                     Sides::Only(Side::Provider) => 2,
                     Sides::Compare => 3,
                 };
-                [
-                    &[sides][..],
-                    &pair.exchange,
-                    pair.consumer.as_bytes(),
-                    BETWEEN,
-                    pair.provider.as_bytes(),
-                ]
-                .concat()
+                let [consumer, between, provider] = parties(pair);
+                [&[sides][..], &pair.exchange, consumer, between, provider].concat()
             }
         }
     }
@@ -168,4 +160,9 @@ impl Unsettled {
         };
         Some(Unsettled::Pair(sides, pair))
     }
+}
+
+/// `consumer ‖ 0x0A ‖ provider`, in parts: keys of exchanges are made for each access, several times.
+fn parties(pair: &Pair) -> [&[u8]; 3] {
+    [pair.consumer.as_bytes(), b"\n", pair.provider.as_bytes()]
 }

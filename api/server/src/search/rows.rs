@@ -127,6 +127,7 @@ impl<'s> Entries<'s> {
     /// The lists, from below `before` on.
     pub fn new(view: &'s View, lists: Vec<Row>, before: u64) -> Entries<'s> {
         let mut rows = Rows::new(view, lists, before);
+        // For a page of the usual size and the few that it passes over, one walk through a list does.
         rows.fetched = rows.fetched.min(READ_AT_ONCE_MAX + READ_MORE);
         Entries {
             view,
