@@ -119,7 +119,7 @@ impl Default for Tuning {
             write_buffer_bytes: 64 * MIB,
             background_bytes_per_s: Some(32_000_000),
             tail_bytes: 32 * MIB,
-            scrub_bytes: 1 << 30,
+            scrub_bytes: 256 * MIB as u64,
             publish_interval: Duration::from_millis(5),
             publish_gather: Duration::from_millis(20),
             fold_interval: Duration::from_secs(10),

@@ -96,52 +96,52 @@ fn nodes(db: &Db, level: u8, from: u64, to: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is shown to it, ascending, are rows, and none of them twice.
-pub(super) fn rows(db: &Db) -> impl FnMut(&[u8], &[u8]) -> Result<(), Error> {
-    let mut last: Option<Run> = None;
-    move |key, value| {
+/// Looks at the records of the index, ascending: they hold rows, and none of them twice.
+#[derive(Default)]
+struct RowCheck {
+    last: Option<Run>,
+}
+
+impl RowCheck {
+    fn next(&mut self, db: &Db, key: &[u8], value: &[u8]) -> Result<(), Error> {
         let run = Run::read(db, key, value)?;
-        if last.as_ref().is_some_and(|last| !run.is_behind(last)) {
+        if self.last.as_ref().is_some_and(|last| !run.is_behind(last)) {
             let name = db.name_of(state_cf::ROWS, key);
             return Err(Error::corrupt(format!(
                 "{name} holds a row of the record before"
             )));
         }
-        last = Some(run);
+        self.last = Some(run);
         Ok(())
     }
 }
 
-/// Keys, entries or nodes read between two pauses.
-const STEP: u64 = 1024;
+/// Keys, entries or nodes read between two pauses: some milliseconds of a core, which whoever waits for it does not feel.
+pub(super) const STEP: u64 = 128;
 
 /// Reads everything in a state, checking RocksDB's checksums and the ledger's hashes. Asks for the database before each step, so that it can be
-/// closed meanwhile, and calls `pause` after each.
+/// closed meanwhile, and calls `pause` after each. False if it was closed before all was read.
 ///
 /// # Errors
 /// `Corrupt`, naming what is damaged.
-pub(crate) fn scrub(state: impl Fn() -> Option<Arc<Db>>, pause: impl Fn()) -> Result<(), Error> {
+pub(crate) fn scrub(
+    state: impl Fn() -> Option<Arc<Db>>,
+    mut pause: impl FnMut(),
+) -> Result<bool, Error> {
     let Some(size) = state()
         .map(|db| read_applied(&db))
         .transpose()?
         .map(|applied| applied.tree_size)
     else {
-        return Ok(());
+        return Ok(false);
     };
     for family in state_cf::ALL {
-        let mut from = Some(Vec::new());
-        while let Some(start) = from {
-            let Some(db) = state() else { return Ok(()) };
-            from = match family {
-                state_cf::ROWS => db.read_through(family, &start, STEP, rows(&db)),
-                _ => db.read_through(family, &start, STEP, |_, _| Ok(())),
-            }?;
-            drop(db);
-            pause();
+        if !read_through(family, &state, &mut pause)? {
+            return Ok(false);
         }
     }
     for from in (0..size).step_by(STEP as usize) {
-        let Some(db) = state() else { return Ok(()) };
+        let Some(db) = state() else { return Ok(false) };
         entries(&db, from, size.min(from + STEP))?;
         drop(db);
         pause();
@@ -149,7 +149,7 @@ pub(crate) fn scrub(state: impl Fn() -> Option<Arc<Db>>, pause: impl Fn()) -> Re
     // The other levels are not kept.
     for level in (tiles::MIDDLE..64).step_by(usize::from(tiles::MIDDLE)) {
         for from in (0..size >> level).step_by(STEP as usize) {
-            let Some(db) = state() else { return Ok(()) };
+            let Some(db) = state() else { return Ok(false) };
             nodes(&db, level, from, (size >> level).min(from + STEP))?;
             drop(db);
             pause();
@@ -158,17 +158,37 @@ pub(crate) fn scrub(state: impl Fn() -> Option<Arc<Db>>, pause: impl Fn()) -> Re
     scrub_folds(state, pause)
 }
 
+/// As [`scrub`], of a family's keys and values alone.
+pub(super) fn read_through(
+    family: &str,
+    state: impl Fn() -> Option<Arc<Db>>,
+    mut pause: impl FnMut(),
+) -> Result<bool, Error> {
+    let mut rows = RowCheck::default();
+    let mut from = Some(Vec::new());
+    while let Some(start) = from {
+        let Some(db) = state() else { return Ok(false) };
+        from = db.read_through(family, &start, STEP, |key, value| match family {
+            state_cf::ROWS => rows.next(&db, key, value),
+            _ => Ok(()),
+        })?;
+        drop(db);
+        pause();
+    }
+    Ok(true)
+}
+
 /// As [`scrub`], of what is folded alone: values, state map and facts. Each step looks at a moment of its own, so a fold may go on meanwhile.
 ///
 /// # Errors
 /// `Corrupt`, naming what is damaged.
 pub(crate) fn scrub_folds(
     state: impl Fn() -> Option<Arc<Db>>,
-    pause: impl Fn(),
-) -> Result<(), Error> {
+    mut pause: impl FnMut(),
+) -> Result<bool, Error> {
     let mut after = None;
     loop {
-        let Some(db) = state() else { return Ok(()) };
+        let Some(db) = state() else { return Ok(false) };
         after = fold::check::values(&View::new(db)?, after, STEP as usize)?;
         if after.is_none() {
             break;
@@ -177,11 +197,11 @@ pub(crate) fn scrub_folds(
     }
     let mut from = Some(Vec::new());
     while let Some(start) = from {
-        let Some(db) = state() else { return Ok(()) };
+        let Some(db) = state() else { return Ok(false) };
         from = fold::check::facts(&View::new(db)?, &start, STEP as usize)?;
         pause();
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Bytes of all files below a folder.

@@ -52,6 +52,16 @@ type Open =
     fn(&Path, u64, LedgerInfo, &Options, &Fatal, &VerifyPool) -> Result<(Log, Machine), Error>;
 
 fn open_by(dir: &Path, open: Open) -> Result<(Log, Machine), Error> {
+    open_telling(dir, open, u64::MAX, &Fatal::new())
+}
+
+/// What stops the store is told to `fatal`.
+fn open_telling(
+    dir: &Path,
+    open: Open,
+    scrub_bytes: u64,
+    fatal: &Fatal,
+) -> Result<(Log, Machine), Error> {
     let options = Options {
         resources: Resources {
             cache_bytes: 1 << 20,
@@ -59,7 +69,7 @@ fn open_by(dir: &Path, open: Open) -> Result<(Log, Machine), Error> {
             background_bytes_per_s: None,
         },
         tail_bytes: 64 * 1024,
-        scrub_bytes: u64::MAX,
+        scrub_bytes,
     };
     let ledger = LedgerInfo {
         name: LEDGER.into(),
@@ -67,8 +77,8 @@ fn open_by(dir: &Path, open: Open) -> Result<(Log, Machine), Error> {
     };
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let (fatal, verifier) = (Fatal::new(), VerifyPool::new(LEDGER));
-        match open(dir, 1, ledger.clone(), &options, &fatal, &verifier) {
+        let verifier = VerifyPool::new(LEDGER);
+        match open(dir, 1, ledger.clone(), &options, fatal, &verifier) {
             Err(error) if crate::testbed::is_still_held(&error) => {
                 assert!(Instant::now() < deadline, "{error:?}");
                 std::thread::yield_now();

@@ -121,9 +121,7 @@ fn asked(
 }
 
 fn scrub(db: &Arc<Db>) -> Result<(), Error> {
-    let rows = check::rows(db);
-    db.read_through(state_cf::ROWS, b"", u64::MAX, rows)
-        .map(drop)
+    check::read_through(state_cf::ROWS, || Some(db.clone()), || ()).map(drop)
 }
 
 proptest! {
@@ -277,6 +275,29 @@ fn damage_is_named() {
     }
     // Two records of one row.
     put(0, 3, &[1]);
+    let error = scrub(&db).unwrap_err().to_string();
+    assert!(error.contains("a row of the record before"), "{error}");
+}
+
+#[test]
+fn two_records_of_a_row_are_told_where_a_step_ends_between_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir);
+    let last = 2 * (check::STEP - 1);
+    let told = Told {
+        rows: (0..=last).step_by(2).map(|index| (0, index)).collect(),
+        ends: (0..SIZE).collect(),
+    };
+    fill(&db, &told);
+    scrub(&db).unwrap();
+    let put = |index, value: &[u8]| {
+        let key = keys::row(row(0).kind.code(), &row(0).of, index);
+        let family = db.cf(state_cf::ROWS).unwrap();
+        db.raw().put_cf(family, key, value).unwrap();
+    };
+    put(last, &[1]);
+    scrub(&db).unwrap();
+    put(last + 1, &[]);
     let error = scrub(&db).unwrap_err().to_string();
     assert!(error.contains("a row of the record before"), "{error}");
 }

@@ -153,6 +153,23 @@ async fn a_flipped_byte_is_named_or_does_no_harm() {
     );
 }
 
+/// A large store is read while it runs, and damage that no start looks at stops it then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_in_a_large_store_is_found_beside_its_work() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path()).await;
+    let damage = |db: &Db, batch: &mut rocksdb::WriteBatch| {
+        batch.put_cf(db.cf(state_cf::ROWS).unwrap(), b"no row", b"");
+    };
+    change_state(dir.path(), damage);
+    assert!(open_in(dir.path()).is_err());
+    let fatal = Fatal::new();
+    let _open = open_telling(dir.path(), open, 0, &fatal).unwrap();
+    let found = tokio::time::timeout(Duration::from_secs(60), fatal.wait()).await;
+    let found = found.unwrap().to_string();
+    assert!(found.contains("holds no rows"), "{found}");
+}
+
 /// The newest WAL of the Raft log.
 fn raft_wal(dir: &Path) -> PathBuf {
     let wals = files_below(&dir.join("raft"))
