@@ -55,7 +55,7 @@ impl Here {
         let since = Instant::now();
         let verified = self.verifier.verify(entries).await;
         Stage::Verify.took(since.elapsed());
-        verified
+        self.machine.sound(verified)
     }
 
     /// Bytes that a peer handed on: verified like any others.

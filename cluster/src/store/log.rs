@@ -162,7 +162,7 @@ impl Log {
 
     /// The newest checkpoint this node cosigned, as `T`.
     pub(crate) fn cosigned<T: serde::de::DeserializeOwned>(&self) -> Result<Option<T>, Error> {
-        self.0.db.get_decoded(raft_cf::META, raft_meta::COSIGNED)
+        self.meta(raft_meta::COSIGNED)
     }
 
     /// Remembers a cosigned checkpoint; fsynced when this returns.
@@ -182,8 +182,12 @@ impl Log {
 
     /// How many erasures this log holds nothing of any more.
     pub(crate) fn erased(&self) -> Result<Progress, Error> {
-        let stored = self.0.db.get_decoded(raft_cf::META, raft_meta::ERASED)?;
-        Ok(stored.unwrap_or_default())
+        Ok(self.meta(raft_meta::ERASED)?.unwrap_or_default())
+    }
+
+    fn meta<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, Error> {
+        let read = self.0.db.get_decoded(raft_cf::META, key);
+        self.0.fatal.stop_if_damaged(read)
     }
 
     /// Bytes of the raft_entries after an index, rounded up.
