@@ -201,13 +201,14 @@ impl Net {
             names.clone(),
             cosign_key,
             clock.clone(),
-            log,
+            log.clone(),
             machine.clone(),
         ));
         let service = NodeService {
             own: node,
             raft: raft.clone(),
             machine: machine.clone(),
+            log,
             fatal: fatal.clone(),
             tasks: tasks.clone(),
             clock: clock.clone(),

@@ -19,6 +19,8 @@ use ledger::number::EntryIndex;
 use super::*;
 use crate::Clock;
 use crate::face::{NodeKeys, Tuning};
+use crate::net::tests::{self as net, Town};
+use crate::peer::service::UNAPPLIED_BYTES_MAX;
 use crate::store::view::Direction;
 use crate::testbed::{self, consent, genesis, tuning};
 
@@ -425,4 +427,59 @@ async fn overload_is_told_and_nothing_of_it_is_written() {
         "{again:?}"
     );
     node.shutdown().await;
+}
+
+/// A follower that cannot apply neither fills its memory nor stands for election, and takes the rest when it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_takes_no_more_than_it_can_apply() {
+    let town = Town::new(3, tuning());
+    let nodes = town.open_all().await;
+    let leader = net::leader(&nodes).await;
+    let slow = nodes.keys().find(|node| **node != leader).unwrap();
+    let (leader, slow) = (&nodes[&leader], nodes[slow].clone());
+    let size = net::submit(leader, 1..101)
+        .await
+        .last()
+        .unwrap()
+        .index
+        .size();
+    slow.published_at_least(size, PATIENCE).await.unwrap();
+
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (holds, held) = tokio::sync::oneshot::channel();
+    let machine = slow.0.here.machine.clone();
+    let holding = std::thread::spawn(move || {
+        let _held = machine.hold();
+        let _ = holds.send(());
+        let _ = released.recv();
+    });
+    held.await.unwrap();
+    let term = leader.status().term;
+    let applied = slow.status().raft_applied;
+    // Several times what is allowed and one append: all of which the log would hold.
+    let unapplied = |node: &Node| node.0.log.bytes_after(applied);
+    let mut last = size;
+    for first in (0..).map(|round| 1_000 + 200 * round) {
+        last = net::submit(leader, first..first + 200)
+            .await
+            .last()
+            .unwrap()
+            .index
+            .size();
+        if unapplied(leader) > 8 * UNAPPLIED_BYTES_MAX {
+            break;
+        }
+    }
+    assert!(
+        unapplied(&slow) < 5 * UNAPPLIED_BYTES_MAX,
+        "{}",
+        unapplied(&slow)
+    );
+    assert_eq!(slow.status().term, term, "it hears the leader");
+    assert_eq!(leader.status().term, term);
+    release.send(()).unwrap();
+    holding.join().unwrap();
+    slow.published_at_least(last, PATIENCE).await.unwrap();
+    drop(slow);
+    net::close(nodes).await;
 }

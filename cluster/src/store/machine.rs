@@ -151,6 +151,12 @@ impl Machine {
         .await
     }
 
+    /// Keeps everybody from applying, until it is dropped.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Drop + '_ {
+        self.0.core.lock()
+    }
+
     /// A handle that does not keep the state open.
     pub(crate) fn weak(&self) -> WeakMachine {
         WeakMachine(Arc::downgrade(&self.0))
