@@ -9,6 +9,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ledger::admission::RowKind;
 use ledger::body::Disclosed;
@@ -481,5 +482,50 @@ async fn a_follower_takes_no_more_than_it_can_apply() {
     holding.join().unwrap();
     slow.published_at_least(last, PATIENCE).await.unwrap();
     drop(slow);
+    net::close(nodes).await;
+}
+
+/// What waited in the proposer when the clock was set gets no wrong date, and what comes goes to another leader.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_clock_steps_dates_nothing() {
+    let mut town = Town::new(3, tuning());
+    let mut nodes = BTreeMap::new();
+    let ahead: BTreeMap<u64, Arc<AtomicU64>> = (1..=3).map(|node| (node, Arc::default())).collect();
+    for (node, ahead) in &ahead {
+        let ahead = ahead.clone();
+        town.tuning.clock =
+            Clock::from_fn(move || Clock::system().now_ms() + ahead.load(Ordering::Relaxed));
+        nodes.insert(*node, town.open(*node).await);
+    }
+    nodes[&1]
+        .published_at_least(TreeSize(1), PATIENCE)
+        .await
+        .unwrap();
+    let size = net::submit(&nodes[&1], 1..2).await[0].index.size();
+    for node in nodes.values() {
+        node.published_at_least(size, PATIENCE).await.unwrap();
+    }
+    let leads = net::leader(&nodes).await;
+    let leader = &nodes[&leads];
+    let mut entries = leader.verify(vec![consent(2), consent(3)]).await.unwrap();
+    let mut next = || entries.pop().unwrap().unwrap();
+    // Dated ahead, as a batch is that was let in before the step.
+    ahead[&leads].store(3_600_000, Ordering::Relaxed);
+    let queued = leader.0.here.proposer.submit(next()).unwrap().await;
+    assert_eq!(queued, Ok(Outcome::Failed(Failure::NoQuorum)));
+    let end = Instant::now() + PATIENCE;
+    let refused = leader
+        .0
+        .here
+        .submit(vec![next()], Until::Committed, end)
+        .await;
+    assert_eq!(refused, [Outcome::Failed(Failure::NoQuorum)]);
+    let before = Clock::system().now_ms();
+    for (node, number) in [(1, 4), (2, 5), (3, 6)] {
+        let accepted = net::submit(&nodes[&node], number..number + 1).await[0];
+        let late = accepted.accepted_at_ms.saturating_sub(before);
+        assert!(late < PATIENCE.as_millis() as u64, "{late} ms ahead");
+    }
+    assert_ne!(net::leader(&nodes).await, leads);
     net::close(nodes).await;
 }

@@ -23,7 +23,7 @@ use super::{
     snapshot::Receiver,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Offsets},
     error::{Error, ErrorKind},
     face::{Outcome, Until},
     fold::worker::{Wanted, want},
@@ -48,7 +48,7 @@ pub(crate) struct NodeService {
     pub(crate) fatal: Fatal,
     pub(crate) tasks: TaskTracker,
     pub(crate) clock: Clock,
-    pub(crate) clock_ok: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub(crate) offsets: Arc<Offsets>,
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) receiver: Receiver,
     pub(crate) roster: Arc<Roster>,
@@ -196,7 +196,7 @@ impl NodeService {
     /// Raft's ReadIndex: a quorum confirms, after the question came, that this node still leads. No lease, so no clock is trusted.
     async fn read_index(&self) -> Result<u64, Denial> {
         // Confirming would renew the lead that a leader with a wrong clock wants to be rid of.
-        if !(self.clock_ok)() {
+        if !self.offsets.clock_ok() {
             return Err(Denial::NotLeader);
         }
         match self.raft.get_read_log_id().await {
