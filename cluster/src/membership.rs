@@ -4,7 +4,11 @@
 //! The registry says who ought to be a node; only the leader changes Raft's membership, one step at a time: a new node follows as a learner,
 //! gets its vote once it caught up, and a removed one loses it. Numbers are never used again, which admission enforces.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ledger::{
     id::NodeNumber,
@@ -15,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    clock::{Clock, Offsets},
+    clock::Offsets,
     error::Error,
     peer::{client::Peers, service::Roster},
     raft_types::Raft,
@@ -31,7 +35,6 @@ pub(crate) struct Membership {
     pub(crate) peers: Peers,
     pub(crate) roster: Arc<Roster>,
     pub(crate) offsets: Arc<Offsets>,
-    pub(crate) clock: Clock,
 }
 
 impl Membership {
@@ -42,38 +45,43 @@ impl Membership {
             .await;
     }
 
-    /// Keeps what this node knows of registry, voters and clocks up to date.
+    /// Keeps what this node knows of registry, voters and clocks up to date: every second, at once when others vote, and soon while it heard
+    /// nobody's clock, since until then it neither leads nor dates anything.
     async fn observe(&self) {
-        let mut ticks = every_second();
+        let mut server = self.raft.server_metrics();
         loop {
-            ticks.tick().await;
-            let members = self
-                .raft
-                .server_metrics()
-                .borrow()
-                .membership_config
-                .clone();
+            let members = server.borrow_and_update().membership_config.clone();
+            let voting = voters(&members);
+            self.offsets.set_voters(voting.clone());
             if let Err(error) = self.read_registry().await {
                 tracing::warn!(%error, "cannot read the registry's nodes");
             }
-            self.offsets
-                .set_voters(members.membership().voter_ids().map(NodeNumber).collect());
             let _ = timeout(
                 COMPARE_TIME,
                 self.compare_clocks(&others(self.own, &members)),
             )
             .await;
-            metrics::gauge!("visto_clock_offset_ms").set(self.offsets.offset_ms(self.own) as f64);
+            let offset_ms = self.offsets.offset_ms();
+            if let Some(offset_ms) = offset_ms {
+                metrics::gauge!("visto_clock_offset_ms").set(offset_ms as f64);
+            }
             // A leader whose clock is off may not date entries, and would lead on, idle: it falls silent, so that another one is elected.
-            let clock_ok = self.offsets.clock_ok(self.own);
+            let clock_ok = self.offsets.clock_ok();
             self.raft.runtime_config().heartbeat(clock_ok);
             self.raft.runtime_config().elect(clock_ok);
+            let pause = offset_ms.map_or(PAUSE_UNHEARD, |_| PERIOD);
+            let changed = server.wait_for(|server| voters(&server.membership_config) != voting);
+            if let Ok(Err(_)) = timeout(pause, changed).await {
+                // Raft is gone.
+                return;
+            }
         }
     }
 
     /// Makes Raft's membership follow, while this node leads.
     async fn follow(&self) {
-        let mut ticks = every_second();
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             if let Err(reason) = self.change().await {
@@ -114,10 +122,9 @@ impl Membership {
 
     async fn compare_clocks(&self, others: &BTreeSet<NodeNumber>) {
         let comparisons = others.iter().map(|peer| async move {
-            let asked_ms = self.clock.now_ms();
+            let asked = Instant::now();
             if let Ok(peer_ms) = self.peers.clock(*peer, COMPARE_TIME).await {
-                self.offsets
-                    .compare(*peer, asked_ms, peer_ms, self.clock.now_ms());
+                self.offsets.compare(*peer, asked, peer_ms, Instant::now());
             }
         });
         futures::future::join_all(comparisons).await;
@@ -221,12 +228,6 @@ fn next_step(
         .or_else(|| forget.map(|node| Step::RemoveLearner(*node)))
 }
 
-fn every_second() -> tokio::time::Interval {
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
 fn others(own: NodeNumber, members: &StoredMembership<u64, EmptyNode>) -> BTreeSet<NodeNumber> {
     members
         .membership()
@@ -236,7 +237,12 @@ fn others(own: NodeNumber, members: &StoredMembership<u64, EmptyNode>) -> BTreeS
         .collect()
 }
 
+fn voters(members: &StoredMembership<u64, EmptyNode>) -> BTreeSet<NodeNumber> {
+    members.membership().voter_ids().map(NodeNumber).collect()
+}
+
 const PERIOD: Duration = Duration::from_secs(1);
+const PAUSE_UNHEARD: Duration = Duration::from_millis(200);
 const COMPARE_TIME: Duration = Duration::from_millis(900);
 const CHANGE_TIME: Duration = Duration::from_secs(10);
 /// So many raft_entries behind, a learner is as good as there.

@@ -119,6 +119,7 @@ pub(crate) struct Ground {
     pub(crate) machine: Machine,
     pub(crate) fatal: Fatal,
     pub(crate) clock: Clock,
+    pub(crate) offsets: Arc<Offsets>,
     pub(crate) shard: u64,
     pub(crate) cosign_key: SigningKey,
     pub(crate) log_keys: Vec<SigningKey>,
@@ -162,6 +163,7 @@ impl Net {
             machine,
             fatal,
             clock,
+            offsets,
             shard,
             cosign_key,
             log_keys,
@@ -194,24 +196,24 @@ impl Net {
             fatal: fatal.clone(),
         };
         let keeper = Arc::new(Keeper::open(machine.clone(), memory, tasks.clone())?);
-        let offsets = Arc::new(Offsets::default());
         let fold_wanted = Wanted::default();
         let cosigner = Arc::new(Cosigner::new(
             node,
             names.clone(),
             cosign_key,
             clock.clone(),
-            log,
+            log.clone(),
             machine.clone(),
         ));
         let service = NodeService {
             own: node,
             raft: raft.clone(),
+            log,
             machine: machine.clone(),
             fatal: fatal.clone(),
             tasks: tasks.clone(),
-            clock: clock.clone(),
-            clock_ok: clock_check(&offsets, node),
+            clock,
+            offsets: offsets.clone(),
             cosigner: cosigner.clone(),
             receiver: Receiver::new(raft.clone()),
             roster: roster.clone(),
@@ -249,7 +251,6 @@ impl Net {
             peers: peers.clone(),
             roster,
             offsets: offsets.clone(),
-            clock,
         };
         tasks.spawn(server::serve(
             listener,
@@ -281,14 +282,9 @@ impl Net {
         self.keeper.newest()
     }
 
-    /// This node's clock minus the median of the voters', milliseconds.
-    pub(crate) fn clock_offset_ms(&self) -> i64 {
-        self.offsets.offset_ms(self.node)
-    }
-
-    /// Says at any time whether this node's clock is near enough to its peers' to date entries. Holds nothing but the comparisons.
-    pub(crate) fn clock_check(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
-        clock_check(&self.offsets, self.node)
+    /// This node's clock minus the median of the voters', milliseconds, if known.
+    pub(crate) fn clock_offset_ms(&self) -> Option<i64> {
+        self.offsets.offset_ms()
     }
 
     /// The root that each of these nodes computed at a size: `None` from one that has not applied so much, an error's text from one that
@@ -318,11 +314,6 @@ impl Net {
         self.stop.cancel();
         self.tasks.wait().await;
     }
-}
-
-fn clock_check(offsets: &Arc<Offsets>, node: NodeNumber) -> Arc<dyn Fn() -> bool + Send + Sync> {
-    let offsets = offsets.clone();
-    Arc::new(move || offsets.clock_ok(node))
 }
 
 #[cfg(test)]

@@ -433,7 +433,7 @@ impl Node {
             voters: members.voter_ids().map(NodeNumber).collect(),
             learners: members.learner_ids().map(NodeNumber).collect(),
             matched,
-            clock_offset_ms: Some(self.0.net.clock_offset_ms()),
+            clock_offset_ms: self.0.net.clock_offset_ms(),
             healthy: !stopped && metrics.current_leader.is_some(),
         }
     }

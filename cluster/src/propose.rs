@@ -88,19 +88,19 @@ pub(crate) struct Proposer {
 }
 
 impl Proposer {
-    /// Starts the task; it ends when the last handle is dropped.
+    /// Starts the task; it ends when the last handle is dropped. `stamp_ms` tells the time to date entries with, none while this node may not.
     pub(crate) fn start(
         raft: Raft,
         applied: watch::Receiver<Applied>,
         tuning: &Tuning,
-        now_ms: impl Fn() -> u64 + Send + Sync + 'static,
+        stamp_ms: impl Fn() -> Option<u64> + Send + Sync + 'static,
     ) -> Proposer {
         let (queue, submissions) = mpsc::unbounded_channel();
         let task = Task {
             raft,
             applied,
             submissions,
-            now_ms: Box::new(now_ms),
+            stamp_ms: Box::new(stamp_ms),
             entries_max: tuning.batch_entries_max.max(1),
             bytes_max: tuning.batch_bytes_max,
             in_flight: Arc::new(AtomicUsize::new(0)),
@@ -175,7 +175,7 @@ struct Task {
     raft: Raft,
     applied: watch::Receiver<Applied>,
     submissions: mpsc::UnboundedReceiver<Submission>,
-    now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
+    stamp_ms: Box<dyn Fn() -> Option<u64> + Send + Sync>,
     entries_max: usize,
     bytes_max: usize,
     in_flight: Arc<AtomicUsize>,
@@ -231,9 +231,16 @@ impl Task {
     }
 
     async fn propose(&self, submissions: Vec<Submission>, done: mpsc::UnboundedSender<()>) {
+        let given = submissions.iter().find_map(|it| it.stamp_ms);
+        // The clock was right when they were let in, and may have been set since: nobody looks at the stamp after this.
+        let Some(stamp_ms) = given.or_else(|| (self.stamp_ms)()) else {
+            for submission in submissions {
+                let _ = submission.answer.send(Outcome::Failed(Failure::NoQuorum));
+            }
+            return;
+        };
         let mut answers = Vec::with_capacity(submissions.len());
         let mut items = Vec::with_capacity(submissions.len());
-        let mut stamp_ms = (self.now_ms)();
         if let Some(first) = submissions.first() {
             Stage::Queue.took(first.queued.elapsed());
         }
@@ -242,9 +249,6 @@ impl Task {
                 let _ = submission.answer.send(Outcome::Failed(Failure::NoQuorum));
                 continue;
             };
-            if let Some(given) = submission.stamp_ms {
-                stamp_ms = given;
-            }
             answers.push((submission.answer, submission._waiting));
             items.push(BatchItem::new(
                 submission.bytes,

@@ -113,7 +113,7 @@ impl Folded {
     /// # Errors
     /// They cannot be read.
     pub fn cuts(&self) -> Result<Cuts, Error> {
-        standing::cuts(&self.0.view)
+        self.0.view.sound(standing::cuts(&self.0.view))
     }
 
     /// The paths of entries' leaves to the root of [`Folded::published`], in their order.

@@ -16,7 +16,7 @@ use openraft::error::{CheckIsLeaderError, RaftError};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Offsets};
 use crate::error::Error;
 use crate::face::{Accepted, Failure, Outcome, Published, Until};
 use crate::propose::Proposer;
@@ -40,7 +40,7 @@ pub(super) struct Here {
     pub(super) proposer: Proposer,
     pub(super) ledger: LedgerInfo,
     pub(super) clock: Clock,
-    pub(super) clock_ok: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub(super) offsets: Arc<Offsets>,
     pub(super) quorum_lost_after: Duration,
     pub(super) published: watch::Receiver<Option<Arc<Published>>>,
     /// The last term in which this leader had applied all that was committed before it led; 0 = none.
@@ -55,7 +55,7 @@ impl Here {
         let since = Instant::now();
         let verified = self.verifier.verify(entries).await;
         Stage::Verify.took(since.elapsed());
-        verified
+        self.machine.sound(verified)
     }
 
     /// Bytes that a peer handed on: verified like any others.
@@ -106,7 +106,7 @@ impl Here {
         until: Until,
         end: Instant,
     ) -> Vec<Outcome> {
-        if !(self.clock_ok)() || !self.has_quorum() || !self.caught_up(end).await {
+        if !self.offsets.clock_ok() || !self.has_quorum() || !self.caught_up(end).await {
             return vec![Outcome::Failed(Failure::NoQuorum); entries.len()];
         }
         let entries = match self.precheck(entries).await {
@@ -201,7 +201,7 @@ impl Here {
     /// The raft_index that a linearizable read must wait for; none if this node does not lead a quorum.
     pub(super) async fn read_index(&self) -> Option<u64> {
         // Confirming would renew the lead that a leader with a wrong clock wants to be rid of.
-        if !(self.clock_ok)() {
+        if !self.offsets.clock_ok() {
             return None;
         }
         match self.raft.get_read_log_id().await {

@@ -16,6 +16,7 @@ use openraft::{EmptyNode, SnapshotPolicy};
 use tokio::time::sleep;
 
 use super::*;
+use crate::clock::Offsets;
 use crate::net::{Dialing, Ground, Own};
 use crate::propose::Proposer;
 use crate::raft_types::Raft;
@@ -55,9 +56,10 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
 
     let tuning = &config.tuning;
     let clock = tuning.clock.clone();
-    let stamps = clock.clone();
+    let offsets = Arc::new(Offsets::new(config.node, clock.clone()));
+    let stamps = offsets.clone();
     let proposer = Proposer::start(raft.clone(), machine.applied(), tuning, move || {
-        stamps.now_ms()
+        stamps.stamp_ms()
     });
     // The listener answers peers with what is put together here, and what is put together here needs the listener's publisher: the first
     // submissions of peers, should they come before the second line below is reached, are told that there is no quorum yet.
@@ -70,6 +72,7 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         machine: machine.clone(),
         fatal: fatal.clone(),
         clock: clock.clone(),
+        offsets: offsets.clone(),
         shard: ledger.shard,
         cosign_key: config.keys.cosign,
         log_keys: config.keys.log,
@@ -99,7 +102,7 @@ pub(super) async fn open(config: Config) -> Result<Inner, Error> {
         proposer,
         ledger: ledger.clone(),
         clock,
-        clock_ok: net.clock_check(),
+        offsets,
         quorum_lost_after: tuning.election_timeout * 2,
         published: published.clone(),
         caught_up_in: Arc::default(),

@@ -9,6 +9,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ledger::admission::RowKind;
 use ledger::body::Disclosed;
@@ -19,6 +20,8 @@ use ledger::number::EntryIndex;
 use super::*;
 use crate::Clock;
 use crate::face::{NodeKeys, Tuning};
+use crate::net::tests::{self as net, Town};
+use crate::peer::service::UNAPPLIED_BYTES_MAX;
 use crate::store::view::Direction;
 use crate::testbed::{self, consent, genesis, tuning};
 
@@ -425,4 +428,104 @@ async fn overload_is_told_and_nothing_of_it_is_written() {
         "{again:?}"
     );
     node.shutdown().await;
+}
+
+/// A follower that cannot apply neither fills its memory nor stands for election, and takes the rest when it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_takes_no_more_than_it_can_apply() {
+    let town = Town::new(3, tuning());
+    let nodes = town.open_all().await;
+    let leader = net::leader(&nodes).await;
+    let slow = nodes.keys().find(|node| **node != leader).unwrap();
+    let (leader, slow) = (&nodes[&leader], nodes[slow].clone());
+    let size = net::submit(leader, 1..101)
+        .await
+        .last()
+        .unwrap()
+        .index
+        .size();
+    slow.published_at_least(size, PATIENCE).await.unwrap();
+
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (holds, held) = tokio::sync::oneshot::channel();
+    let machine = slow.0.here.machine.clone();
+    let holding = std::thread::spawn(move || {
+        let _held = machine.hold();
+        let _ = holds.send(());
+        let _ = released.recv();
+    });
+    held.await.unwrap();
+    let term = leader.status().term;
+    let applied = slow.status().raft_applied;
+    // Several times what is allowed and one append: all of which the log would hold.
+    let unapplied = |node: &Node| node.0.log.bytes_after(applied);
+    let mut last = size;
+    for first in (0..).map(|round| 1_000 + 200 * round) {
+        last = net::submit(leader, first..first + 200)
+            .await
+            .last()
+            .unwrap()
+            .index
+            .size();
+        if unapplied(leader) > 8 * UNAPPLIED_BYTES_MAX {
+            break;
+        }
+    }
+    assert!(
+        unapplied(&slow) < 5 * UNAPPLIED_BYTES_MAX,
+        "{}",
+        unapplied(&slow)
+    );
+    assert_eq!(slow.status().term, term, "it hears the leader");
+    assert_eq!(leader.status().term, term);
+    release.send(()).unwrap();
+    holding.join().unwrap();
+    slow.published_at_least(last, PATIENCE).await.unwrap();
+    drop(slow);
+    net::close(nodes).await;
+}
+
+/// What waited in the proposer when the clock was set gets no wrong date, and what comes goes to another leader.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_clock_steps_dates_nothing() {
+    let mut town = Town::new(3, tuning());
+    let mut nodes = BTreeMap::new();
+    let ahead: BTreeMap<u64, Arc<AtomicU64>> = (1..=3).map(|node| (node, Arc::default())).collect();
+    for (node, ahead) in &ahead {
+        let ahead = ahead.clone();
+        town.tuning.clock =
+            Clock::from_fn(move || Clock::system().now_ms() + ahead.load(Ordering::Relaxed));
+        nodes.insert(*node, town.open(*node).await);
+    }
+    nodes[&1]
+        .published_at_least(TreeSize(1), PATIENCE)
+        .await
+        .unwrap();
+    let size = net::submit(&nodes[&1], 1..2).await[0].index.size();
+    for node in nodes.values() {
+        node.published_at_least(size, PATIENCE).await.unwrap();
+    }
+    let leads = net::leader(&nodes).await;
+    let leader = &nodes[&leads];
+    let mut entries = leader.verify(vec![consent(2), consent(3)]).await.unwrap();
+    let mut next = || entries.pop().unwrap().unwrap();
+    // Dated ahead, as a batch is that was let in before the step.
+    ahead[&leads].store(3_600_000, Ordering::Relaxed);
+    let queued = leader.0.here.proposer.submit(next()).unwrap().await;
+    assert_eq!(queued, Ok(Outcome::Failed(Failure::NoQuorum)));
+    let end = Instant::now() + PATIENCE;
+    let refused = leader
+        .0
+        .here
+        .submit(vec![next()], Until::Committed, end)
+        .await;
+    assert_eq!(refused, [Outcome::Failed(Failure::NoQuorum)]);
+    let before = Clock::system().now_ms();
+    for (node, number) in [(1, 4), (2, 5), (3, 6)] {
+        let accepted = net::submit(&nodes[&node], number..number + 1).await[0];
+        let late = accepted.accepted_at_ms.saturating_sub(before);
+        assert!(late < PATIENCE.as_millis() as u64, "{late} ms ahead");
+    }
+    assert_ne!(net::leader(&nodes).await, leads);
+    net::close(nodes).await;
 }

@@ -6,7 +6,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use ledger::{hash::Hash, id::NodeNumber, number::TreeSize};
-use openraft::error::{CheckIsLeaderError, RaftError};
+use openraft::{
+    error::{CheckIsLeaderError, RaftError},
+    raft::{AppendEntriesRequest, AppendEntriesResponse},
+};
 use parking_lot::RwLock;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
@@ -20,7 +23,7 @@ use super::{
     snapshot::Receiver,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Offsets},
     error::{Error, ErrorKind},
     face::{Outcome, Until},
     fold::worker::{Wanted, want},
@@ -28,8 +31,8 @@ use crate::{
         cosigner::{CosignRefusal, Cosigner},
         keeper::applied_by,
     },
-    raft_types::Raft,
-    store::{fatal::Fatal, machine::Machine},
+    raft_types::{Raft, TypeConfig},
+    store::{fatal::Fatal, log::Log, machine::Machine},
 };
 
 /// Submits to this node's own Raft and to nobody else's: what was forwarded once is not forwarded again.
@@ -40,11 +43,12 @@ pub(crate) type SubmitHere =
 pub(crate) struct NodeService {
     pub(crate) own: NodeNumber,
     pub(crate) raft: Raft,
+    pub(crate) log: Log,
     pub(crate) machine: Machine,
     pub(crate) fatal: Fatal,
     pub(crate) tasks: TaskTracker,
     pub(crate) clock: Clock,
-    pub(crate) clock_ok: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub(crate) offsets: Arc<Offsets>,
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) receiver: Receiver,
     pub(crate) roster: Arc<Roster>,
@@ -107,13 +111,7 @@ impl Service for NodeService {
         time: Duration,
     ) -> Result<Vec<u8>, Denial> {
         match method {
-            Method::Append => answer(
-                &self
-                    .raft
-                    .append_entries(question(&body)?)
-                    .await
-                    .map_err(failed)?,
-            ),
+            Method::Append => answer(&self.append(question(&body)?, time).await?),
             Method::Vote => answer(&self.raft.vote(question(&body)?).await.map_err(failed)?),
             Method::Lost => answer(&self.lost(question(&body)?)),
             Method::SnapshotOffer => answer(&self.receiver.offer(question(&body)?).await?),
@@ -150,6 +148,37 @@ impl Service for NodeService {
 }
 
 impl NodeService {
+    /// Takes in raft_entries, unless this node applies more slowly than it writes them: openraft reads whatever is committed into a queue that has
+    /// no end. Then the leader is heard, and told that nothing of it was taken, so that it sends the same again. Whoever is not heard stands
+    /// for election, and so would this node if openraft itself were kept waiting.
+    async fn append(
+        &self,
+        mut request: AppendEntriesRequest<TypeConfig>,
+        time: Duration,
+    ) -> Result<AppendEntriesResponse<u64>, Denial> {
+        let prev = request.prev_log_id;
+        // Where none precede them openraft cannot be told that none were taken. They are the first of the log.
+        let taken = request.entries.is_empty() || prev.is_none() || self.has_room(time / 2).await;
+        if !taken {
+            request.entries.clear();
+        }
+        let response = self.raft.append_entries(request).await.map_err(failed)?;
+        Ok(match response {
+            AppendEntriesResponse::Success if !taken => AppendEntriesResponse::PartialSuccess(prev),
+            response => response,
+        })
+    }
+
+    /// Whether more may wait in memory to be applied, now or before long.
+    async fn has_room(&self, time: Duration) -> bool {
+        let mut applied = self.machine.applied();
+        let room = applied.wait_for(|applied| {
+            let applied = applied.raft_log_id.map_or(0, |id| id.index);
+            self.log.committed_after(applied) <= UNAPPLIED_BYTES_MAX
+        });
+        timeout(time, room).await.is_ok_and(|room| room.is_ok())
+    }
+
     /// The leader says that this node acknowledged more than it has. If so, its data are not what they were: going on would break promises.
     fn lost(&self, lost: Lost) {
         let metrics = self.raft.metrics().borrow().clone();
@@ -167,7 +196,7 @@ impl NodeService {
     /// Raft's ReadIndex: a quorum confirms, after the question came, that this node still leads. No lease, so no clock is trusted.
     async fn read_index(&self) -> Result<u64, Denial> {
         // Confirming would renew the lead that a leader with a wrong clock wants to be rid of.
-        if !(self.clock_ok)() {
+        if !self.offsets.clock_ok() {
             return Err(Denial::NotLeader);
         }
         match self.raft.get_read_log_id().await {
@@ -249,3 +278,5 @@ fn failed(error: impl std::fmt::Display) -> Denial {
 /// For the way back of an answer.
 const ANSWER_TIME: Duration = Duration::from_millis(50);
 const APPLY_TIME: Duration = Duration::from_secs(2);
+/// A few seconds of the fastest writes.
+pub(crate) const UNAPPLIED_BYTES_MAX: u64 = if cfg!(test) { 512 << 10 } else { 64 << 20 };

@@ -5,18 +5,30 @@ use std::{io, time::Duration};
 
 use bytes::Bytes;
 use futures::{Sink, SinkExt};
-use tokio::{sync::mpsc, task::yield_now, time::timeout};
+use tokio::{sync::mpsc, task::yield_now, time::sleep};
 
 use super::frame::Method;
 
-/// Writes until the queue ends or a write fails. `method` says what a frame belongs to; `frame` gives its bytes when its turn comes, none if
-/// nobody waits for it any more.
+/// Writes until the queue ends, a write fails, or nothing moves any more. `method` says what a frame belongs to; `frame` gives its bytes when its
+/// turn comes, none if nobody waits for it any more.
 pub(crate) async fn write<T>(
+    sink: impl Sink<Bytes, Error = io::Error> + Unpin,
+    first: Option<T>,
+    queue: &mut mpsc::Receiver<T>,
+    method: impl Fn(&T) -> Method,
+    frame: impl FnMut(T) -> Option<Bytes>,
+) -> io::Result<()> {
+    write_while_moving(sink, first, queue, method, frame, || sleep(WRITE_TIME)).await
+}
+
+/// The time begins anew with each frame: on a link that is slower than what is offered the queue never runs dry, and yet all of it arrives.
+async fn write_while_moving<T, A: Future>(
     mut sink: impl Sink<Bytes, Error = io::Error> + Unpin,
     first: Option<T>,
     queue: &mut mpsc::Receiver<T>,
     method: impl Fn(&T) -> Method,
     mut frame: impl FnMut(T) -> Option<Bytes>,
+    too_long: impl Fn() -> A,
 ) -> io::Result<()> {
     let mut next = match first {
         Some(first) => Some(first),
@@ -26,20 +38,29 @@ pub(crate) async fn write<T>(
         if gathers(method(&first)) {
             let_others_speak().await;
         }
-        timeout(WRITE_TIME, async {
-            let mut next = Some(first);
-            while let Some(queued) = next {
-                if let Some(bytes) = frame(queued) {
-                    sink.feed(bytes).await?;
-                }
-                next = queue.try_recv().ok();
+        let mut next_of_many = Some(first);
+        while let Some(queued) = next_of_many {
+            if let Some(bytes) = frame(queued) {
+                unless(too_long(), sink.feed(bytes)).await?;
             }
-            sink.flush().await
-        })
-        .await??;
+            next_of_many = queue.try_recv().ok();
+        }
+        unless(too_long(), sink.flush()).await?;
         next = queue.recv().await;
     }
     Ok(())
+}
+
+/// What a step comes to, unless it takes too long.
+async fn unless(
+    too_long: impl Future,
+    step: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    tokio::select! {
+        biased;
+        done = step => done,
+        _ = too_long => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
 /// Many clients send an entry each at the same time, and a commit answers them all at once. Raft's appends and votes have connections of their
@@ -56,6 +77,7 @@ async fn let_others_speak() {
     }
 }
 
+/// For a frame: a peer that takes none of one in so long is gone.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -136,6 +158,72 @@ mod tests {
         let (frames, writes) = written(Method::Append, 24).await;
         assert_eq!(frames, 24);
         assert!(writes > 3, "{writes}");
+    }
+
+    /// A link over which a frame takes a while.
+    #[derive(Clone, Default)]
+    struct Slow {
+        sent: Counter,
+        /// Whether the next frame has taken its time.
+        waited: bool,
+        hangs: bool,
+    }
+
+    impl Sink<Bytes> for Slow {
+        type Error = io::Error;
+
+        fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let waited = std::mem::replace(&mut self.waited, true);
+            if waited && !self.hangs {
+                return Poll::Ready(Ok(()));
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+
+        fn start_send(mut self: Pin<&mut Self>, frame: Bytes) -> io::Result<()> {
+            self.waited = false;
+            Pin::new(&mut self.sent).start_send(frame)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.sent).poll_flush(cx)
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Frames that went over the link, and how it ended, where the time for one is over when it was looked at so often.
+    async fn sent_slowly(hangs: bool, frames: usize, looks: usize) -> (usize, io::Result<()>) {
+        let slow = Slow {
+            hangs,
+            ..Slow::default()
+        };
+        let (sender, mut queue) = mpsc::channel(frames);
+        for _ in 0..frames {
+            sender.send(Bytes::new()).await.unwrap();
+        }
+        drop(sender);
+        let too_long = || async move {
+            for _ in 0..looks {
+                yield_now().await;
+            }
+        };
+        let (sink, method) = (slow.clone(), |_: &Bytes| Method::SnapshotChunk);
+        let ended = write_while_moving(sink, None, &mut queue, method, Some, too_long).await;
+        (slow.sent.frames.load(Ordering::Relaxed), ended)
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_never_runs_dry_does_not_end_a_link_on_which_it_moves() {
+        let (sent, ended) = sent_slowly(false, 100, 10).await;
+        ended.unwrap();
+        assert_eq!(sent, 100);
+        let (sent, ended) = sent_slowly(true, 100, 10).await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(sent, 0);
     }
 
     #[tokio::test]

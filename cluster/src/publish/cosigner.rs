@@ -160,7 +160,7 @@ impl Cosigner {
         };
         // What is applied stands in the Raft log at or before this raft_index.
         let fsynced = self.log.fsynced() >= view.applied().raft_log_id;
-        let unfolded = first_unfolded(&view)?.map(EntryIndex);
+        let unfolded = view.sound(first_unfolded(&view))?.map(EntryIndex);
         let keys = view.checkpoint_keys()?;
         let quorum = Quorum::at(&keys, &self.names, size, &BTreeSet::from([self.node]));
 

@@ -66,7 +66,8 @@ impl Keeper {
                 if size > self.newest_size()
                     && let Err(error) = self.show().await
                 {
-                    tracing::error!(%error, "published checkpoints cannot be read");
+                    // What is published would never show here, and nobody else would notice: not even the others, if this node leads.
+                    self.memory.fatal.latch(error);
                     return;
                 }
                 if applied.changed().await.is_err() {
@@ -156,12 +157,25 @@ const READ_MAX: usize = 256;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use ledger::{
-        cosignature, hash::Hash, id::NodeNumber, key::SigningKey, note::SignatureType,
+        cosignature,
+        hash::Hash,
+        id::NodeNumber,
+        key::SigningKey,
+        note::{SignatureLine, SignatureType},
         number::TreeSize,
     };
+    use openraft::{EntryPayload, storage::RaftStateMachine};
 
     use super::*;
-    use crate::{publish::quorum::Names, store::tests::open_in, testbed::LEDGER};
+    use crate::{
+        publish::quorum::Names,
+        raft_types::{Batch, RaftEntry, RaftLogId},
+        store::{
+            keys::{self, state_cf},
+            tests::{fill, open_in, raft_entries},
+        },
+        testbed::{self, LEDGER},
+    };
 
     /// A note that one node cosigned.
     fn note(node: u64, size: u64) -> (VerifierKey, Published) {
@@ -214,5 +228,48 @@ mod tests {
         ] {
             assert_eq!(recognise(node, size), expected, "node {node}, size {size}");
         }
+    }
+
+    /// A checkpoint of all that is applied, as the one node of the ledger publishes it.
+    fn checkpoint(machine: &Machine) -> RaftEntry {
+        let (names, view) = (Names::new(LEDGER, 1).unwrap(), machine.view().unwrap());
+        let text = names.checkpoint_text(view.size(), view.root());
+        let name = names.node(NodeNumber(1)).unwrap();
+        let lines = vec![
+            SignatureLine::sign(&names.origin, &testbed::key("log"), &text),
+            cosignature::cosign(&name, &testbed::key("cosign 1"), &text, 1),
+        ];
+        let note = Note::new(text, lines).unwrap().to_string();
+        let last = view.applied().raft_log_id.unwrap();
+        RaftEntry {
+            log_id: RaftLogId::new(last.leader_id, last.index + 1),
+            payload: EntryPayload::Normal(Batch::of_note(note)),
+        }
+    }
+
+    /// Else it goes on, perhaps as leader, and nobody who submits through it is ever told that an entry is published.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_keeper_that_cannot_read_what_is_published_stops_the_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, mut machine) = open_in(dir.path()).unwrap();
+        fill(&mut log, &mut machine, raft_entries(2)).await;
+        let fatal = Fatal::new();
+        let memory = Memory {
+            own_key: note(2, 1).0,
+            log: log.clone(),
+            fatal: fatal.clone(),
+        };
+        let keeper = Keeper::open(machine.clone(), memory, TaskTracker::new()).unwrap();
+        let keeper = Arc::new(keeper);
+        let published = checkpoint(&machine);
+        machine.apply(vec![published]).await.unwrap();
+        let db = machine.state();
+        let kept = db.cf(state_cf::PUBLISHED).unwrap();
+        let beyond = keys::number(u64::MAX);
+        db.raw().put_cf(kept, beyond, b"no checkpoint").unwrap();
+        keeper.clone().follow(CancellationToken::new()).await;
+        let error = fatal.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!(keeper.newest_size(), TreeSize::EMPTY);
     }
 }

@@ -256,7 +256,7 @@ impl Publisher {
         let pin = move || {
             let view = machine.view()?;
             // What stands below a state root that is not folded here yet can be published meanwhile.
-            let (size, root) = match first_unfolded(&view)? {
+            let (size, root) = match view.sound(first_unfolded(&view))? {
                 None => (view.size(), view.root()),
                 Some(index) => (TreeSize(index), merkle::root(TreeSize(index), &view)?),
             };

@@ -7,7 +7,7 @@ use ledger::erasure;
 use ledger::hash::Hash;
 use ledger::merkle::NodeReader;
 use ledger::number::EntryIndex;
-use ledger::retention;
+use ledger::retention::{self, Cuts};
 use ledger::state::{State, StateKey};
 
 use super::keys::{self, state_cf};
@@ -23,9 +23,8 @@ impl View {
     /// It cannot be read, or is not what its leaf commits to: the node must stop.
     pub fn entry(&self, index: EntryIndex) -> Result<Option<StoredEntry>, Error> {
         let stored = self.stored(index)?;
-        stored
-            .map(|stored| self.as_ordered(self, index, stored))
-            .transpose()
+        let entry = stored.map(|stored| self.as_ordered(self, index, stored));
+        entry.transpose()
     }
 
     /// Entries as [`View::entry`] gives them, in the order asked: all bodies by one read of the database, all leaves by another, and what
@@ -80,11 +79,12 @@ impl View {
             let name = db.name_of(state_cf::BODIES, &key);
             Error::corrupt(format!("{name} is {what}"))
         };
-        let stored = decode_entry(db, &key, body)?.ok_or_else(|| told("missing"))?;
-        if stored.leaf_hash() != leaf {
-            return Err(told("not what its leaf commits to"));
-        }
-        Ok(stored)
+        let decoded = decode_entry(db, &key, body);
+        self.sound(decoded.and_then(|stored| match stored {
+            None => Err(told("missing")),
+            Some(stored) if stored.leaf_hash() != leaf => Err(told("not what its leaf commits to")),
+            Some(stored) => Ok(stored),
+        }))
     }
 
     /// The entry without what was ordered away of it. `state` is this view's.
@@ -92,19 +92,28 @@ impl View {
         &self,
         state: &impl State<Error = Error>,
         index: EntryIndex,
-        mut stored: StoredEntry,
+        stored: StoredEntry,
     ) -> Result<StoredEntry, Error> {
-        let orders = erasure::orders_on(state, index, &stored, self.cuts()?)?;
-        if orders.is_empty() {
-            return Ok(stored);
-        }
-        let ceased_ms = retention::ceased(state, index, stored.meta.entry_type)?;
-        for order in orders {
-            let carried = order.carry_out(index, &mut stored, ceased_ms);
-            carried.map_err(|refused| {
-                Error::corrupt(format!("entry {index} in the store: {refused}"))
-            })?;
-        }
-        Ok(stored)
+        let cuts = self.cuts()?;
+        self.sound(as_ordered(state, index, stored, cuts))
     }
+}
+
+fn as_ordered(
+    state: &impl State<Error = Error>,
+    index: EntryIndex,
+    mut stored: StoredEntry,
+    cuts: &Cuts,
+) -> Result<StoredEntry, Error> {
+    let orders = erasure::orders_on(state, index, &stored, cuts)?;
+    if orders.is_empty() {
+        return Ok(stored);
+    }
+    let ceased_ms = retention::ceased(state, index, stored.meta.entry_type)?;
+    for order in orders {
+        let carried = order.carry_out(index, &mut stored, ceased_ms);
+        carried
+            .map_err(|refused| Error::corrupt(format!("entry {index} in the store: {refused}")))?;
+    }
+    Ok(stored)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// Once closed it stays closed: after a failed write or fsync RocksDB may resume by itself and make the failed write durable later, so
 /// nothing may be written, and nothing promised, after the first error. The process exits, naming it.
@@ -28,6 +28,14 @@ impl Fatal {
             first
         });
         self.0.borrow().clone().unwrap_or(error)
+    }
+
+    /// Latches damage that a read found: other reads would meet it again, or pass it by unseen. A read that failed otherwise may be tried again.
+    pub(crate) fn stop_if_damaged<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
+        read.map_err(|error| match error.kind() {
+            ErrorKind::Corrupt => self.latch(error),
+            _ => error,
+        })
     }
 
     /// Fails with the latched error, if there is one.

@@ -429,7 +429,7 @@ impl View {
             let decoded = found?.map(|bytes| standing::decode(db, key, &bytes));
             decoded.transpose()
         });
-        read.collect()
+        self.sound(read.collect())
     }
 }
 

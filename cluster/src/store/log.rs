@@ -69,6 +69,8 @@ pub(super) struct Bounds {
     pub(super) first: u64,
     /// The last entry present, none if all are purged.
     pub(super) last: Option<RaftLogId>,
+    /// The last that openraft handed over to be applied since this node started.
+    committed: u64,
     /// Of the entries present.
     sizes: Sizes,
 }
@@ -162,7 +164,7 @@ impl Log {
 
     /// The newest checkpoint this node cosigned, as `T`.
     pub(crate) fn cosigned<T: serde::de::DeserializeOwned>(&self) -> Result<Option<T>, Error> {
-        self.0.db.get_decoded(raft_cf::META, raft_meta::COSIGNED)
+        self.meta(raft_meta::COSIGNED)
     }
 
     /// Remembers a cosigned checkpoint; fsynced when this returns.
@@ -182,13 +184,23 @@ impl Log {
 
     /// How many erasures this log holds nothing of any more.
     pub(crate) fn erased(&self) -> Result<Progress, Error> {
-        let stored = self.0.db.get_decoded(raft_cf::META, raft_meta::ERASED)?;
-        Ok(stored.unwrap_or_default())
+        Ok(self.meta(raft_meta::ERASED)?.unwrap_or_default())
+    }
+
+    fn meta<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, Error> {
+        let read = self.0.db.get_decoded(raft_cf::META, key);
+        self.0.fatal.stop_if_damaged(read)
     }
 
     /// Bytes of the raft_entries after an index, rounded up.
     pub(crate) fn bytes_after(&self, index: u64) -> u64 {
         self.0.bounds.lock().sizes.after(index)
+    }
+
+    /// About as many bytes as the raft_entries have that are committed here and wait in memory to be applied, if those up to an index are.
+    pub(crate) fn committed_after(&self, applied: u64) -> u64 {
+        let bounds = self.0.bounds.lock();
+        bounds.sizes.between(applied, bounds.committed)
     }
 
     /// The greatest index after which at least so many bytes of raft_entries remain, none if nothing lies before them.
@@ -354,6 +366,7 @@ fn read_bounds(db: &Db) -> Result<Bounds, Error> {
         purged,
         first: first.map_or(0, |id| id.index),
         last,
+        committed: 0,
         sizes: Sizes::default(),
     })
 }
@@ -444,6 +457,12 @@ impl RaftLogStorage<TypeConfig> for Log {
             .await;
         done.map_err(|error| StorageIOError::write_vote(openraft::AnyError::new(&error)))?;
         self.0.bounds.lock().vote = Some(*vote);
+        Ok(())
+    }
+
+    /// Told just before they are read to be applied. Not kept on disk: after a start openraft learns anew what is committed.
+    async fn save_committed(&mut self, committed: Option<RaftLogId>) -> Result<(), StorageError> {
+        self.0.bounds.lock().committed = committed.map_or(0, |id| id.index);
         Ok(())
     }
 

@@ -55,6 +55,11 @@ impl Sizes {
         runs.map(|run| run.bytes).sum()
     }
 
+    /// About as many bytes as the entries after one have, up to another: one that lies in the same run as the last counts for nothing.
+    pub(super) fn between(&self, after: u64, upto: u64) -> u64 {
+        self.after(after).saturating_sub(self.after(upto))
+    }
+
     /// The greatest index after which at least so many bytes remain; none if there are not as many, or nothing before them.
     pub(super) fn before_last(&self, bytes: u64) -> Option<u64> {
         let mut remain = 0;
@@ -83,6 +88,15 @@ mod tests {
         assert_eq!(sizes.after(37), RUN_BYTES);
         assert_eq!(sizes.after(36), 2 * RUN_BYTES);
         assert_eq!(sizes.after(5), 10 * RUN_BYTES + 1_000_000);
+        assert_eq!(sizes.between(5, 39), 9 * RUN_BYTES + 1_000_000);
+        assert_eq!(
+            sizes.between(15, 18),
+            0,
+            "it is not known where in the run they lie"
+        );
+        assert_eq!(sizes.between(35, 39), RUN_BYTES);
+        assert_eq!(sizes.between(39, 39), 0);
+        assert_eq!(sizes.between(39, 35), 0);
         assert_eq!(sizes.before_last(3 * RUN_BYTES), Some(33));
         assert_eq!(sizes.before_last(10 * RUN_BYTES), Some(19));
         assert_eq!(sizes.before_last(10 * RUN_BYTES + 1), None);

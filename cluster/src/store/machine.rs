@@ -126,7 +126,13 @@ impl Machine {
     /// One moment of the state in force.
     pub(crate) fn view(&self) -> Result<View, Error> {
         self.0.fatal.check()?;
-        View::new(self.state()).map_err(|error| self.0.fatal.latch(error))
+        let view = View::guarded(self.state(), self.0.fatal.clone());
+        view.map_err(|error| self.0.fatal.latch(error))
+    }
+
+    /// What a read of the state came to; damage stops the node.
+    pub(crate) fn sound<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
+        self.0.fatal.stop_if_damaged(read)
     }
 
     /// Writes what is applied into table files.
@@ -143,6 +149,12 @@ impl Machine {
             shared.flush()
         })
         .await
+    }
+
+    /// Keeps everybody from applying, until it is dropped.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Drop + '_ {
+        self.0.core.lock()
     }
 
     /// A handle that does not keep the state open.

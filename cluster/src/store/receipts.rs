@@ -162,11 +162,12 @@ impl View {
         };
         let size = published.size;
         // A peer's state brings notes that this node did not verify.
-        Note::parse(published.note.as_bytes()).map_err(|_| {
+        let note = Note::parse(published.note.as_bytes()).map_err(|_| {
             Error::corrupt(format!(
                 "the published checkpoint of size {size} is no note"
             ))
-        })?;
+        });
+        self.sound(note)?;
         Ok(Some(Shared {
             first,
             size,
@@ -230,6 +231,10 @@ impl NodeReader for Wanted {
 impl Wanted {
     /// Reads those that are not kept: each tile once, in the order in which they are stored.
     pub(super) fn read(self, view: &View) -> Result<Nodes, Error> {
+        view.sound(self.read_from(view))
+    }
+
+    fn read_from(self, view: &View) -> Result<Nodes, Error> {
         let (db, asked) = (view.db(), self.0.into_inner());
         let mut hashes = db.upper_nodes.of(&asked);
         let missing = asked.iter().zip(&hashes).enumerate();

@@ -228,6 +228,17 @@ impl View {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<EntryIndex>, Error> {
+        self.sound(self.read_rows(kind, of, range, direction, limit))
+    }
+
+    fn read_rows(
+        &self,
+        kind: RowKind,
+        of: &Hash,
+        range: Range<u64>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<EntryIndex>, Error> {
         let range = range.start..range.end.min(self.size().0);
         if range.is_empty() || limit == 0 {
             return Ok(Vec::new());

@@ -22,16 +22,14 @@ impl View {
             rocksdb::IteratorMode::Start,
             Some(first.clone()..end),
         )?;
-        items
-            .take(limit)
-            .map(|item| {
-                let (key, value) =
-                    item.map_err(|error| self.db().read_error(state_cf::STATE, &first, error))?;
-                let key = StateKey::decode(&key)
-                    .ok_or_else(|| Error::corrupt("a key of the state is none"))?;
-                Ok((key, value.into_vec()))
-            })
-            .collect()
+        let values = items.take(limit).map(|item| {
+            let (key, value) =
+                item.map_err(|error| self.db().read_error(state_cf::STATE, &first, error))?;
+            let key = StateKey::decode(&key)
+                .ok_or_else(|| Error::corrupt("a key of the state is none"))?;
+            Ok((key, value.into_vec()))
+        });
+        self.sound(values.collect())
     }
 
     /// Whose lists of a kind there are, each once, ascending, after one of them, at most `limit`.
@@ -39,6 +37,15 @@ impl View {
     /// # Errors
     /// The index cannot be read.
     pub fn lists(
+        &self,
+        kind: RowKind,
+        after: Option<&Hash>,
+        limit: usize,
+    ) -> Result<Vec<Hash>, Error> {
+        self.sound(self.read_lists(kind, after, limit))
+    }
+
+    fn read_lists(
         &self,
         kind: RowKind,
         after: Option<&Hash>,

@@ -24,6 +24,7 @@ use self_cell::self_cell;
 
 use super::applied::Applied;
 use super::db::{Db, decode};
+use super::fatal::Fatal;
 use super::keys::{self, state_cf, state_meta};
 use super::packing;
 use super::tiles::Tiles;
@@ -177,6 +178,8 @@ struct Inner {
     cuts: OnceLock<Arc<Cuts>>,
     /// Whose the keys are that were asked for: many entries are signed with few.
     signers: Mutex<BTreeMap<KeyId, Option<InstitutionId>>>,
+    /// Of the node that damage stops; none where whoever reads sees to it.
+    fatal: Option<Fatal>,
 }
 
 /// Which way [`View::rows`] goes.
@@ -189,7 +192,17 @@ pub enum Direction {
 }
 
 impl View {
+    /// For whoever sees to what its errors come to.
     pub(crate) fn new(db: Arc<Db>) -> Result<View, Error> {
+        View::of(db, None)
+    }
+
+    /// Of a node that runs: damage that a read of this finds stops it.
+    pub(crate) fn guarded(db: Arc<Db>, fatal: Fatal) -> Result<View, Error> {
+        View::of(db, Some(fatal))
+    }
+
+    fn of(db: Arc<Db>, fatal: Option<Fatal>) -> Result<View, Error> {
         let pinned = Pinned::new(db, |db| db.raw().snapshot());
         let applied = {
             let db = pinned.borrow_owner();
@@ -205,7 +218,16 @@ impl View {
             applied,
             cuts: OnceLock::new(),
             signers: Mutex::default(),
+            fatal,
         })))
+    }
+
+    /// What a read of this came to. Damage is never the error of one answer alone: it stops the node.
+    pub(crate) fn sound<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
+        match &self.0.fatal {
+            Some(fatal) => fatal.stop_if_damaged(read),
+            None => read,
+        }
     }
 
     pub(crate) fn db(&self) -> &Db {
@@ -213,7 +235,7 @@ impl View {
     }
 
     pub(crate) fn get(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        get(&self.0.pinned, family, key)
+        self.sound(get(&self.0.pinned, family, key))
     }
 
     /// The values under many keys of a family, as [`Db::get_all`] gives them.
@@ -222,7 +244,8 @@ impl View {
         family: &'a str,
         keys: &'a [K],
     ) -> Result<impl Iterator<Item = Result<Option<DBPinnableSlice<'a>>, Error>>, Error> {
-        self.db().get_all(family, keys, &self.pinned_reads())
+        let found = self.db().get_all(family, keys, &self.pinned_reads())?;
+        Ok(found.map(move |found| self.sound(found)))
     }
 
     /// The values of the state under many keys, in their order.
@@ -230,7 +253,7 @@ impl View {
     /// # Errors
     /// They cannot be read.
     pub(crate) fn values_of(&self, keys: &[StateKey]) -> Result<Values, Error> {
-        values(self.db(), keys, &self.pinned_reads())
+        self.sound(values(self.db(), keys, &self.pinned_reads()))
     }
 
     /// For reads of the database itself, as of this moment.
@@ -293,7 +316,7 @@ impl View {
         if let Some(known) = self.0.signers.lock().get(key) {
             return Ok(known.clone());
         }
-        let terms = registry::key_terms(self, key)?;
+        let terms = self.sound(registry::key_terms(self, key))?;
         let signer = terms.map(|terms| terms.institution);
         self.0.signers.lock().insert(*key, signer.clone());
         Ok(signer)
@@ -305,7 +328,7 @@ impl View {
     /// The state cannot be read, or holds what is no such key.
     pub(crate) fn checkpoint_keys(&self) -> Result<Arc<CheckpointKeys>, Error> {
         let read = || CheckpointKeys::read(self);
-        self.db().registry.checkpoint_keys(self.size().0, read)
+        self.sound(self.db().registry.checkpoint_keys(self.size().0, read))
     }
 
     /// The cuts that stand.
@@ -314,7 +337,7 @@ impl View {
             return Ok(cuts);
         }
         let listed = self.get(state_cf::STATE, &StateKey::cuts().encode())?;
-        let cuts = self.db().cuts(listed, || erasure::cuts(self))?;
+        let cuts = self.sound(self.db().cuts(listed, || erasure::cuts(self)))?;
         Ok(self.0.cuts.get_or_init(|| cuts))
     }
 
@@ -358,13 +381,12 @@ impl View {
         if before == 0 {
             return Ok(Vec::new());
         }
-        self.iterate(
+        let items = self.iterate(
             state_cf::STATE,
             IteratorMode::End,
             Some(first.clone()..last),
-        )?
-        .take(limit)
-        .map(|item| {
+        )?;
+        let unsettled = items.take(limit).map(|item| {
             let (key, value) =
                 item.map_err(|error| self.db().read_error(state_cf::STATE, &first, error))?;
             StateKey::decode(&key)
@@ -376,8 +398,8 @@ impl View {
                         self.db().name_of(state_cf::STATE, &key)
                     ))
                 })
-        })
-        .collect()
+        });
+        self.sound(unsettled.collect())
     }
 
     /// The published checkpoint of the greatest size in this view.
@@ -386,7 +408,7 @@ impl View {
     /// It cannot be read.
     pub fn newest_published(&self) -> Result<Option<Published>, Error> {
         let mut stored = self.iterate(state_cf::PUBLISHED, IteratorMode::End, None)?;
-        published_item(self.db(), stored.next())
+        self.sound(published_item(self.db(), stored.next()))
     }
 
     /// The published checkpoint of exactly this size.
@@ -396,9 +418,8 @@ impl View {
     pub fn published(&self, size: TreeSize) -> Result<Option<Published>, Error> {
         let key = keys::number(size.0);
         let value = self.get(state_cf::PUBLISHED, &key)?;
-        value
-            .map(|value| decode_published(self.db(), &key, &value))
-            .transpose()
+        let published = value.map(|value| decode_published(self.db(), &key, &value));
+        self.sound(published.transpose())
     }
 
     /// The first published checkpoint that holds an entry. It stays the first, so an entry's receipt stays the same.
@@ -413,7 +434,7 @@ impl View {
     pub(super) fn checkpoints(&self) -> Result<Checkpoints<'_>, Error> {
         let published = self.raw_iterate(state_cf::PUBLISHED, ReadOptions::default())?;
         Ok(Checkpoints {
-            db: self.db(),
+            view: self,
             published,
         })
     }
@@ -429,10 +450,10 @@ impl View {
             IteratorMode::From(&from, DbDirection::Forward),
             None,
         )?;
-        items
+        let published = items
             .take(limit)
-            .filter_map(|item| published_item(self.db(), Some(item)).transpose())
-            .collect()
+            .filter_map(|item| published_item(self.db(), Some(item)).transpose());
+        self.sound(published.collect())
     }
 
     /// The bytes of a tile, none if the view does not reach it.
@@ -443,7 +464,7 @@ impl View {
         if !tile.within(self.size()) {
             return Ok(None);
         }
-        tile.read(&self.nodes()).map(Some)
+        self.sound(tile.read(&self.nodes()).map(Some))
     }
 
     /// The bytes of an entry bundle: leaves, which say nothing of what they commit to. None if the view does not reach it.
@@ -487,7 +508,7 @@ impl View {
 
 /// The published checkpoints of a view, through one iterator: to make one costs more than to move it.
 pub(super) struct Checkpoints<'v> {
-    db: &'v Db,
+    view: &'v View,
     published: DBRawIteratorWithThreadMode<'v, DB>,
 }
 
@@ -495,13 +516,15 @@ impl Checkpoints<'_> {
     /// As [`View::first_published_after`].
     pub(super) fn first_after(&mut self, index: EntryIndex) -> Result<Option<Published>, Error> {
         self.published.seek(keys::number(index.size().0));
-        let Some((key, value)) = self.published.item() else {
+        let db = self.view.db();
+        self.view.sound(match self.published.item() {
+            Some((key, value)) => decode_published(db, key, value).map(Some),
             // At its end, or broken off.
-            let status = self.published.status();
-            status.map_err(|error| self.db.read_error(state_cf::PUBLISHED, b"", error))?;
-            return Ok(None);
-        };
-        decode_published(self.db, key, value).map(Some)
+            None => match self.published.status() {
+                Ok(()) => Ok(None),
+                Err(error) => Err(db.read_error(state_cf::PUBLISHED, b"", error)),
+            },
+        })
     }
 }
 
@@ -526,6 +549,6 @@ impl NodeReader for View {
     type Error = Error;
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, Error> {
-        self.nodes().node(level, index)
+        self.sound(self.nodes().node(level, index))
     }
 }

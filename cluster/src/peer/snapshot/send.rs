@@ -47,10 +47,17 @@ pub(crate) async fn send(
         vote,
         manifest: Manifest::clone(&manifest),
     };
-    let mut failures = 0;
+    let (mut failures, mut furthest) = (0, 0);
     loop {
         let pace = Pace::new(applied.clone());
-        match send_once(peers, target, &offer, snapshot.snapshot.path(), time, pace).await {
+        let mut reached = furthest;
+        let dir = snapshot.snapshot.path();
+        let sent = send_once(peers, target, &offer, dir, time, pace, &mut reached).await;
+        // Over a link that breaks now and then it arrives all the same, as long as the peer has more each time.
+        if reached > furthest {
+            (failures, furthest) = (0, reached);
+        }
+        match sent {
             Ok(response) => return Ok(response),
             Err(SendError::Local(error)) => return Err(local(&error)),
             Err(SendError::Call(error)) => {
@@ -78,6 +85,7 @@ fn local(error: &std::io::Error) -> StreamingError<TypeConfig, Fatal<u64>> {
     StreamingError::StorageError(error.into())
 }
 
+/// `reached`: the bytes that the peer had of it when it was offered, if that is more.
 async fn send_once(
     peers: &Peers,
     target: NodeNumber,
@@ -85,6 +93,7 @@ async fn send_once(
     dir: &Path,
     time: Duration,
     mut pace: Pace,
+    reached: &mut u64,
 ) -> Result<SnapshotResponse<u64>, SendError> {
     let have = match peers
         .ask(target, Method::SnapshotOffer, offer, time)
@@ -93,6 +102,11 @@ async fn send_once(
         OfferAnswer::HigherVote(vote) => return Ok(SnapshotResponse::new(vote)),
         OfferAnswer::Have(have) => have,
     };
+    *reached = have
+        .iter()
+        .copied()
+        .fold(0, u64::saturating_add)
+        .max(*reached);
     let mut reader = Reader::new(dir, &offer.manifest, have);
     let mut under_way = FuturesUnordered::new();
     loop {
@@ -251,6 +265,7 @@ impl From<CallError> for SendError {
 }
 
 const HEAD_BYTES_MAX: usize = 64;
+/// In which the peer got no further.
 const ATTEMPTS: u32 = 5;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Verifying reads every byte once.

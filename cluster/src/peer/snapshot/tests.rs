@@ -222,6 +222,81 @@ async fn a_connection_cut_in_a_window_resumes_where_it_was() {
     assert!(passed < LARGE_BYTES + again + LARGE_BYTES / 8, "{passed}");
 }
 
+/// Takes so many chunks of the large file after each offer, and no more.
+struct Stopping {
+    receiver: Arc<Receiver>,
+    large: u32,
+    /// How much of it is there, and how much is taken until it is offered again.
+    taken: watch::Sender<(u64, u64)>,
+}
+
+const TAKEN_AT_ONCE: u64 = 4 * CHUNK_BYTES;
+
+impl Service for Stopping {
+    fn admits(&self, _: NodeNumber) -> bool {
+        true
+    }
+
+    async fn serve(
+        &self,
+        from: NodeNumber,
+        method: Method,
+        body: Bytes,
+        time: Duration,
+    ) -> Result<Vec<u8>, Denial> {
+        let inner = Receiving(self.receiver.clone());
+        match method {
+            Method::SnapshotOffer => {
+                let answer = self.receiver.offer(rpc::question(&body)?).await?;
+                if let OfferAnswer::Have(have) = &answer {
+                    let have = have[self.large as usize];
+                    self.taken.send_replace((have, have + TAKEN_AT_ONCE));
+                }
+                rpc::answer(&answer)
+            }
+            Method::SnapshotChunk => {
+                let (head, _) = ChunkHead::split(&body)?;
+                let mut taken = self.taken.subscribe();
+                let is_large = head.file == self.large;
+                if is_large && head.offset >= taken.borrow().1 {
+                    // What is taken is written first.
+                    let all = taken.wait_for(|(have, taken)| have == taken);
+                    all.await.map_err(|_| Denial::Late)?;
+                    return Err(Denial::Late);
+                }
+                let answer = inner.serve(from, method, body, time).await?;
+                if is_large {
+                    let end = head.offset + head.bytes;
+                    self.taken.send_modify(|(have, _)| *have = end.max(*have));
+                }
+                Ok(answer)
+            }
+            method => inner.serve(from, method, body, time).await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_that_breaks_again_and_again_arrives_as_long_as_it_gets_further() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snapshot, root) = snapshot(dir.path()).await;
+    let town = Town::new();
+    let node = Node::new(town.caller(2, &[])).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peers = town.caller(1, &[(2, listener.local_addr().unwrap())]);
+    let files = &offer(&snapshot).manifest.files;
+    let large = files.iter().position(|file| file.name == LARGE).unwrap();
+    let service = Stopping {
+        receiver: node.receiver.clone(),
+        large: large as u32,
+        taken: watch::Sender::new((0, 0)),
+    };
+    tokio::spawn(town.serving_as(2, listener, service, CancellationToken::new()));
+    let sent = send(&peers, NodeNumber(2), vote(), &snapshot, TIME, &idle()).await;
+    assert_eq!(sent.unwrap().vote, vote());
+    assert_eq!(node.root(), root);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_not_installed_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();

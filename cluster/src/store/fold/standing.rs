@@ -65,6 +65,10 @@ impl View {
     /// # Errors
     /// They cannot be read.
     pub fn standing(&self, range: Range<u64>, limit: usize) -> Result<Vec<Change>, Error> {
+        self.sound(self.read_standing(range, limit))
+    }
+
+    fn read_standing(&self, range: Range<u64>, limit: usize) -> Result<Vec<Change>, Error> {
         let (from, to) = (keys::number(range.start), keys::number(range.end));
         if range.is_empty() {
             return Ok(Vec::new());

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Entries read together are the entries read one by one, and are refused as those are.
 
+use ledger::admission::RowKind;
+use ledger::id::KeyId;
 use ledger::number::TreeSize;
 use ledger::state::{State, StateKey};
+use ledger::tile::{Bundle, Tile};
 
 use super::*;
 use crate::Published;
 use crate::error::ErrorKind;
 use crate::store::db::Db;
-use crate::store::keys::{self, state_cf};
+use crate::store::keys::{self, raft_cf, raft_meta, state_cf};
+use crate::store::view::{Direction, View};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_read_together_are_those_read_one_by_one() {
@@ -115,6 +119,7 @@ async fn what_the_tree_does_not_vouch_for_is_never_read() {
             assert!(refused.to_string().contains(named), "{refused}");
         }
         assert!(view.entry(EntryIndex(5)).unwrap().is_some());
+        assert!(machine.view().is_err(), "the node stops");
     }
 }
 
@@ -152,4 +157,101 @@ async fn a_stored_checkpoint_that_is_no_note_is_in_no_receipt() {
     let refused = machine.view().unwrap().receipt(EntryIndex(3)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
     assert!(refused.to_string().contains("is no note"), "{refused}");
+    assert!(machine.view().is_err(), "the node stops");
+}
+
+/// Whoever meets it first, and whatever is read: the node does not go on to vote and to lead with what it does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_any_read_finds_stops_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_log, machine, _) = fill_in(dir.path()).await;
+    let (db, view) = (machine.state(), machine.view().unwrap());
+    let of = view.lists(RowKind::Type, None, 1).unwrap()[0];
+    let rows = |view: &View| view.rows(RowKind::Type, &of, 0..9, Direction::Up, 9);
+    let row = keys::row(RowKind::Type.code(), &of, rows(&view).unwrap()[0].0);
+    let (six, eight, signer) = (EntryIndex(6), TreeSize(8), KeyId(Hash([7; 32])));
+    let number = |n| keys::number(n).to_vec();
+    let leaves = || keys::tile(0, 0).to_vec();
+    let tile = Tile::in_tree(0, 0, eight).unwrap();
+    let bundle = Bundle::in_tree(0, eight).unwrap();
+    type Read<'a> = &'a dyn Fn(&View) -> Result<(), Error>;
+    let reads: [(&str, Vec<u8>, Read<'_>); 17] = [
+        (state_cf::BODIES, number(6), &|view| {
+            view.entry(six).map(drop)
+        }),
+        (state_cf::BODIES, number(6), &|view| {
+            view.entries(&[six]).map(drop)
+        }),
+        (state_cf::BODIES, number(6), &|view| {
+            view.accepted_at(six).map(drop)
+        }),
+        (state_cf::BODIES, number(6), &|view| {
+            view.bundle(&bundle).map(drop)
+        }),
+        (state_cf::NODES, leaves(), &|view| view.entry(six).map(drop)),
+        (state_cf::NODES, leaves(), &|view| {
+            view.root_at(eight).map(drop)
+        }),
+        (state_cf::NODES, leaves(), &|view| {
+            view.inclusion(six, eight).map(drop)
+        }),
+        (state_cf::NODES, leaves(), &|view| {
+            view.tile(&tile).map(drop)
+        }),
+        (state_cf::ROWS, row.to_vec(), &|view| rows(view).map(drop)),
+        (state_cf::PUBLISHED, number(8), &|view| {
+            view.published(eight).map(drop)
+        }),
+        (state_cf::PUBLISHED, number(8), &|view| {
+            view.newest_published().map(drop)
+        }),
+        (state_cf::PUBLISHED, number(8), &|view| {
+            view.published_after(TreeSize::EMPTY, 1).map(drop)
+        }),
+        (state_cf::PUBLISHED, number(8), &|view| {
+            view.first_published_after(six).map(drop)
+        }),
+        (state_cf::CHANGES, number(6), &|view| {
+            view.change(six).map(drop)
+        }),
+        (state_cf::CHANGES, number(6), &|view| {
+            view.standing(0..9, 9).map(drop)
+        }),
+        (
+            state_cf::STATE,
+            StateKey::unsettled(six).encode(),
+            &|view| view.unsettled(9, 9).map(drop),
+        ),
+        (state_cf::STATE, StateKey::key(&signer).encode(), &|view| {
+            view.signer(&signer).map(drop)
+        }),
+    ];
+    for (number, (family, key, read)) in reads.into_iter().enumerate() {
+        let kept = db.get(family, &key).unwrap();
+        let column = db.cf(family).unwrap();
+        db.raw().put_cf(column, &key, [0xff, 0]).unwrap();
+        let fatal = Fatal::new();
+        let view = View::guarded(db.clone(), fatal.clone()).unwrap();
+        let refused = read(&view).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt, "{number}: {refused}");
+        let latched = fatal.check().unwrap_err();
+        assert_eq!(latched.to_string(), refused.to_string(), "{number}");
+        match kept {
+            Some(kept) => db.raw().put_cf(column, &key, kept).unwrap(),
+            None => db.raw().delete_cf(column, &key).unwrap(),
+        }
+    }
+    assert!(machine.view().is_ok(), "who looks apart stops nobody");
+}
+
+/// What this node cosigned is no part of the state.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_the_log_stops_the_node_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, machine, _) = fill_in(dir.path()).await;
+    let meta = log.db().cf(raft_cf::META).unwrap();
+    let raw = log.db().raw();
+    raw.put_cf(meta, raft_meta::COSIGNED, [0xff]).unwrap();
+    assert!(log.cosigned::<u64>().is_err());
+    assert!(machine.view().is_err());
 }
