@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use ledger::hash::Hash;
 use ledger::retention::Cuts;
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
     DBCompressionType, DBPinnableSlice, DBRecoveryMode, Direction, FlushOptions, IteratorMode,
-    Options, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
+    LogLevel, Options, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -59,7 +60,7 @@ impl Drop for Dir {
     fn drop(&mut self) {
         // A crash before this leaves a folder that no pointer names; the next start removes it.
         if *self.retired.get_mut()
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
+            && let Err(error) = fs::remove_dir_all(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "could not remove a replaced state folder");
         }
@@ -110,10 +111,13 @@ impl Db {
 
     /// Opens or creates a state folder.
     pub(crate) fn open_state(path: &Path, resources: Resources) -> Result<Db, Error> {
+        forget_reports(path)?;
         // A MANIFEST names the first and the last key of each table file that there was since it was begun; erasing has a new one begun.
         let mut options = common_options()
             .get_options_from_string("max_manifest_file_size=1;max_manifest_space_amp_pct=50")
             .map_err(|error| open_error(path, error))?;
+        // What is less grave tells the keys of each compaction of the eraser's.
+        options.set_log_level(LogLevel::Warn);
         // Nothing is written to this WAL. One that an earlier build left was not fsynced and may have a hole: the state before the hole is a
         // whole earlier state, since one apply is one record, and the Raft log still has what follows.
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
@@ -383,6 +387,25 @@ impl Db {
             _ => format!("{path} {family} {}", String::from_utf8_lossy(key)),
         }
     }
+}
+
+/// Removes what RocksDB reported of a state (`LOG`, `LOG.old.*`) when it was open before: an earlier build had it name keys there, and of a
+/// write that failed it does so still. Keys hold refs and names, and no erasure looks for them in a report. What stopped the node is in its own
+/// log.
+fn forget_reports(state: &Path) -> Result<(), Error> {
+    let failed = |error| Error::io(format!("clean {}", state.display()), error);
+    let items = match fs::read_dir(state) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        items => items.map_err(failed)?,
+    };
+    for item in items {
+        let item = item.map_err(failed)?;
+        let name = item.file_name();
+        if name == "LOG" || name.to_string_lossy().starts_with("LOG.old.") {
+            fs::remove_file(item.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 fn open_error(path: &Path, error: rocksdb::Error) -> Error {

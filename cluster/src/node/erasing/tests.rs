@@ -420,6 +420,35 @@ async fn rows_that_a_view_holds_leave_the_files_when_the_erasure_is_tried_again(
     node.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_file_names_the_key_of_a_row_that_was_erased() {
+    let one = One::new();
+    let node = one.open().await;
+    let entries = submit(&node, (1..=8).map(access).collect()).await;
+    let list = Row::operator(&testbed::institution(), "operator-7").of;
+    let key = keys::row(RowKind::Operator.code(), &list, entries[0].0);
+    // As RocksDB prints it.
+    let named = key.map(|byte| format!("{byte:02X}")).concat();
+    let holding = || {
+        let naming = files_with(&one.data(), named.as_bytes());
+        [files_with(&one.data(), &key), naming].concat()
+    };
+    node.0.here.machine.flush().unwrap();
+    assert!(!holding().is_empty());
+    let ordered = submit(&node, vec![order(&entries[..1], 9)]).await[0];
+    until(|| is_done(&node, ordered)).await;
+    assert_eq!(holding(), Vec::<PathBuf>::new());
+    let state = node.0.here.machine.state().path().to_path_buf();
+    node.shutdown().await;
+    // As an earlier build left it.
+    for name in ["LOG", "LOG.old.1700000000000000"] {
+        std::fs::write(state.join(name), &named).unwrap();
+    }
+    let node = one.open().await;
+    assert_eq!(holding(), Vec::<PathBuf>::new());
+    node.shutdown().await;
+}
+
 fn manifests(state: &Path) -> Vec<PathBuf> {
     let files = std::fs::read_dir(state).unwrap();
     let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
