@@ -222,6 +222,12 @@ impl Db {
             .store(false, std::sync::atomic::Ordering::Release);
     }
 
+    /// Has RocksDB give up what it compacts, and compact and flush nothing more: for a node that ends, since the process waits for both. What was
+    /// applied and is in no table file yet is flushed once more.
+    pub(crate) fn give_up(&self) {
+        self.db.cancel_all_background_work(false);
+    }
+
     pub(crate) fn cf(&self, name: &str) -> Result<&ColumnFamily, Error> {
         self.db.cf_handle(name).ok_or_else(|| {
             Error::corrupt(format!(
