@@ -11,8 +11,9 @@ use ledger::state_map::MapPath;
 use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, DBPinnableSlice, DBRecoveryMode, Direction, FlushOptions, IteratorMode,
-    LogLevel, Options, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
+    DBCompressionType, DBPinnableSlice, DBRecoveryMode, Direction, FlushOptions,
+    IngestExternalFileOptions, IteratorMode, LogLevel, Options, ReadOptions, SliceTransform,
+    SstFileWriter, WriteBatch, WriteOptions,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -31,6 +32,9 @@ pub(crate) const BLOB_FILE_BYTES: u64 = 64 * MIB as u64;
 /// Open files of each database. With those of an old state that a view still holds, and sockets, they stay below the usual limit of 1024.
 const RAFT_FILES_MAX: i32 = 96;
 const STATE_FILES_MAX: i32 = 256;
+
+/// Beside RocksDB's files in a state folder, while [`Db::write_apart`] works.
+const APART: &str = "apart.tmp";
 
 /// A database with its folder.
 pub(crate) struct Db {
@@ -111,7 +115,7 @@ impl Db {
 
     /// Opens or creates a state folder.
     pub(crate) fn open_state(path: &Path, resources: Resources) -> Result<Db, Error> {
-        forget_reports(path)?;
+        remove_leftovers(path)?;
         // A MANIFEST names the first and the last key of each table file that there was since it was begun; erasing has a new one begun.
         let mut options = common_options()
             .get_options_from_string("max_manifest_file_size=1;max_manifest_space_amp_pct=50")
@@ -316,6 +320,38 @@ impl Db {
             .map_err(|error| Error::io(format!("write to {}", self.dir.path.display()), error))
     }
 
+    /// Writes records, their keys ascending, into a table file of their own; they are on disk when this returns. What was written of these keys
+    /// before is flushed already, or RocksDB flushes it with all else.
+    pub(crate) fn write_apart<K: AsRef<[u8]>>(
+        &self,
+        family: &str,
+        records: impl Iterator<Item = Result<(K, Vec<u8>), Error>>,
+    ) -> Result<(), Error> {
+        let mut records = records.peekable();
+        if records.peek().is_none() {
+            return Ok(());
+        }
+        let path = self.dir.path.join(APART);
+        let failed = |error| Error::io(format!("write {}", path.display()), error);
+        let options = Options::default();
+        let mut writer = SstFileWriter::create(&options);
+        writer.open(&path).map_err(failed)?;
+        for record in records {
+            let (key, value) = record?;
+            writer.put(key, value).map_err(failed)?;
+        }
+        writer.finish().map_err(failed)?;
+        // RocksDB takes a copy: a link that a crash left would be written over the next time, and the table file with it.
+        let ingested = self.db.ingest_external_file_cf_opts(
+            self.cf(family)?,
+            &IngestExternalFileOptions::default(),
+            vec![&path],
+        );
+        ingested.map_err(failed)?;
+        fs::remove_file(&path)
+            .map_err(|error| Error::io(format!("remove {}", path.display()), error))
+    }
+
     /// Brings what is in memory into fsynced table files: all families in one step, or a crash could leave some ahead of others.
     pub(crate) fn flush(&self) -> Result<(), Error> {
         let mut names = [raft_cf::ALL.as_slice(), state_cf::ALL.as_slice()].concat();
@@ -395,10 +431,10 @@ impl Db {
     }
 }
 
-/// Removes what RocksDB reported of a state (`LOG`, `LOG.old.*`) when it was open before: an earlier build had it name keys there, and of a
-/// write that failed it does so still. Keys hold refs and names, and no erasure looks for them in a report. What stopped the node is in its own
-/// log.
-fn forget_reports(state: &Path) -> Result<(), Error> {
+/// Removes from a state folder what no erasure looks into: what a crash left of [`Db::write_apart`], and what RocksDB reported when it was open
+/// before (`LOG`, `LOG.old.*`). An earlier build had it name keys there, which hold refs and names, and of a write that failed it does so
+/// still. What stopped the node is in its own log.
+fn remove_leftovers(state: &Path) -> Result<(), Error> {
     let failed = |error| Error::io(format!("clean {}", state.display()), error);
     let items = match fs::read_dir(state) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -407,7 +443,7 @@ fn forget_reports(state: &Path) -> Result<(), Error> {
     for item in items {
         let item = item.map_err(failed)?;
         let name = item.file_name();
-        if name == "LOG" || name.to_string_lossy().starts_with("LOG.old.") {
+        if name == "LOG" || name == APART || name.to_string_lossy().starts_with("LOG.old.") {
             fs::remove_file(item.path()).map_err(failed)?;
         }
     }

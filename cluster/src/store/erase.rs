@@ -94,17 +94,11 @@ pub(crate) fn carry_out(
     } else if forgot && !leave(db, state_cf::ROWS, rows.ranges(left), halt)? {
         return Ok(false);
     }
-    for order in orders {
-        rewrite(db, order, halt)?;
-    }
-    if is_cut && !retire(db, halt)? {
-        return Ok(false);
-    }
-    let bodies = body_ranges(orders).into_iter().map(|range| {
-        let key = |index| keys::number(index).to_vec();
-        (key(range.start), key(range.end))
-    });
-    if !leave(db, state_cf::BODIES, bodies.collect(), halt)? {
+    let rewritten = match is_cut {
+        true => rewrite_all(db, orders, halt)?,
+        false => rewrite_named(db, orders, halt)?,
+    };
+    if !rewritten {
         return Ok(false);
     }
     if (is_cut || forgot) && !renew_manifest(db, halt)? {
@@ -183,25 +177,39 @@ fn each(
     halt: &Halt,
     mut tell: impl FnMut(u64, Carried, &StoredEntry) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (nodes, state) = (db_nodes(db), DbState::new(db));
     for index in named(&order.scope) {
         halt.check()?;
-        let at = EntryIndex(index);
-        let mut stored = read_entry(db, at)?
-            .ok_or_else(|| Error::corrupt(format!("entry {index} is missing")))?;
-        // What is damaged must not be made to look erased.
-        if stored.leaf_hash() != nodes.node(0, index)? {
-            return Err(Error::corrupt(format!(
-                "entry {index} is not what its leaf commits to"
-            )));
-        }
-        let ceased_ms = retention::ceased(&state, at, stored.meta.entry_type)?;
-        let carried = order
-            .carry_out(at, &mut stored, ceased_ms)
-            .map_err(|refused| Error::corrupt(format!("entry {index} in the store: {refused}")))?;
+        let (mut stored, ceased_ms) = read(db, index)?;
+        let carried = carry(order, index, &mut stored, ceased_ms)?;
         tell(index, carried, &stored)?;
     }
     Ok(())
+}
+
+/// An entry, and since when what it says holds no more.
+fn read(db: &Db, index: u64) -> Result<(StoredEntry, Option<u64>), Error> {
+    let at = EntryIndex(index);
+    let stored =
+        read_entry(db, at)?.ok_or_else(|| Error::corrupt(format!("entry {index} is missing")))?;
+    // What is damaged must not be made to look erased.
+    if stored.leaf_hash() != db_nodes(db).node(0, index)? {
+        return Err(Error::corrupt(format!(
+            "entry {index} is not what its leaf commits to"
+        )));
+    }
+    let ceased_ms = retention::ceased(&DbState::new(db), at, stored.meta.entry_type)?;
+    Ok((stored, ceased_ms))
+}
+
+fn carry(
+    order: &Order,
+    index: u64,
+    stored: &mut StoredEntry,
+    ceased_ms: Option<u64>,
+) -> Result<Carried, Error> {
+    order
+        .carry_out(EntryIndex(index), stored, ceased_ms)
+        .map_err(|refused| Error::corrupt(format!("entry {index} in the store: {refused}")))
 }
 
 /// Deletes the rows that repeat what the bodies say. With the first of them stands a mark that they are in the files still: who comes here once
@@ -262,6 +270,70 @@ fn remember_twins(db: &Db, of: &Row, erased: u64, batch: &mut WriteBatch) -> Res
         }
     }
     Ok(())
+}
+
+/// Writes anew what orders name, and makes the old bodies leave the files.
+///
+/// Each stretch is written to a table file of its own. Put in as all else is, it would be flushed together with the newest entries, and RocksDB
+/// compacts such a file with everything that lies between.
+fn rewrite_named(db: &Db, orders: &[Order], halt: &Halt) -> Result<bool, Error> {
+    if !flush(db, halt)? {
+        return Ok(false);
+    }
+    // An entry that several of them name is carried out on in their order.
+    let mut by_index: BTreeMap<u64, Vec<&Order>> = BTreeMap::new();
+    for order in orders {
+        for index in named(&order.scope) {
+            by_index.entry(index).or_default().push(order);
+        }
+    }
+    let mut packer = Packer::new()?;
+    for stretch in stretches(orders) {
+        let there = by_index.range(stretch.clone());
+        let bodies = there.filter_map(|(index, orders)| {
+            let value = rewritten(db, *index, orders, &mut packer, halt).transpose()?;
+            Some(value.map(|value| (keys::number(*index), value)))
+        });
+        db.write_apart(state_cf::BODIES, bodies)?;
+        let written = db.raw().latest_sequence_number();
+        let (from, to) = keys_of(&stretch);
+        if !unseen_before(db, written, halt)?
+            || !compact(db, state_cf::BODIES, Some((&from, &to)), halt)?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What is left of an entry that orders name; none if they leave it as it is.
+fn rewritten(
+    db: &Db,
+    index: u64,
+    orders: &[&Order],
+    packer: &mut Packer,
+    halt: &Halt,
+) -> Result<Option<Vec<u8>>, Error> {
+    halt.check()?;
+    let (mut stored, ceased_ms) = read(db, index)?;
+    let mut taken = false;
+    for order in orders {
+        let carried = carry(order, index, &mut stored, ceased_ms)?;
+        taken |= matches!(carried, Carried::Now(_));
+    }
+    taken.then(|| packer.pack(&stored)).transpose()
+}
+
+/// The same where there is a cut among the orders, and what it takes beside the bodies: it reaches from the first entry on.
+fn rewrite_all(db: &Db, orders: &[Order], halt: &Halt) -> Result<bool, Error> {
+    for order in orders {
+        rewrite(db, order, halt)?;
+    }
+    if !retire(db, halt)? {
+        return Ok(false);
+    }
+    let ranges = stretches(orders).iter().map(keys_of).collect();
+    leave(db, state_cf::BODIES, ranges, halt)
 }
 
 /// Writes the bodies anew, without what was ordered away.
@@ -385,7 +457,7 @@ fn walk<'d>(
 }
 
 /// The stretches of indexes whose table and blob files may hold what was ordered away, apart from each other.
-fn body_ranges(orders: &[Order]) -> Vec<Range<u64>> {
+fn stretches(orders: &[Order]) -> Vec<Range<u64>> {
     let mut ranges: Vec<Range<u64>> = Vec::new();
     let around = |index: u64| index.saturating_sub(NEIGHBOURS)..index.saturating_add(NEIGHBOURS);
     for order in orders {
@@ -405,6 +477,11 @@ fn body_ranges(orders: &[Order]) -> Vec<Range<u64>> {
         }
     }
     merged
+}
+
+fn keys_of(stretch: &Range<u64>) -> (Vec<u8>, Vec<u8>) {
+    let key = |index| keys::number(index).to_vec();
+    (key(stretch.start), key(stretch.end))
 }
 
 /// The keys of rows that were deleted, as far as each may be compacted by itself: a cut deletes those of millions of entries.

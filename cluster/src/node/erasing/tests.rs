@@ -486,8 +486,6 @@ async fn no_file_names_the_key_of_a_row_that_was_erased() {
         let naming = files_with(&one.data(), named.as_bytes());
         [files_with(&one.data(), &key), naming].concat()
     };
-    node.0.here.machine.flush().unwrap();
-    assert!(!holding().is_empty());
     let ordered = submit(&node, vec![order(&entries[..1], 9)]).await[0];
     until(|| is_done(&node, ordered)).await;
     assert_eq!(holding(), Vec::<PathBuf>::new());
