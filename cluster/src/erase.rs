@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     clock::Clock,
-    error::Error,
+    error::{Error, ErrorKind},
     face::Outcome,
     fold::worker::{Wanted, want},
     raft_types::Raft,
@@ -32,6 +32,7 @@ use crate::{
         snapshot::Manifest,
         verify::VerifyPool,
     },
+    tasks::Halt,
 };
 
 /// Least time between two looks for new orders: many that come together share one round over the disks.
@@ -54,6 +55,7 @@ pub(crate) struct Eraser {
     pub(crate) machine: Machine,
     pub(crate) verifier: VerifyPool,
     pub(crate) fatal: Fatal,
+    pub(crate) halt: Halt,
     pub(crate) clock: Clock,
     pub(crate) fold_wanted: Wanted,
     pub(crate) write: Write,
@@ -84,6 +86,7 @@ impl Eraser {
             applied.borrow_and_update();
             let again = match self.round(&mut settled).await {
                 Ok(done) => !done,
+                Err(error) if error.kind() == ErrorKind::ShuttingDown => return,
                 Err(error) => {
                     self.fatal.latch(error);
                     return;
@@ -107,11 +110,11 @@ impl Eraser {
         if due.all.orders == 0 {
             return Ok(due.waits_for.is_none());
         }
-        let (all, db) = (due.all, due.db.clone());
+        let (all, db, halt) = (due.all, due.db.clone(), self.halt.clone());
         if !due.to_rewrite.is_empty() {
             let orders = due.to_rewrite;
             tracing::info!(orders = orders.len(), "erasing from the state");
-            if !blocking(move || erase::carry_out(&db, &orders, all)).await? {
+            if !blocking(move || erase::carry_out(&db, &orders, all, &halt)).await? {
                 return Ok(false);
             }
         }
@@ -119,8 +122,8 @@ impl Eraser {
         let Some(snapshot) = self.renew_snapshot(all, to_purge).await? else {
             return Ok(false);
         };
-        let state = due.db.path().to_path_buf();
-        if !blocking(move || erase::alone(&state, &snapshot)).await? {
+        let (state, halt) = (due.db.path().to_path_buf(), self.halt.clone());
+        if !blocking(move || erase::alone(&state, &snapshot, &halt)).await? {
             return Ok(false);
         }
         if let Some(through) = to_purge
@@ -233,8 +236,8 @@ impl Eraser {
     async fn purge(&self, through: u64, all: Progress) -> Result<bool, Error> {
         for _ in 0..RAFT_TRIES {
             if self.log.is_purged(through) {
-                let log = self.log.clone();
-                return blocking(move || log.forget_purged(all)).await;
+                let (log, halt) = (self.log.clone(), self.halt.clone());
+                return blocking(move || log.forget_purged(all, &halt)).await;
             }
             if self.raft.trigger().purge_log(through).await.is_err() {
                 return Ok(false);
@@ -246,8 +249,8 @@ impl Eraser {
 
     /// Says that an order is carried out here. Whether the ledger has it.
     async fn sign(&self, db: &Arc<Db>, order: Order) -> Result<bool, Error> {
-        let (db, index) = (db.clone(), order.index);
-        let tally = blocking(move || erase::tally(&db, &order)).await?;
+        let (db, index, halt) = (db.clone(), order.index, self.halt.clone());
+        let tally = blocking(move || erase::tally(&db, &order, &halt)).await?;
         let erased = Erased {
             node: self.node,
             erasure: index.0,

@@ -485,8 +485,14 @@ impl Node {
             tracing::warn!(%error, "Raft did not end in good order");
         }
         let machine = self.0.here.machine.clone();
-        // Not needed for safety: the Raft log has it all. It spares the next start the replay.
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || machine.flush()).await {
+        let flushed = tokio::task::spawn_blocking(move || {
+            // Not needed for safety: the Raft log has it all. It spares the next start the replay.
+            let flushed = machine.flush();
+            // The eraser may be in a compaction that takes hours.
+            machine.give_up();
+            flushed
+        });
+        if let Ok(Err(error)) = flushed.await {
             tracing::warn!(%error, "the state was not flushed");
         }
     }

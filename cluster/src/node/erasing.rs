@@ -38,6 +38,7 @@ impl Node {
             machine: here.machine.clone(),
             verifier: here.verifier.clone(),
             fatal: self.0.fatal.clone(),
+            halt: self.0.erasing.halt(&self.0.fatal),
             clock: here.clock.clone(),
             fold_wanted: self.0.net.fold_wanted.clone(),
             write,

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use ledger::hash::Hash;
 use ledger::retention::Cuts;
@@ -10,8 +11,9 @@ use ledger::state_map::MapPath;
 use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, DBPinnableSlice, DBRecoveryMode, Direction, FlushOptions, IteratorMode,
-    Options, ReadOptions, SliceTransform, WriteBatch, WriteOptions,
+    DBCompressionType, DBPinnableSlice, DBRecoveryMode, Direction, FlushOptions,
+    IngestExternalFileOptions, IteratorMode, LogLevel, Options, ReadOptions, SliceTransform,
+    SstFileWriter, WriteBatch, WriteOptions,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -30,6 +32,9 @@ pub(crate) const BLOB_FILE_BYTES: u64 = 64 * MIB as u64;
 /// Open files of each database. With those of an old state that a view still holds, and sockets, they stay below the usual limit of 1024.
 const RAFT_FILES_MAX: i32 = 96;
 const STATE_FILES_MAX: i32 = 256;
+
+/// Beside RocksDB's files in a state folder, while [`Db::write_apart`] works.
+const APART: &str = "apart.tmp";
 
 /// A database with its folder.
 pub(crate) struct Db {
@@ -59,7 +64,7 @@ impl Drop for Dir {
     fn drop(&mut self) {
         // A crash before this leaves a folder that no pointer names; the next start removes it.
         if *self.retired.get_mut()
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
+            && let Err(error) = fs::remove_dir_all(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "could not remove a replaced state folder");
         }
@@ -110,10 +115,13 @@ impl Db {
 
     /// Opens or creates a state folder.
     pub(crate) fn open_state(path: &Path, resources: Resources) -> Result<Db, Error> {
+        remove_leftovers(path)?;
         // A MANIFEST names the first and the last key of each table file that there was since it was begun; erasing has a new one begun.
         let mut options = common_options()
             .get_options_from_string("max_manifest_file_size=1;max_manifest_space_amp_pct=50")
             .map_err(|error| open_error(path, error))?;
+        // What is less grave tells the keys of each compaction of the eraser's.
+        options.set_log_level(LogLevel::Warn);
         // Nothing is written to this WAL. One that an earlier build left was not fsynced and may have a hole: the state before the hole is a
         // whole earlier state, since one apply is one record, and the Raft log still has what follows.
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
@@ -218,6 +226,12 @@ impl Db {
             .store(false, std::sync::atomic::Ordering::Release);
     }
 
+    /// Has RocksDB give up what it compacts, and compact and flush nothing more: for a node that ends, since the process waits for both. What was
+    /// applied and is in no table file yet is flushed once more.
+    pub(crate) fn give_up(&self) {
+        self.db.cancel_all_background_work(false);
+    }
+
     pub(crate) fn cf(&self, name: &str) -> Result<&ColumnFamily, Error> {
         self.db.cf_handle(name).ok_or_else(|| {
             Error::corrupt(format!(
@@ -306,6 +320,38 @@ impl Db {
             .map_err(|error| Error::io(format!("write to {}", self.dir.path.display()), error))
     }
 
+    /// Writes records, their keys ascending, into a table file of their own; they are on disk when this returns. What was written of these keys
+    /// before is flushed already, or RocksDB flushes it with all else.
+    pub(crate) fn write_apart<K: AsRef<[u8]>>(
+        &self,
+        family: &str,
+        records: impl Iterator<Item = Result<(K, Vec<u8>), Error>>,
+    ) -> Result<(), Error> {
+        let mut records = records.peekable();
+        if records.peek().is_none() {
+            return Ok(());
+        }
+        let path = self.dir.path.join(APART);
+        let failed = |error| Error::io(format!("write {}", path.display()), error);
+        let options = Options::default();
+        let mut writer = SstFileWriter::create(&options);
+        writer.open(&path).map_err(failed)?;
+        for record in records {
+            let (key, value) = record?;
+            writer.put(key, value).map_err(failed)?;
+        }
+        writer.finish().map_err(failed)?;
+        // RocksDB takes a copy: a link that a crash left would be written over the next time, and the table file with it.
+        let ingested = self.db.ingest_external_file_cf_opts(
+            self.cf(family)?,
+            &IngestExternalFileOptions::default(),
+            vec![&path],
+        );
+        ingested.map_err(failed)?;
+        fs::remove_file(&path)
+            .map_err(|error| Error::io(format!("remove {}", path.display()), error))
+    }
+
     /// Brings what is in memory into fsynced table files: all families in one step, or a crash could leave some ahead of others.
     pub(crate) fn flush(&self) -> Result<(), Error> {
         let mut names = [raft_cf::ALL.as_slice(), state_cf::ALL.as_slice()].concat();
@@ -383,6 +429,25 @@ impl Db {
             _ => format!("{path} {family} {}", String::from_utf8_lossy(key)),
         }
     }
+}
+
+/// Removes from a state folder what no erasure looks into: what a crash left of [`Db::write_apart`], and what RocksDB reported when it was open
+/// before (`LOG`, `LOG.old.*`). An earlier build had it name keys there, which hold refs and names, and of a write that failed it does so
+/// still. What stopped the node is in its own log.
+fn remove_leftovers(state: &Path) -> Result<(), Error> {
+    let failed = |error| Error::io(format!("clean {}", state.display()), error);
+    let items = match fs::read_dir(state) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        items => items.map_err(failed)?,
+    };
+    for item in items {
+        let item = item.map_err(failed)?;
+        let name = item.file_name();
+        if name == "LOG" || name == APART || name.to_string_lossy().starts_with("LOG.old.") {
+            fs::remove_file(item.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 fn open_error(path: &Path, error: rocksdb::Error) -> Error {

@@ -4,6 +4,9 @@
 //! RocksDB never overwrites: what is replaced stays in the old table and blob files until a compaction leaves it out, in the Raft log's WAL
 //! until a flush, and for as long as a db_snapshot or an iterator can still see it. So each step here ends only when the files that held the
 //! plaintext are gone from the disk; where something still holds them it says so, and is tried again. Every step may be repeated.
+//!
+//! All this may take hours and runs on threads that nobody can take back, so it asks a [`Halt`] for each entry and before each wait: after the first
+//! error of a node nothing more is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,6 +33,7 @@ use super::packing::Packer;
 use super::rows::{self, Run};
 use super::view::{DbState, db_nodes, read_entry};
 use crate::error::Error;
+use crate::tasks::Halt;
 
 /// How many orders, from the first on, a database holds nothing of any more. It stands in the database that it speaks of: a raft_snapshot
 /// brings its own, and a copy restored from a backup that of its day.
@@ -53,7 +57,7 @@ const CHUNK: usize = 256;
 const ROWS_EACH_MAX: usize = 512;
 /// A blob file holds at most so many entries: as far from an erased one may a neighbour be that keeps its file alive.
 const NEIGHBOURS: u64 = BLOB_FILE_BYTES / BLOB_BYTES_MIN;
-/// How long to wait for readers to let go of old files before the step is given up until the next round; a node that is stopped waits for it.
+/// How long to wait for readers to let go of old files before the step is given up until the next round.
 const HELD: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -69,38 +73,38 @@ pub(crate) fn progress(db: &Db) -> Result<Progress, Error> {
 /// if rows were deleted: the next call finds bodies of which some are rewritten, and carrying out an order twice changes nothing. A cut comes here once it is folded.
 ///
 /// # Errors
-/// The state cannot be read or written, or an entry is not what its leaf commits to.
-pub(crate) fn carry_out(db: &Db, orders: &[Order], done: Progress) -> Result<bool, Error> {
+/// The state cannot be read or written, an entry is not what its leaf commits to, or the node ends.
+pub(crate) fn carry_out(
+    db: &Db,
+    orders: &[Order],
+    done: Progress,
+    halt: &Halt,
+) -> Result<bool, Error> {
     // Before this call, which finds no row that is deleted already, but may find it in the files.
     let left = is_marked(db, state_meta::FORGETTING)?;
-    let mut rows = BTreeSet::new();
+    let mut rows = Forgotten::default();
     for order in orders {
-        forget_rows(db, order, &mut rows)?;
+        forget_rows(db, order, &mut rows, halt)?;
     }
     let is_cut = orders.iter().any(|order| order.cut().is_some());
     let forgot = left || !rows.is_empty();
     if forgot && is_cut {
         // Then all rows are compacted there. A crash before this leaves the mark above.
         mark(db, state_meta::RETIRED)?;
-    } else if forgot && !leave(db, state_cf::ROWS, row_ranges(&rows, left))? {
+    } else if forgot && !leave(db, state_cf::ROWS, rows.ranges(left), halt)? {
         return Ok(false);
     }
-    for order in orders {
-        rewrite(db, order)?;
-    }
-    if is_cut && !retire(db)? {
+    let rewritten = match is_cut {
+        true => rewrite_all(db, orders, halt)?,
+        false => rewrite_named(db, orders, halt)?,
+    };
+    if !rewritten {
         return Ok(false);
     }
-    let bodies = body_ranges(orders).into_iter().map(|range| {
-        let key = |index| keys::number(index).to_vec();
-        (key(range.start), key(range.end))
-    });
-    if !leave(db, state_cf::BODIES, bodies.collect())? {
+    if (is_cut || forgot) && !renew_manifest(db, halt)? {
         return Ok(false);
     }
-    if (is_cut || forgot) && !renew_manifest(db)? {
-        return Ok(false);
-    }
+    halt.check()?;
     let (mut batch, meta) = (WriteBatch::default(), db.cf(state_cf::META)?);
     batch.put_cf(meta, state_meta::ERASED, encode(&done)?);
     batch.delete_cf(meta, state_meta::FORGETTING);
@@ -121,13 +125,18 @@ fn mark(db: &Db, mark: &[u8]) -> Result<(), Error> {
 }
 
 /// Makes what was just replaced under some ranges of keys leave the files.
-fn leave(db: &Db, family: &str, ranges: Vec<(Vec<u8>, Vec<u8>)>) -> Result<bool, Error> {
+fn leave(
+    db: &Db,
+    family: &str,
+    ranges: Vec<(Vec<u8>, Vec<u8>)>,
+    halt: &Halt,
+) -> Result<bool, Error> {
     let written = db.raw().latest_sequence_number();
-    if !flush(db)? || !unseen_before(db, written)? {
+    if !flush(db, halt)? || !unseen_before(db, written, halt)? {
         return Ok(false);
     }
     for (from, to) in ranges {
-        if !compact(db, family, Some((&from, &to)))? {
+        if !compact(db, family, Some((&from, &to)), halt)? {
             return Ok(false);
         }
     }
@@ -137,13 +146,13 @@ fn leave(db: &Db, family: &str, ranges: Vec<(Vec<u8>, Vec<u8>)>) -> Result<bool,
 /// Counts what an order came to, once it is carried out.
 ///
 /// # Errors
-/// The state cannot be read.
-pub(crate) fn tally(db: &Db, order: &Order) -> Result<Tally, Error> {
+/// The state cannot be read, or the node ends.
+pub(crate) fn tally(db: &Db, order: &Order, halt: &Halt) -> Result<Tally, Error> {
     let mut tally = Tally {
         through: named(&order.scope).last().unwrap_or_default(),
         ..Tally::default()
     };
-    each(db, order, |_, carried, _| {
+    each(db, order, halt, |_, carried, _| {
         match carried {
             Carried::Now(_) | Carried::Before => tally.done += 1,
             Carried::Spared => tally.spared += 1,
@@ -165,39 +174,58 @@ fn named(scope: &Scope) -> Box<dyn DoubleEndedIterator<Item = u64> + '_> {
 fn each(
     db: &Db,
     order: &Order,
+    halt: &Halt,
     mut tell: impl FnMut(u64, Carried, &StoredEntry) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (nodes, state) = (db_nodes(db), DbState::new(db));
     for index in named(&order.scope) {
-        let at = EntryIndex(index);
-        let mut stored = read_entry(db, at)?
-            .ok_or_else(|| Error::corrupt(format!("entry {index} is missing")))?;
-        // What is damaged must not be made to look erased.
-        if stored.leaf_hash() != nodes.node(0, index)? {
-            return Err(Error::corrupt(format!(
-                "entry {index} is not what its leaf commits to"
-            )));
-        }
-        let ceased_ms = retention::ceased(&state, at, stored.meta.entry_type)?;
-        let carried = order
-            .carry_out(at, &mut stored, ceased_ms)
-            .map_err(|refused| Error::corrupt(format!("entry {index} in the store: {refused}")))?;
+        halt.check()?;
+        let (mut stored, ceased_ms) = read(db, index)?;
+        let carried = carry(order, index, &mut stored, ceased_ms)?;
         tell(index, carried, &stored)?;
     }
     Ok(())
 }
 
+/// An entry, and since when what it says holds no more.
+fn read(db: &Db, index: u64) -> Result<(StoredEntry, Option<u64>), Error> {
+    let at = EntryIndex(index);
+    let stored =
+        read_entry(db, at)?.ok_or_else(|| Error::corrupt(format!("entry {index} is missing")))?;
+    // What is damaged must not be made to look erased.
+    if stored.leaf_hash() != db_nodes(db).node(0, index)? {
+        return Err(Error::corrupt(format!(
+            "entry {index} is not what its leaf commits to"
+        )));
+    }
+    let ceased_ms = retention::ceased(&DbState::new(db), at, stored.meta.entry_type)?;
+    Ok((stored, ceased_ms))
+}
+
+fn carry(
+    order: &Order,
+    index: u64,
+    stored: &mut StoredEntry,
+    ceased_ms: Option<u64>,
+) -> Result<Carried, Error> {
+    order
+        .carry_out(EntryIndex(index), stored, ceased_ms)
+        .map_err(|refused| Error::corrupt(format!("entry {index} in the store: {refused}")))
+}
+
 /// Deletes the rows that repeat what the bodies say. With the first of them stands a mark that they are in the files still: who comes here once
 /// more does not find them.
-fn forget_rows(db: &Db, order: &Order, forgotten: &mut BTreeSet<Vec<u8>>) -> Result<(), Error> {
+fn forget_rows(
+    db: &Db,
+    order: &Order,
+    forgotten: &mut Forgotten,
+    halt: &Halt,
+) -> Result<(), Error> {
     let (mut batch, meta) = (WriteBatch::default(), db.cf(state_cf::META)?);
     // By list, since one record may hold many of them.
     let mut gone: BTreeMap<Row, BTreeSet<u64>> = BTreeMap::new();
     let mut write = |gone: BTreeMap<Row, BTreeSet<u64>>, mut batch: WriteBatch| {
         for (row, indexes) in gone {
-            rows::remove(db, &row, &indexes, &mut batch, |key| {
-                forgotten.insert(key.to_vec());
-            })?;
+            rows::remove(db, &row, &indexes, &mut batch, |key| forgotten.take(key))?;
         }
         if !forgotten.is_empty() {
             batch.put_cf(meta, state_meta::FORGETTING, b"");
@@ -205,7 +233,7 @@ fn forget_rows(db: &Db, order: &Order, forgotten: &mut BTreeSet<Vec<u8>>) -> Res
         db.write(batch, false)
     };
     let mut count = 0;
-    each(db, order, |index, carried, _| {
+    each(db, order, halt, |index, carried, _| {
         if let Carried::Now(told) = carried {
             if let Some(exchange) = told.exchange {
                 remember_twins(db, &exchange, index, &mut batch)?;
@@ -244,11 +272,75 @@ fn remember_twins(db: &Db, of: &Row, erased: u64, batch: &mut WriteBatch) -> Res
     Ok(())
 }
 
+/// Writes anew what orders name, and makes the old bodies leave the files.
+///
+/// Each stretch is written to a table file of its own. Put in as all else is, it would be flushed together with the newest entries, and RocksDB
+/// compacts such a file with everything that lies between.
+fn rewrite_named(db: &Db, orders: &[Order], halt: &Halt) -> Result<bool, Error> {
+    if !flush(db, halt)? {
+        return Ok(false);
+    }
+    // An entry that several of them name is carried out on in their order.
+    let mut by_index: BTreeMap<u64, Vec<&Order>> = BTreeMap::new();
+    for order in orders {
+        for index in named(&order.scope) {
+            by_index.entry(index).or_default().push(order);
+        }
+    }
+    let mut packer = Packer::new()?;
+    for stretch in stretches(orders) {
+        let there = by_index.range(stretch.clone());
+        let bodies = there.filter_map(|(index, orders)| {
+            let value = rewritten(db, *index, orders, &mut packer, halt).transpose()?;
+            Some(value.map(|value| (keys::number(*index), value)))
+        });
+        db.write_apart(state_cf::BODIES, bodies)?;
+        let written = db.raw().latest_sequence_number();
+        let (from, to) = keys_of(&stretch);
+        if !unseen_before(db, written, halt)?
+            || !compact(db, state_cf::BODIES, Some((&from, &to)), halt)?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What is left of an entry that orders name; none if they leave it as it is.
+fn rewritten(
+    db: &Db,
+    index: u64,
+    orders: &[&Order],
+    packer: &mut Packer,
+    halt: &Halt,
+) -> Result<Option<Vec<u8>>, Error> {
+    halt.check()?;
+    let (mut stored, ceased_ms) = read(db, index)?;
+    let mut taken = false;
+    for order in orders {
+        let carried = carry(order, index, &mut stored, ceased_ms)?;
+        taken |= matches!(carried, Carried::Now(_));
+    }
+    taken.then(|| packer.pack(&stored)).transpose()
+}
+
+/// The same where there is a cut among the orders, and what it takes beside the bodies: it reaches from the first entry on.
+fn rewrite_all(db: &Db, orders: &[Order], halt: &Halt) -> Result<bool, Error> {
+    for order in orders {
+        rewrite(db, order, halt)?;
+    }
+    if !retire(db, halt)? {
+        return Ok(false);
+    }
+    let ranges = stretches(orders).iter().map(keys_of).collect();
+    leave(db, state_cf::BODIES, ranges, halt)
+}
+
 /// Writes the bodies anew, without what was ordered away.
-pub(crate) fn rewrite(db: &Db, order: &Order) -> Result<(), Error> {
+pub(crate) fn rewrite(db: &Db, order: &Order, halt: &Halt) -> Result<(), Error> {
     let (mut batch, mut packer) = (WriteBatch::default(), Packer::new()?);
     let family = db.cf(state_cf::BODIES)?;
-    each(db, order, |index, carried, stored| {
+    each(db, order, halt, |index, carried, stored| {
         if matches!(carried, Carried::Now(_)) {
             batch.put_cf(family, keys::number(index), packer.pack(stored)?);
         }
@@ -265,10 +357,10 @@ pub(crate) fn rewrite(db: &Db, order: &Order) -> Result<(), Error> {
 /// through. Whether that is done.
 ///
 /// The changes first: a row whose entry has none is one of these, whatever crash came between.
-fn retire(db: &Db) -> Result<bool, Error> {
+fn retire(db: &Db, halt: &Halt) -> Result<bool, Error> {
     // As far as any that is folded: a cut that reaches less far may free the last list of what another one took.
     let before = standing::cuts(db)?.reach_max();
-    standing::forget(db, before)?;
+    standing::forget(db, before, halt)?;
     let meta = db.cf(state_cf::META)?;
     if !is_marked(db, state_meta::RETIRED)? && !is_marked(db, state_meta::RETIRING)? {
         return Ok(true);
@@ -278,11 +370,12 @@ fn retire(db: &Db) -> Result<bool, Error> {
     batch.put_cf(meta, state_meta::RETIRING, b"");
     batch.delete_cf(meta, state_meta::RETIRED);
     db.write(batch, false)?;
-    delete_rows_of_gone(db, before)?;
-    delete_unsettled_of_gone(db, before)?;
+    delete_rows_of_gone(db, before, halt)?;
+    delete_unsettled_of_gone(db, before, halt)?;
     let all_rows = (Vec::new(), vec![u8::MAX]);
     let changes = (Vec::new(), keys::number(before).to_vec());
-    if !leave(db, state_cf::ROWS, vec![all_rows])? || !leave(db, state_cf::CHANGES, vec![changes])?
+    if !leave(db, state_cf::ROWS, vec![all_rows], halt)?
+        || !leave(db, state_cf::CHANGES, vec![changes], halt)?
     {
         return Ok(false);
     }
@@ -301,9 +394,9 @@ fn is_gone(db: &Db, index: u64) -> Result<bool, Error> {
 }
 
 /// Deletes the rows of entries below an index whose change is gone.
-fn delete_rows_of_gone(db: &Db, before: u64) -> Result<(), Error> {
+fn delete_rows_of_gone(db: &Db, before: u64, halt: &Halt) -> Result<(), Error> {
     let mut batch = WriteBatch::default();
-    for item in walk(db, state_cf::ROWS, b"")? {
+    for item in walk(db, state_cf::ROWS, b"", halt)? {
         let (key, value) = item?;
         let run = Run::read(db, &key, &value)?;
         let mut gone = BTreeSet::new();
@@ -323,11 +416,11 @@ fn delete_rows_of_gone(db: &Db, before: u64) -> Result<(), Error> {
 }
 
 /// The same of what says that its exchange is not settled, which is told of an entry for as long as it stands, however old it is.
-fn delete_unsettled_of_gone(db: &Db, before: u64) -> Result<(), Error> {
+fn delete_unsettled_of_gone(db: &Db, before: u64, halt: &Halt) -> Result<(), Error> {
     let mut batch = WriteBatch::default();
     let family = db.cf(state_cf::STATE)?;
     let first = StateKey::unsettled(EntryIndex(0)).encode();
-    for item in walk(db, state_cf::STATE, &first)? {
+    for item in walk(db, state_cf::STATE, &first, halt)? {
         let (key, _) = item?;
         let index = StateKey::decode(&key).and_then(|key| key.unsettled_index());
         let Some(index) = index.filter(|index| index.0 < before) else {
@@ -345,22 +438,26 @@ fn delete_unsettled_of_gone(db: &Db, before: u64) -> Result<(), Error> {
 
 type Record = (Box<[u8]>, Box<[u8]>);
 
-/// The records of a family from a key on, past the cache.
+/// The records of a family from a key on, past the cache, until the node ends.
 fn walk<'d>(
     db: &'d Db,
     family: &'d str,
     from: &'d [u8],
+    halt: &'d Halt,
 ) -> Result<impl Iterator<Item = Result<Record, Error>> + 'd, Error> {
     let mut options = ReadOptions::default();
     options.fill_cache(false);
     options.set_total_order_seek(true);
     let mode = IteratorMode::From(from, Direction::Forward);
     let records = db.raw().iterator_cf_opt(db.cf(family)?, options, mode);
-    Ok(records.map(move |item| item.map_err(|error| db.read_error(family, from, error))))
+    Ok(records.map(move |item| {
+        halt.check()?;
+        item.map_err(|error| db.read_error(family, from, error))
+    }))
 }
 
 /// The stretches of indexes whose table and blob files may hold what was ordered away, apart from each other.
-fn body_ranges(orders: &[Order]) -> Vec<Range<u64>> {
+fn stretches(orders: &[Order]) -> Vec<Range<u64>> {
     let mut ranges: Vec<Range<u64>> = Vec::new();
     let around = |index: u64| index.saturating_sub(NEIGHBOURS)..index.saturating_add(NEIGHBOURS);
     for order in orders {
@@ -382,19 +479,43 @@ fn body_ranges(orders: &[Order]) -> Vec<Range<u64>> {
     merged
 }
 
-/// The keys of rows that were deleted, or, where it is not known of all which they were, those of their kinds.
-fn row_ranges(rows: &BTreeSet<Vec<u8>>, others: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
-    if rows.len() <= ROWS_EACH_MAX && !others {
-        return rows.iter().map(|row| (row.clone(), row.clone())).collect();
+fn keys_of(stretch: &Range<u64>) -> (Vec<u8>, Vec<u8>) {
+    let key = |index| keys::number(index).to_vec();
+    (key(stretch.start), key(stretch.end))
+}
+
+/// The keys of rows that were deleted, as far as each may be compacted by itself: a cut deletes those of millions of entries.
+#[derive(Default)]
+struct Forgotten(BTreeSet<Vec<u8>>);
+
+impl Forgotten {
+    fn take(&mut self, key: &[u8]) {
+        // The first that is too many is kept, and says so.
+        if self.0.len() <= ROWS_EACH_MAX {
+            self.0.insert(key.to_vec());
+        }
     }
-    [RowKind::Operator, RowKind::ConsentUse]
-        .into_iter()
-        .map(|kind| (vec![kind.code()], vec![kind.code() + 1]))
-        .collect()
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What to compact: these keys, or, where it is not known of all which they were, those of their kinds.
+    fn ranges(&self, others: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if self.0.len() <= ROWS_EACH_MAX && !others {
+            let each = self.0.iter();
+            return each.map(|row| (row.clone(), row.clone())).collect();
+        }
+        [RowKind::Operator, RowKind::ConsentUse]
+            .into_iter()
+            .map(|kind| (vec![kind.code()], vec![kind.code() + 1]))
+            .collect()
+    }
 }
 
 /// Brings all that is in memory into table files, and waits until the WAL files that held it are gone.
-pub(crate) fn flush(db: &Db) -> Result<bool, Error> {
+pub(crate) fn flush(db: &Db, halt: &Halt) -> Result<bool, Error> {
+    halt.check()?;
     let mut wals = files(db.path(), "log")?;
     // The state's has nothing in it, and is not replaced by a flush.
     wals.retain(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0));
@@ -404,16 +525,16 @@ pub(crate) fn flush(db: &Db) -> Result<bool, Error> {
     db.write(batch, false)?;
     db.flush()?;
     let gone = || Ok(!wals.iter().any(|path| path.exists()));
-    within("for an old WAL", HELD, gone)
+    within("for an old WAL", halt, gone)
 }
 
 /// Has RocksDB begin a new MANIFEST: the old one names rows that were the first or the last of a table file. RocksDB does so when the MANIFEST
 /// has grown to half as much again, so it is made to: each flush puts the keys of its file in there.
-fn renew_manifest(db: &Db) -> Result<bool, Error> {
+fn renew_manifest(db: &Db, halt: &Halt) -> Result<bool, Error> {
     let old = manifests(db.path())?;
     let padding = [keys::FLUSHED, &[0; 16 * 1024]].concat();
     let meta = db.cf(keys::META)?;
-    let gone = within("for an old MANIFEST", HELD, || {
+    let gone = within("for an old MANIFEST", halt, || {
         if !old.iter().any(|path| path.exists()) {
             return Ok(true);
         }
@@ -439,8 +560,8 @@ fn manifests(dir: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Waits until no db_snapshot is older than a write: RocksDB keeps for it what the write replaced.
-fn unseen_before(db: &Db, sequence: u64) -> Result<bool, Error> {
-    within("for an old view", HELD, || {
+fn unseen_before(db: &Db, sequence: u64, halt: &Halt) -> Result<bool, Error> {
+    within("for an old view", halt, || {
         let oldest = db
             .raw()
             .property_int_value("rocksdb.oldest-snapshot-sequence")
@@ -451,7 +572,13 @@ fn unseen_before(db: &Db, sequence: u64) -> Result<bool, Error> {
 
 /// Rewrites the table files of a range of keys, and the blob files that they refer to, down to the last level; waits until the old table
 /// files are gone from the disk.
-pub(crate) fn compact(db: &Db, family: &str, range: Option<(&[u8], &[u8])>) -> Result<bool, Error> {
+pub(crate) fn compact(
+    db: &Db,
+    family: &str,
+    range: Option<(&[u8], &[u8])>,
+    halt: &Halt,
+) -> Result<bool, Error> {
+    halt.check()?;
     let failed = |error| Error::io(format!("compact {}", db.path().display()), error);
     let cf = db.cf(family)?;
     let old = tables(db, family, range)?;
@@ -472,11 +599,13 @@ pub(crate) fn compact(db: &Db, family: &str, range: Option<(&[u8], &[u8])>) -> R
     options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
     let (from, to) = range.unzip();
     db.raw().compact_range_cf_opt(cf, from, to, &options);
+    // It says not whether it was given up: see `Db::give_up`.
+    halt.check()?;
     if blobs {
         rewriting("false", "0.25")?;
     }
     let gone = || Ok(!old.iter().any(|path| path.exists()));
-    within("for old table files", HELD, gone)
+    within("for old table files", halt, gone)
 }
 
 /// The table files of a family that hold keys of a range.
@@ -500,8 +629,8 @@ fn tables(db: &Db, family: &str, range: Option<(&[u8], &[u8])>) -> Result<Vec<Pa
 
 /// Whether a node's folder holds no state folder before `state`, and no raft_snapshot before `snapshot`: one that is still read, by a view or
 /// a peer, holds what was erased.
-pub(crate) fn alone(state: &Path, snapshot: &Path) -> Result<bool, Error> {
-    within("for old folders", HELD, || {
+pub(crate) fn alone(state: &Path, snapshot: &Path, halt: &Halt) -> Result<bool, Error> {
+    within("for old folders", halt, || {
         Ok(!has_former(state, "state-")? && !has_former(snapshot, "snapshot-")?)
     })
 }
@@ -536,14 +665,15 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
         .collect()
 }
 
-/// Asks again until it is so, or the time is over. Blocks.
+/// Asks again until it is so, or [`HELD`] is over, or the node ends. Blocks.
 fn within(
     what: &'static str,
-    time: Duration,
+    halt: &Halt,
     so: impl Fn() -> Result<bool, Error>,
 ) -> Result<bool, Error> {
-    let end = Instant::now() + time;
+    let end = Instant::now() + HELD;
     loop {
+        halt.check()?;
         if so()? {
             return Ok(true);
         }
@@ -554,3 +684,6 @@ fn within(
         std::thread::sleep(PAUSE);
     }
 }
+
+#[cfg(test)]
+mod tests;

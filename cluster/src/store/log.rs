@@ -29,6 +29,7 @@ use super::snapshot::sync_dir;
 use super::verify;
 use crate::error::{Error, ErrorKind};
 use crate::raft_types::{RaftEntry, RaftLogId, RaftVote, StorageError, TypeConfig};
+use crate::tasks::Halt;
 
 /// The most bytes of raft_entries sent to a peer in one message, if that is more than one entry.
 const READ_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -221,9 +222,9 @@ impl Log {
 
     /// Takes purged raft_entries out of the files, and remembers it, fsynced. Whether it is done; else it is to be called again, as after a
     /// crash. Blocks.
-    pub(crate) fn forget_purged(&self, done: Progress) -> Result<bool, Error> {
+    pub(crate) fn forget_purged(&self, done: Progress, halt: &Halt) -> Result<bool, Error> {
         let db = &self.0.db;
-        if !erase::flush(db)? || !erase::compact(db, raft_cf::LOG, None)? {
+        if !erase::flush(db, halt)? || !erase::compact(db, raft_cf::LOG, None, halt)? {
             return Ok(false);
         }
         let mut batch = WriteBatch::default();

@@ -140,7 +140,12 @@ impl Machine {
         self.0.flush()
     }
 
-    /// The same on a thread that may block, beside the applies: for a snapshot that is asked for next, which holds what is in table files. What
+    /// See [`Db::give_up`].
+    pub(crate) fn give_up(&self) {
+        self.state().give_up();
+    }
+
+    /// Flushes on a thread that may block, beside the applies: for a snapshot that is asked for next, which holds what is in table files. What
     /// is too old to be asked for leaves the state with it.
     pub(crate) async fn flush_beside(&self) -> Result<(), Error> {
         self.run(|shared| {

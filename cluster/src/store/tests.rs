@@ -33,6 +33,7 @@ use crate::testbed::{LEDGER, consent, genesis};
 
 mod damage;
 mod entries;
+mod erasure;
 mod folds;
 mod log;
 mod registry;

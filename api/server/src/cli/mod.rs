@@ -4,7 +4,7 @@
 use std::{
     path::PathBuf,
     process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -198,13 +198,18 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
 }
 
+/// How long a command that has ended waits for its threads: one may still read a large file through.
+const THREADS_END: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 5 });
+
 /// Runs a command that waits for others, on all cores.
 fn wait_for(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("no threads to run on: {error}")))?
-        .block_on(command)
+        .map_err(|error| Failure::failed(format!("no threads to run on: {error}")))?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_timeout(THREADS_END);
+    ended
 }
 
 /// Now, in milliseconds since the epoch, by this machine's clock.

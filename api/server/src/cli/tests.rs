@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: EUPL-1.2
 #![allow(clippy::unwrap_used, clippy::panic)]
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::mpsc, thread};
 
 use clap::CommandFactory;
 
@@ -9,6 +9,27 @@ use super::*;
 #[test]
 fn the_command_line_is_consistent() {
     Arguments::command().debug_assert();
+}
+
+/// A thread that still reads a large file, or waits for a disk, keeps no process.
+#[test]
+fn a_command_that_ended_waits_for_its_threads_no_longer_than_it_says() {
+    let (busy, free) = mpsc::channel::<()>();
+    let (end, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let exit = wait_for(async {
+            let (begin, begun) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || {
+                let _ = begin.send(());
+                let _ = free.recv();
+            });
+            begun.await.unwrap();
+            Ok(Exit::Ok)
+        });
+        end.send(exit.is_ok()).unwrap();
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(60)), Ok(true));
+    drop(busy);
 }
 
 /// The whole help is a golden file: `REWRITE=1 cargo test -p server` writes it anew, and the difference is read in review.

@@ -40,7 +40,9 @@ use ledger::{
 use self::plaintext::holding;
 use crate::{
     Clock, Direction, Node, Outcome, Until,
-    store::{db::Db, db::Resources, erase, fold::DbFold, keys},
+    error::{Error, ErrorKind},
+    store::{db::Db, db::Resources, erase, fatal::Fatal, fold::DbFold, keys},
+    tasks::{Beside, Halt},
     testbed::{self, consent, cut, genesis, note_on, salt, sign, subject, tuning},
 };
 
@@ -354,7 +356,7 @@ async fn a_node_that_ended_midway_finishes() {
         let db = Db::open_state(&path, resources).unwrap();
         let state = crate::store::view::DbState::new(&db);
         let order = erasure::order(&state, ordered).unwrap().unwrap();
-        erase::rewrite(&db, &order).unwrap();
+        erase::rewrite(&db, &order, &Halt::never()).unwrap();
         db.flush().unwrap();
         assert_eq!(erase::progress(&db).unwrap().orders, 0);
     }
@@ -403,12 +405,12 @@ async fn rows_that_a_view_holds_leave_the_files_when_the_erasure_is_tried_again(
         mark.unwrap().is_some()
     };
     for _ in 0..2 {
-        assert!(!erase::carry_out(&db, &orders, done).unwrap());
+        assert!(!erase::carry_out(&db, &orders, done, &Halt::never()).unwrap());
         assert_eq!(held(&node), entries[1..]);
         assert!(is_marked());
     }
     drop(view);
-    assert!(erase::carry_out(&db, &orders, done).unwrap());
+    assert!(erase::carry_out(&db, &orders, done, &Halt::never()).unwrap());
     assert_eq!(held(&node), entries[1..]);
     for former in with_row.iter().chain(&manifests) {
         assert!(!former.exists(), "{former:?}");
@@ -417,6 +419,84 @@ async fn rows_that_a_view_holds_leave_the_files_when_the_erasure_is_tried_again(
     // Else every later erasure would look through all rows of these kinds.
     assert!(!is_marked());
     drop(db);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_erased_any_more_when_the_node_ends() {
+    let one = One::new();
+    let node = one.open().await;
+    let entries = submit(&node, (1..=8).map(access).collect()).await;
+    // So that the test alone erases.
+    node.0.erasing.stop().await;
+    let ordered = submit(&node, vec![order(&entries[..1], 9)]).await[0];
+    let db = node.0.here.machine.state();
+    let order = erasure::order(&crate::store::view::DbState::new(&db), ordered);
+    let orders = [order.unwrap().unwrap()];
+    let carry_out = |halt: &Halt| {
+        let (db, orders, halt) = (db.clone(), orders.clone(), halt.clone());
+        std::thread::spawn(move || {
+            let done = erase::Progress { orders: 1 };
+            erase::carry_out(&db, &orders, done, &halt)
+        })
+    };
+    let body = || {
+        let key = keys::number(entries[0].0);
+        db.get(keys::state_cf::BODIES, &key).unwrap().unwrap()
+    };
+    let ends = |work: std::thread::JoinHandle<Result<bool, Error>>| {
+        work.join().unwrap().map_err(|error| error.kind())
+    };
+    let whole = body();
+    // It waits for a view to go when the first error of the node is found.
+    let view = node.view().unwrap();
+    let (beside, fatal) = (Beside::default(), Fatal::new());
+    let waiting = carry_out(&beside.halt(&fatal));
+    let is_marked = || {
+        let mark = db.get(keys::state_cf::META, keys::state_meta::FORGETTING);
+        mark.unwrap().is_some()
+    };
+    until(is_marked).await;
+    fatal.latch(Error::corrupt("broken"));
+    assert_eq!(ends(waiting), Err(ErrorKind::Corrupt));
+    drop(view);
+    assert_eq!(
+        ends(carry_out(&beside.halt(&fatal))),
+        Err(ErrorKind::Corrupt)
+    );
+    let stopped = beside.halt(&Fatal::new());
+    beside.stop().await;
+    assert_eq!(ends(carry_out(&stopped)), Err(ErrorKind::ShuttingDown));
+    assert_eq!(body(), whole);
+    // Nor does RocksDB write any more: who waits for a compaction there is told so.
+    node.shutdown().await;
+    assert!(erase::flush(&db, &Halt::never()).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_file_names_the_key_of_a_row_that_was_erased() {
+    let one = One::new();
+    let node = one.open().await;
+    let entries = submit(&node, (1..=8).map(access).collect()).await;
+    let list = Row::operator(&testbed::institution(), "operator-7").of;
+    let key = keys::row(RowKind::Operator.code(), &list, entries[0].0);
+    // As RocksDB prints it.
+    let named = key.map(|byte| format!("{byte:02X}")).concat();
+    let holding = || {
+        let naming = files_with(&one.data(), named.as_bytes());
+        [files_with(&one.data(), &key), naming].concat()
+    };
+    let ordered = submit(&node, vec![order(&entries[..1], 9)]).await[0];
+    until(|| is_done(&node, ordered)).await;
+    assert_eq!(holding(), Vec::<PathBuf>::new());
+    let state = node.0.here.machine.state().path().to_path_buf();
+    node.shutdown().await;
+    // As an earlier build left it.
+    for name in ["LOG", "LOG.old.1700000000000000"] {
+        std::fs::write(state.join(name), &named).unwrap();
+    }
+    let node = one.open().await;
+    assert_eq!(holding(), Vec::<PathBuf>::new());
     node.shutdown().await;
 }
 

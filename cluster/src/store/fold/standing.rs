@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::store::db::Db;
 use crate::store::keys::{self, state_cf, state_meta};
 use crate::store::view::View;
+use crate::tasks::Halt;
 
 /// Records in one write, and about how many bytes: other writes wait for it.
 const CHUNK: usize = 256;
@@ -209,13 +210,14 @@ fn without_row(db: &Db, change: &Change) -> Result<Vec<(RowKind, Hash)>, Error> 
 /// Deletes the changes below an index that stand in no list and that the cuts given so far take: nothing refers to them any more.
 ///
 /// # Errors
-/// They cannot be read or written.
-pub(crate) fn forget(db: &Db, below: u64) -> Result<(), Error> {
+/// They cannot be read or written, or the node ends.
+pub(crate) fn forget(db: &Db, below: u64, halt: &Halt) -> Result<(), Error> {
     let cuts = cuts(db)?;
     let reader = DbFold(db);
     let family = db.cf(state_cf::CHANGES)?;
     let mut batch = WriteBatch::default();
     for change in kept(db, below)? {
+        halt.check()?;
         let change = change?;
         if change.lists.is_empty() && taken(&reader, &cuts, &change)? {
             batch.delete_cf(family, keys::number(change.index.0));

@@ -18,6 +18,7 @@ use crate::store::db::Db;
 use crate::store::erase;
 use crate::store::fold::{self, Between, DbFold, Done, Progress};
 use crate::store::keys::{self, state_cf, state_meta};
+use crate::tasks::Halt;
 use crate::testbed::{cut, institution, key, note_on, subject};
 
 /// So many persons.
@@ -216,7 +217,7 @@ async fn an_unsettled_pair_is_forgotten_when_retention_took_its_entry() {
     fold_to_the_end(&machine).await;
     let order = erasure::order_at(&machine.view().unwrap(), 0).unwrap();
     let done = erase::Progress { orders: 1 };
-    assert!(erase::carry_out(&db, std::slice::from_ref(&order), done).unwrap());
+    assert!(erase::carry_out(&db, std::slice::from_ref(&order), done, &Halt::never()).unwrap());
     assert_eq!(unsettled(&machine), [SIZE - 2, OLD]);
     assert_eq!(db.get(state_cf::CHANGES, &keys::number(1)).unwrap(), None);
     // What stays keeps its row, also where that shared a record with rows that go.
@@ -237,7 +238,7 @@ async fn an_unsettled_pair_is_forgotten_when_retention_took_its_entry() {
         names.map(|file| file.name).collect::<BTreeSet<_>>()
     };
     let before = tables();
-    assert!(erase::carry_out(&db, &[order], done).unwrap());
+    assert!(erase::carry_out(&db, &[order], done, &Halt::never()).unwrap());
     assert_eq!(tables(), before);
 }
 
@@ -253,7 +254,7 @@ async fn what_a_nearer_cut_frees_leaves_the_rows_too() {
     let order = erasure::order_at(&machine.view().unwrap(), 0).unwrap();
     let done = erase::Progress { orders: 1 };
     let db = machine.state();
-    assert!(erase::carry_out(&db, std::slice::from_ref(&order), done).unwrap());
+    assert!(erase::carry_out(&db, std::slice::from_ref(&order), done, &Halt::never()).unwrap());
     // As a fold leaves it that takes the last item of an entry.
     let freed = OLD / 2 - 1;
     let row = keys::row(RowKind::Institution as u8, &subject(1), freed);
@@ -267,6 +268,6 @@ async fn what_a_nearer_cut_frees_leaves_the_rows_too() {
     db.write(batch, false).unwrap();
     let mut nearer = order;
     nearer.scope = erasure::Scope::Before(2, Vec::new());
-    assert!(erase::carry_out(&db, &[nearer], done).unwrap());
+    assert!(erase::carry_out(&db, &[nearer], done, &Halt::never()).unwrap());
     assert_eq!(db.get(state_cf::ROWS, &row).unwrap(), None);
 }
