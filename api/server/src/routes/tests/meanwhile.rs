@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! An answer is chosen, then its reading is put on record: what is erased between the two does not leave.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     body::Body,
     http::{Method, StatusCode, header},
 };
 use client::build::Plain;
+use futures::stream;
 use ledger::{
     body::{access::Visibility, consent::ConsentEvent},
     entry::SubmittedEntry,
@@ -16,11 +17,13 @@ use ledger::{
     time,
 };
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use wire::token::Role;
 
 use crate::{
     app::now_ms,
     auth::Reader,
+    exchanges,
     export::{self, ask::Ask},
     present::hash_text,
     problem::Fault,
@@ -39,32 +42,22 @@ fn person(n: u8) -> Hash {
 
 /// A question of somebody.
 struct Asked {
-    method: Method,
-    uri: String,
+    uri: &'static str,
     kind: &'static str,
     body: String,
     role: Role,
 }
 
-fn get(uri: String) -> Asked {
+fn post(uri: &'static str, body: &Value) -> Asked {
     Asked {
-        method: Method::GET,
         uri,
         kind: wire::JSON,
-        body: String::new(),
+        body: body.to_string(),
         role: Role::Authority,
     }
 }
 
-fn post(uri: &str, body: &Value) -> Asked {
-    Asked {
-        method: Method::POST,
-        body: body.to_string(),
-        ..get(uri.to_owned())
-    }
-}
-
-async fn answered(running: &Running, asked: &Asked) -> Answer {
+async fn ask(running: &Running, asked: &Asked, body: Body) -> Answer {
     let id = if asked.role == Role::Dpo {
         TOWN
     } else {
@@ -75,20 +68,31 @@ async fn answered(running: &Running, asked: &Asked) -> Answer {
         (header::AUTHORIZATION.as_str(), bearer.as_str()),
         ("content-type", asked.kind),
     ];
-    let body = Body::from(asked.body.clone());
-    running
-        .call(asked.method.clone(), &asked.uri, &headers, body)
-        .await
+    running.call(Method::POST, asked.uri, &headers, body).await
 }
 
-/// Asks, and lets an order be applied when the state is chosen that is answered from, and nothing is on record yet.
+async fn answered(running: &Running, asked: &Asked) -> Answer {
+    ask(running, asked, Body::from(asked.body.clone())).await
+}
+
+/// Asks, and lets an order be applied once the state is chosen that is answered from: before the body of the question is read.
 async fn overtaken(running: &Running, asked: &Asked, order: &SubmittedEntry) -> Answer {
-    let mut asking = pin!(answered(running, asked));
-    // It goes on where it is awaited alone.
-    let waits = poll_fn(|context| Poll::Ready(asking.as_mut().poll(context).is_pending()));
-    assert!(waits.await, "{}", asked.uri);
-    running.accept(order).await;
-    asking.await
+    let (chosen, is_chosen) = oneshot::channel();
+    let (ordered, is_ordered) = oneshot::channel();
+    let text = asked.body.clone();
+    let body = stream::once(async move {
+        chosen.send(()).unwrap();
+        is_ordered.await.unwrap();
+        Ok::<_, Infallible>(text)
+    });
+    let ordering = async {
+        is_chosen.await.unwrap();
+        running.accept(order).await;
+        ordered.send(()).unwrap();
+    };
+    let asking = ask(running, asked, Body::from_stream(body));
+    let (answer, ()) = tokio::join!(asking, ordering);
+    answer
 }
 
 /// One entry of each kind that answers are made of, and a question whose answer tells of it.
@@ -114,7 +118,6 @@ async fn told(running: &Running) -> Vec<(u64, Asked)> {
         "date,purpose_id,status,token_id,requests_count\n{},d2b9a653-c497-45c6-b8f1-5bdf124c9d3a,200,c4f5d7e2-b7c8-40f6-9b6a-dc9a4f5aeb57,3\n",
         time::format_date(now)
     );
-    let shown = about(9).await;
     vec![
         (
             about(1).await,
@@ -157,13 +160,8 @@ async fn told(running: &Running) -> Vec<(u64, Asked)> {
                 &json!({"institution": TOWN, "operator": "user-secret-7"}),
             ),
         ),
-        (shown, get(format!("/v1/entries/{shown}"))),
         (
-            about(10).await,
-            get("/v1/exchanges?state=unpaired".to_owned()),
-        ),
-        (
-            about(11).await,
+            about(9).await,
             Asked {
                 kind: wire::CSV,
                 body: file,
@@ -225,7 +223,10 @@ async fn what_is_erased_of_others_stops_no_answer() {
 async fn a_poll_shows_nothing_that_is_erased_meanwhile() {
     let running = Running::start().await;
     let index = running.accept(&access(&[person(1)], now_ms())).await;
-    let asked = get(format!("/v1/entries/{index}"));
+    let asked = post(
+        "/v1/accesses/search",
+        &json!({"subject": hash_text(&person(1))}),
+    );
     assert_eq!(answered(&running, &asked).await.status, StatusCode::OK);
     let size = running.size();
     let answer = overtaken(&running, &asked, &erasure(TOWN, &[index], None)).await;
@@ -238,19 +239,40 @@ async fn a_poll_shows_nothing_that_is_erased_meanwhile() {
     }
     drop(view);
     let again = answered(&running, &asked).await.json();
-    assert!(again.get("body").is_none(), "{again}");
+    assert!(again["items"][0].get("body").is_none(), "{again}");
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_auditor_is_fed_nothing_that_is_erased_meanwhile() {
+async fn exchanges_are_not_told_of_what_is_erased_meanwhile() {
     let running = Running::start().await;
+    let wait = Duration::from_secs(60);
     let index = running.accept(&access(&[person(1)], now_ms())).await;
-    let asked = get(format!("/v1/audit/entries?from={index}"));
-    let answer = overtaken(&running, &asked, &erasure(TOWN, &[index], None)).await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
-    let later = answered(&running, &asked).await;
-    assert_eq!(answer.text.lines().next(), later.text.lines().next());
+    let reader = Reader::for_tests(AUTHORITY, Role::Authority);
+    let query = exchanges::Query {
+        state: None,
+        side: None,
+        from_ms: 0,
+        to_ms: u64::MAX,
+        limit: 10,
+        before: u64::MAX,
+    };
+    let view = running.node.view().unwrap();
+    let selection = query.select(&view, &reader).unwrap();
+    assert_eq!(selection.len(), 1);
+    let release = Release {
+        route: "/v1/exchanges",
+        question: Hash::ZERO,
+        count: 1,
+        tree_size: view.size(),
+        subjects: Vec::new(),
+        view,
+        rests_on: selection.rests_on(),
+    };
+    running.accept(&erasure(TOWN, &[index], None)).await;
+    let recorder = Recorder::new(wait);
+    let recorded = recorder.record(&running.node, &reader, &release).await;
+    assert_eq!(recorded.err(), Some(Fault::Overtaken));
     running.stop().await;
 }
 
@@ -258,7 +280,7 @@ async fn an_auditor_is_fed_nothing_that_is_erased_meanwhile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_of_what_is_erased_meanwhile_stays_here() {
     let running = Running::start().await;
-    let wait = std::time::Duration::from_secs(60);
+    let wait = Duration::from_secs(60);
     let index = running.accept(&access(&[person(1)], now_ms())).await;
     let other = running.accept(&access(&[person(2)], now_ms())).await;
     let reader = Reader::for_tests(AUTHORITY, Role::Authority);
