@@ -45,7 +45,7 @@ mod verify;
 mod write;
 
 pub use fault::{Fault, Lie};
-pub use lists::{Counted, persons};
+pub use lists::{Counted, persons, persons_shown};
 pub use verified::{HONEST, Verified};
 pub use verify::{Asked, Bound, Remark, verify};
 pub use write::{OutOfOrder, Piece, Stream};

@@ -20,7 +20,7 @@ use ledger::{
     retention::Cut,
 };
 
-use crate::problem::Fault;
+use crate::{problem::Fault, release::Recorded};
 
 /// What is read at a time.
 const CHUNK: usize = 1_024;
@@ -40,7 +40,7 @@ pub struct Made {
 ///
 /// # Errors
 /// The store's own, and the disk's.
-pub fn make(folded: &Folded) -> Result<Made, Fault> {
+pub fn make(folded: &Folded, _recorded: &Recorded) -> Result<Made, Fault> {
     let mut out = Out {
         file: BufWriter::new(tempfile::tempfile().map_err(Fault::internal)?),
         length: 0,

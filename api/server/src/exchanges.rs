@@ -130,6 +130,18 @@ impl Selection {
         self.found.is_empty()
     }
 
+    /// The entries whose bodies they are judged by.
+    pub fn rests_on(&self) -> Vec<EntryIndex> {
+        let judged = self.found.iter().map(|found| &found.judged);
+        judged
+            .flat_map(|judged| {
+                let sides = [&judged.consumer, &judged.provider].into_iter().flatten();
+                let told = sides.flat_map(|side| side.entries.iter().chain(&side.notes));
+                told.chain(&judged.again).copied()
+            })
+            .collect()
+    }
+
     /// The exchanges for their reader.
     pub fn show(&self, now_ms: u64, _recorded: &Recorded) -> Vec<Exchange> {
         self.found.iter().map(|found| found.show(now_ms)).collect()

@@ -11,7 +11,7 @@ use std::{
 
 use cluster::Folded;
 use flate2::{Compression, write::GzEncoder};
-use ledger::hash::Hash;
+use ledger::{hash::Hash, number::EntryIndex};
 use sha2::{Digest, Sha256};
 
 use crate::{auth::Reader, problem::Fault};
@@ -57,8 +57,10 @@ pub struct Made {
     pub count: u64,
     /// Whose lists are in it.
     pub persons: Vec<Hash>,
-    /// Whose data is in it besides: members of the household whose lists are not opened.
+    /// Whose data is in it besides: whom the entries of those lists show too, and members of the household whose lists are not opened.
     pub others: Vec<Hash>,
+    /// Entries whose bodies are in it.
+    pub rests_on: Vec<EntryIndex>,
     /// Rows that were looked at.
     pub rows: usize,
 }
@@ -79,13 +81,19 @@ pub fn make(folded: &Folded, reader: &Reader, ask: &Ask, form: Form) -> Result<M
         Form::Zip => bundle::zip(folded, file, &written)?,
     };
     let persons = plan.refs();
+    let mut others = written.persons;
+    others.extend(plan.not_opened.iter().map(|member| member.of));
+    for of in &persons {
+        others.remove(of);
+    }
     Ok(Made {
         file,
         length,
         digest,
         count: written.opened.len() as u64,
         persons,
-        others: plan.not_opened.iter().map(|member| member.of).collect(),
+        others: others.into_iter().collect(),
+        rests_on: written.shown.into_iter().collect(),
         rows: plan.rows,
     })
 }

@@ -8,8 +8,7 @@ use ledger::{
     bytes::{BODY_BYTES_MAX, BODY_DEPTH_MAX, PAYLOAD_TYPE},
     disclosure::{self, Disclosure},
     entry::{StoredBody, StoredEntry},
-    erasure,
-    export::persons,
+    export::persons_shown,
     finding::Findings,
     hash::Hash,
     id::{InstitutionId, KeyId},
@@ -174,6 +173,11 @@ impl StoredAt {
         Ok(signers)
     }
 
+    /// The persons whom it names to whoever it is opened to so far, and who may be told of that.
+    pub fn persons_to_name(&self, opening: &Opening) -> Vec<Hash> {
+        persons_to_name(self.body.as_ref(), opening, &self.sealed)
+    }
+
     /// The entry, if the reader may see it.
     ///
     /// # Errors
@@ -264,11 +268,9 @@ impl Seen {
         self.body.as_ref()
     }
 
-    /// The persons whose lists will show that this entry was read. Who may not be told of the entry yet is not told of the reading either.
+    /// The persons whose lists will show that this entry was read.
     pub fn persons_to_name(&self) -> Vec<Hash> {
-        let mut named = self.body.as_ref().map(persons).unwrap_or_default();
-        named.retain(|person| self.sealed.binary_search(person).is_err());
-        named
+        persons_to_name(self.body.as_ref(), &self.opening, &self.sealed)
     }
 
     /// Bytes of payload and disclosures as stored.
@@ -291,13 +293,6 @@ impl Seen {
     pub fn show(&self, view: &View, recorded: &Recorded) -> Result<Shown, Fault> {
         let mut shown = show_all(std::slice::from_ref(self), view, recorded)?;
         shown.pop().ok_or(Fault::NotFound)
-    }
-
-    /// The entry as it is after the reading, if an order took something of it that the view before did not hold yet.
-    fn erased_since(&self, recorded: &Recorded) -> Result<Option<Seen>, Fault> {
-        let now = StoredAt::read(recorded.view(), self.index)?;
-        let now = now.filter(|now| now.stored.erased != self.stored.erased);
-        Ok(now.map(|now| now.seen(self.opening.clone())))
     }
 
     /// The entry for everybody, if its type is open to everybody; nobody is named in it, so no reading is recorded.
@@ -378,17 +373,7 @@ impl Seen {
 ///
 /// # Errors
 /// The store's own.
-pub fn show_all(all: &[Seen], view: &View, recorded: &Recorded) -> Result<Vec<Shown>, Fault> {
-    let mut now: Vec<Option<Seen>> = Vec::with_capacity(all.len());
-    // Without a new order nothing is erased that was not before.
-    let ordered = erasure::orders_count(recorded.view())? != erasure::orders_count(view)?;
-    for seen in all {
-        now.push(if ordered {
-            seen.erased_since(recorded)?
-        } else {
-            None
-        });
-    }
+pub fn show_all(all: &[Seen], view: &View, _recorded: &Recorded) -> Result<Vec<Shown>, Fault> {
     // Ascending: neighbours share checkpoints.
     let mut places: Vec<usize> = (0..all.len()).collect();
     places.sort_by_key(|place| all.get(*place).map(Seen::index));
@@ -397,13 +382,18 @@ pub fn show_all(all: &[Seen], view: &View, recorded: &Recorded) -> Result<Vec<Sh
     let receipts = view.receipts_of(entries)?;
     let mut receipts: Vec<(usize, Option<Receipt>)> = places.into_iter().zip(receipts).collect();
     receipts.sort_by_key(|(place, _)| *place);
-    let shown = all.iter().zip(now).zip(receipts);
+    let shown = all.iter().zip(receipts);
     shown
-        .map(|((seen, now), (_, receipt))| match now {
-            Some(now) => now.build(recorded.view(), now.receipt(recorded.view())?),
-            None => seen.build(view, receipt),
-        })
+        .map(|(seen, (_, receipt))| seen.build(view, receipt))
         .collect()
+}
+
+/// Who may not be told of an entry yet is not told that it was read either.
+fn persons_to_name(body: Option<&Body>, opening: &Opening, sealed: &[Hash]) -> Vec<Hash> {
+    let shown = |body| persons_shown(body, |digest| opening.shows(digest));
+    let mut named = body.map(shown).unwrap_or_default();
+    named.retain(|person| sealed.binary_search(person).is_err());
+    named
 }
 
 fn bytes(stored: &StoredEntry) -> usize {

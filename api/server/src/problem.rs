@@ -46,6 +46,8 @@ pub enum Fault {
     ShuttingDown,
     /// The entry may have been written, or not.
     OutcomeUnknown,
+    /// Something that the answer rests on was erased while the reading was put on record.
+    Overtaken,
     /// The node cannot serve yet, or no longer: which checks fail.
     NotReady(Vec<String>),
     /// The node evaluates no pseudonyms.
@@ -229,6 +231,12 @@ impl Fault {
                 "It cannot be told whether the entry was written",
                 "Send the very same entry again, to any node: if it was written, the answer is its first receipt.",
             ),
+            Fault::Overtaken => row(
+                "erased-meanwhile",
+                S::SERVICE_UNAVAILABLE,
+                "Something of the answer was erased while it was made",
+                "Send the same again after the time in Retry-After: the answer is then of what is left.",
+            ),
             Fault::NotReady(_) => row(
                 "not-ready",
                 S::SERVICE_UNAVAILABLE,
@@ -301,7 +309,7 @@ impl Fault {
             Fault::NoQuorum | Fault::ShuttingDown | Fault::NotReady(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(2));
             }
-            Fault::Overloaded => {
+            Fault::Overloaded | Fault::Overtaken => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(1));
             }
             _ => {}

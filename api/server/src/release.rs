@@ -2,7 +2,8 @@
 //! The reader is on the record too: before personal data leaves, a `read` entry is committed.
 //!
 //! [`Recorded`] cannot be made any other way, and every function that builds a personal answer ([`crate::present`]) demands one: a route
-//! that forgets to record does not compile. An answer shows the state before its own `read` entry.
+//! that forgets to record does not compile. An answer shows the state before its own `read` entry, but nothing that was ordered erased before
+//! that entry, be this node ever so far behind: each [`Release`] says what it rests on, and there is no [`Recorded`] where some of it went.
 
 use std::{
     collections::HashMap,
@@ -15,14 +16,14 @@ use ledger::{
         Content, Disclosed,
         system::{Disclosure, Read, Reader as ReaderValue},
     },
-    disclosure,
+    disclosure, erasure,
     hash::Hash,
     json::Value,
-    number::TreeSize,
+    number::{EntryIndex, TreeSize},
 };
 use parking_lot::Mutex;
 
-use crate::{auth::Reader, problem::Fault};
+use crate::{app::blocking, auth::Reader, problem::Fault};
 
 /// A poll that asks the same again within this time shares the `read` entry of the first.
 const POLL: Duration = Duration::from_secs(60);
@@ -31,18 +32,47 @@ pub const READ_SUBJECTS_MAX: usize = 200;
 /// Most polls remembered; beyond that every answer has a `read` entry of its own.
 const POLLS_MAX: usize = 16_384;
 
-/// Proof that a `read` entry for this answer is committed. [`Recorder::record`] alone makes one.
+/// Entries that are looked at again at a time.
+const CHUNK: usize = 64;
+
+/// Proof that a `read` entry for this answer is committed, and that all that the answer rests on stood until then. [`Recorder`] alone makes
+/// one.
 pub struct Recorded(View);
 
 impl Recorded {
-    /// A view that holds the `read` entry: what was ordered erased before it must not leave after it, be this node ever so far behind.
+    /// A view that holds the `read` entry: for what is read only now.
     pub fn view(&self) -> &View {
         &self.0
+    }
+
+    /// Looks the answer through again in a view that holds its `read` entry. Nobody is shown a part: whoever asks again gets what is left.
+    async fn of(release: &Release, view: View) -> Result<Recorded, Fault> {
+        let (before, now) = (release.view.clone(), view.clone());
+        let entries = release.rests_on.clone();
+        let standing = blocking(move || {
+            // Without a new order nothing is erased that was not before.
+            if erasure::orders_count(&now)? == erasure::orders_count(&before)? {
+                return Ok(true);
+            }
+            let new = |order: &EntryIndex| !before.size().holds(*order);
+            for some in entries.chunks(CHUNK) {
+                let mut entries = now.entries(some)?.into_iter();
+                if entries.any(|entry| entry.is_none_or(|entry| entry.erased.iter().any(new))) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        });
+        if standing.await? {
+            Ok(Recorded(view))
+        } else {
+            Err(Fault::Overtaken)
+        }
     }
 }
 
 /// What is about to be released.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Release {
     /// Route, as a template.
     pub route: &'static str,
@@ -54,6 +84,10 @@ pub struct Release {
     pub tree_size: TreeSize,
     /// Persons that were asked for, and those whose data is released; their lists will show the reading.
     pub subjects: Vec<Hash>,
+    /// What the answer was chosen from.
+    pub view: View,
+    /// The entries there whose bodies the answer tells of; none where they are read only once the reading is on record.
+    pub rests_on: Vec<EntryIndex>,
 }
 
 /// An export that is about to be handed out.
@@ -88,7 +122,7 @@ impl Recorder {
     /// A crash after a commit and before the answer leaves a reading, or a part of one, on record that nobody got: the safe side.
     ///
     /// # Errors
-    /// The entry is not committed, or that cannot be told: nothing may be released.
+    /// The entry is not committed, or that cannot be told, or something that the answer rests on is gone: nothing may be released.
     pub async fn record(
         &self,
         node: &Node,
@@ -103,7 +137,7 @@ impl Recorder {
             .get(&poll)
             .is_some_and(|committed| now.saturating_duration_since(*committed) < POLL)
         {
-            return Ok(Recorded(node.view()?));
+            return Recorded::of(release, node.view()?).await;
         }
         let entries = chunks(&release.subjects)
             .into_iter()
@@ -112,7 +146,7 @@ impl Recorder {
         let size = self.commit(node, entries).await?;
         let view = node.view_at_least(size, self.deadline).await?;
         self.remember(poll, now);
-        Ok(Recorded(view))
+        Recorded::of(release, view).await
     }
 
     /// Commits the `read` entries and the `disclosure` entries of an export: who took it, and that it was handed out, with the digest that
@@ -139,7 +173,8 @@ impl Recorder {
             .map(|persons| handed_out(reader, export, persons));
         let entries = read.chain(handed_out).collect::<Result<_, _>>()?;
         let size = self.commit(node, entries).await?;
-        Ok(Recorded(node.view_at_least(size, self.deadline).await?))
+        let view = node.view_at_least(size, self.deadline).await?;
+        Recorded::of(release, view).await
     }
 
     /// Commits entries together, in one commit where Raft takes them so. The size of a tree that holds them all.

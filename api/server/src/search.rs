@@ -169,9 +169,12 @@ impl Query {
     /// `not-found` for a household that is not there or not the reader's to see; else the store's own.
     pub fn select(&self, view: &View, reader: &Reader) -> Result<Selection, Fault> {
         let before = self.before.unwrap_or(u64::MAX).min(view.size().0);
-        let spells = match &self.target {
-            Target::Household(household) => Some(spells_of(view, reader, household)?),
-            _ => None,
+        let (spells, said_by) = match &self.target {
+            Target::Household(household) => {
+                let (spells, said_by) = spells_of(view, reader, household)?;
+                (Some(spells), said_by)
+            }
+            _ => (None, Vec::new()),
         };
         let cuts = match &spells {
             Some(spells) => Some(with_linked(view, spells)?),
@@ -192,6 +195,7 @@ impl Query {
             seen: Vec::new(),
             next: None,
             spells,
+            said_by,
             subjects: Vec::new(),
             rows: 0,
         };
@@ -304,10 +308,20 @@ pub struct Selection {
     pub next: Option<u64>,
     /// For a household: who was a member when.
     pub spells: Option<Vec<Spell>>,
+    /// The entries that say so.
+    said_by: Vec<EntryIndex>,
     /// Whose data was asked for or is on the page, each once.
     pub subjects: Vec<Hash>,
     /// Rows that were looked at.
     pub rows: usize,
+}
+
+impl Selection {
+    /// The entries whose bodies the page tells of.
+    pub fn rests_on(&self) -> Vec<EntryIndex> {
+        let seen = self.seen.iter().map(Seen::index);
+        self.said_by.iter().copied().chain(seen).collect()
+    }
 }
 
 /// A household's compositions that the reader may see, each with the body that says it, in the order of the ledger.
@@ -336,13 +350,19 @@ pub fn compositions(view: &View, reader: &Reader, household: &Hash) -> Result<Ve
     Ok(found)
 }
 
-fn spells_of(view: &View, reader: &Reader, household: &Hash) -> Result<Vec<Spell>, Fault> {
+/// Who belonged to a household when, and the entries that say so.
+fn spells_of(
+    view: &View,
+    reader: &Reader,
+    household: &Hash,
+) -> Result<(Vec<Spell>, Vec<EntryIndex>), Fault> {
     let found = compositions(view, reader, household)?;
     let compositions: Vec<Composition> = found
         .iter()
         .filter_map(|seen| composition(seen.index(), seen.body()?))
         .collect();
-    Ok(membership(&compositions))
+    let said_by = found.iter().map(Seen::index).collect();
+    Ok((membership(&compositions), said_by))
 }
 
 /// All refs of a person: the one asked for, and those that `link` entries join to it.

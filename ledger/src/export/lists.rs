@@ -7,7 +7,7 @@ use alloc::{collections::BTreeMap, format, vec::Vec};
 use super::{Erased, Fault, Item, Lie, List, Opened, Why, ground::Ground};
 use crate::{
     admission::RowKind,
-    body::{Body, Content, access::Visibility},
+    body::{Body, Content, Disclosed, access::Visibility},
     bytes::{self, ListValue, Meta},
     entry::Verifier,
     finding::Findings,
@@ -252,23 +252,26 @@ fn sealed_for(body: &Body, of: &Hash) -> bool {
 
 /// The persons whom an entry discloses, as far as the disclosures at hand say.
 pub fn persons(body: &Body) -> Vec<Hash> {
-    let values = |disclosed: &[crate::body::Disclosed<Hash>]| {
-        disclosed
-            .iter()
-            .filter_map(|person| person.value)
-            .collect::<Vec<_>>()
-    };
+    persons_shown(body, |_| true)
+}
+
+/// Those of them whose own disclosure is shown, by its digest.
+pub fn persons_shown(body: &Body, shows: impl Fn(&Hash) -> bool) -> Vec<Hash> {
+    let of = |one: &Disclosed<Hash>| one.value.filter(|_| shows(&one.digest));
+    let values = |all: &[Disclosed<Hash>]| all.iter().filter_map(of).collect();
     match &body.content {
         Content::Access(access) => access
             .subjects
             .iter()
+            .filter(|subject| shows(&subject.digest))
             .filter_map(|subject| subject.value.as_ref())
             .map(|subject| subject.person)
             .collect(),
-        Content::Consent(consent) => consent.subject.value.into_iter().collect(),
+        Content::Consent(consent) => of(&consent.subject).into_iter().collect(),
         Content::Household(household) => household
             .members
             .iter()
+            .filter(|member| shows(&member.digest))
             .filter_map(|member| member.value.as_ref())
             .map(|member| member.person)
             .collect(),
@@ -276,11 +279,8 @@ pub fn persons(body: &Body) -> Vec<Hash> {
         Content::Read(read) => values(&read.subjects),
         Content::Disclosure(disclosure) => values(&disclosure.subjects),
         Content::Release(release) => values(&release.subjects),
-        Content::Erasure(order) => order.subject.iter().filter_map(|one| one.value).collect(),
-        Content::Link(link) => [link.old.value, link.new.value]
-            .into_iter()
-            .flatten()
-            .collect(),
+        Content::Erasure(order) => order.subject.iter().filter_map(of).collect(),
+        Content::Link(link) => [&link.old, &link.new].into_iter().filter_map(of).collect(),
         _ => Vec::new(),
     }
 }

@@ -32,15 +32,25 @@ use crate::{
     access::{self, Opening},
     app::now_ms,
     auth::Reader,
+    form::bad,
     present::StoredAt,
     problem::Fault,
+    release::READ_SUBJECTS_MAX,
 };
+
+/// Most persons whom an export shows: each of them finds the reading in the own list, so they take so many `read` entries that are committed
+/// before it leaves. A citizen's shows the own household alone; who sees more than that in bulk queries searches them page by page.
+const PERSONS_MAX: usize = 200 * READ_SUBJECTS_MAX;
 
 /// What was written, for what goes with it.
 #[derive(Debug, Default)]
 pub struct Written {
     /// Entries that are opened in lists, each once.
     pub opened: BTreeSet<EntryIndex>,
+    /// All entries whose bodies are in it, those that explain others too.
+    pub shown: BTreeSet<EntryIndex>,
+    /// Persons whom they show, and who may be told of that.
+    pub persons: BTreeSet<Hash>,
     /// Keys that signed what is shown.
     pub keys: BTreeSet<KeyId>,
 }
@@ -234,6 +244,11 @@ impl Writing<'_> {
             let digest = one.digest();
             opening.shows(&digest) && live_token != Some(digest)
         };
+        self.written.shown.insert(entry.index);
+        self.written.persons.extend(entry.persons_to_name(opening));
+        if self.written.persons.len() > PERSONS_MAX {
+            return Err(bad("subject", "entries that show at most 40000 persons"));
+        }
         self.rest_on(entry, body)?;
         Opened::of(entry.index, &entry.stored, shows, path)
             .ok_or_else(|| Fault::internal("an erased entry cannot be opened"))

@@ -43,6 +43,7 @@ fn every_fault() -> Vec<Fault> {
         Fault::Overloaded,
         Fault::ShuttingDown,
         Fault::OutcomeUnknown,
+        Fault::Overtaken,
         Fault::NotReady(vec!["leader".to_owned()]),
         Fault::Internal,
     ]);

@@ -62,6 +62,8 @@ pub async fn search(State(app): State<Arc<App>>, question: Question) -> Result<R
         count: u64::try_from(selection.seen.len()).unwrap_or(u64::MAX),
         tree_size: view.size(),
         subjects: selection.subjects.clone(),
+        view: view.clone(),
+        rests_on: selection.rests_on(),
     };
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     let checkpoint = app.node.published().map(|newest| newest.note.to_string());

@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use cluster::{Folded, View};
+use cluster::Folded;
 use ledger::{
     audit::{Fed, Line},
     body::EntryType,
@@ -89,9 +89,11 @@ pub async fn entries(
         count: end.0 - from,
         tree_size: end,
         subjects: Vec::new(),
+        view,
+        rests_on: Vec::new(),
     };
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
-    let page = blocking(move || page(&view, from, end, &recorded)).await?;
+    let page = blocking(move || page(&recorded, from, end)).await?;
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], page).into_response())
 }
 
@@ -119,18 +121,20 @@ pub async fn start(
     // Held until the last byte left, as an export's.
     let place = app.exports.take(reader.institution()).await?;
     let size = view.size();
-    drop(view);
     let release = Release {
         route: "/v1/audit/start",
         question: Hash::of(&[b"audit"]),
         count: size.0,
         tree_size: size,
         subjects: Vec::new(),
+        view,
+        rests_on: Vec::new(),
     };
-    app.recorder.record(&app.node, &reader, &release).await?;
+    let recorded = app.recorder.record(&app.node, &reader, &release).await?;
+    drop(release);
     let folded = last_folded(&app).await?;
     let began = folded.view().size();
-    let made = blocking(move || audit_start::make(&folded)).await?;
+    let made = blocking(move || audit_start::make(&folded, &recorded)).await?;
     // Whoever asks for the entries after it must find them published.
     app.node
         .published_at_least(began, app.timeouts.submit)
@@ -154,7 +158,9 @@ async fn last_folded(app: &App) -> Result<Folded, Fault> {
     Err(Fault::Overloaded)
 }
 
-fn page(view: &View, from: u64, end: TreeSize, recorded: &Recorded) -> Result<String, Fault> {
+/// Read from a view that holds the `read` entry, which holds all that the one before it did: what was erased until then is closed.
+fn page(recorded: &Recorded, from: u64, end: TreeSize) -> Result<String, Fault> {
+    let view = recorded.view();
     let mut text = String::new();
     let end = end.0.min(from.saturating_add(PAGE_ENTRIES));
     let mut next = from;

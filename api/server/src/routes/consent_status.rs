@@ -90,6 +90,8 @@ pub async fn show(
         count: 1,
         tree_size: size,
         subjects: refs.clone(),
+        view,
+        rests_on: found.rests_on(),
     };
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     blocking(move || {

@@ -10,7 +10,7 @@ use ledger::{
     body::{Content, EntryType, consent::ConsentEvent as ConsentWord},
     consent::{ConsentState, ConsentStatus, counts, fold},
     hash::Hash,
-    number::TreeSize,
+    number::{EntryIndex, TreeSize},
     time,
 };
 use wire::{
@@ -103,6 +103,8 @@ pub async fn search(
         count: u64::try_from(page.len()).unwrap_or(u64::MAX),
         tree_size: view.size(),
         subjects: refs_of(&view, &subject)?,
+        view: view.clone(),
+        rests_on: page.iter().flat_map(Record::rests_on).collect(),
     };
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     Ok(Json(ConsentPage {
@@ -158,6 +160,11 @@ impl Record {
     fn status(&self, at_ms: u64) -> ConsentStatus {
         let state = self.state.as_ref();
         state.map_or(ConsentStatus::Unknown, |state| state.status(at_ms))
+    }
+
+    /// The entries whose bodies it is shown by.
+    pub(super) fn rests_on(&self) -> Vec<EntryIndex> {
+        self.events.iter().map(Seen::index).collect()
     }
 
     pub(super) fn show(&self, at_ms: u64, _recorded: &Recorded) -> ConsentRecord {

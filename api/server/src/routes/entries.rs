@@ -67,6 +67,8 @@ pub async fn show(
         count: 1,
         tree_size: view.size(),
         subjects: seen.persons_to_name(),
+        view: view.clone(),
+        rests_on: vec![index],
     };
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     blocking(move || seen.show(&view, &recorded))

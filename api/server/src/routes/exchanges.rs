@@ -90,6 +90,8 @@ pub async fn list(
         count: u64::try_from(selection.len()).unwrap_or(u64::MAX),
         tree_size: view.size(),
         subjects: Vec::new(),
+        view: view.clone(),
+        rests_on: selection.rests_on(),
     };
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     Ok(Json(ExchangePage {

@@ -53,7 +53,7 @@ pub async fn make(
     // Held until the last byte left: as many files as that, and no more, wait on the disk.
     let place = app.exports.take(reader.institution()).await?;
     let folded = app.node.fold(app.timeouts.submit).await?;
-    let tree_size = folded.state_root().size;
+    let (view, tree_size) = (folded.view().clone(), folded.state_root().size);
     let (making_reader, making_ask) = (reader.clone(), ask.clone());
     let making = move || {
         let made = export::make(&folded, &making_reader, &making_ask, form)?;
@@ -68,6 +68,8 @@ pub async fn make(
         count: made.count,
         tree_size,
         subjects: named,
+        view,
+        rests_on: made.rests_on.clone(),
     };
     let ground = ask.ground_on_record();
     let exported = Exported {
@@ -193,6 +195,7 @@ mod tests {
             count: 0,
             persons: Vec::new(),
             others: Vec::new(),
+            rests_on: Vec::new(),
             rows: 0,
         };
         let place = Places::new(Duration::ZERO)

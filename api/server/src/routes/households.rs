@@ -59,6 +59,8 @@ pub async fn composition(
         count: 1,
         tree_size: view.size(),
         subjects: seen.body().map(persons).unwrap_or_default(),
+        view: view.clone(),
+        rests_on: vec![seen.index()],
     };
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     let checkpoint = app.node.published().map(|newest| newest.note.to_string());

@@ -63,6 +63,8 @@ pub async fn consent(State(app): State<Arc<App>>, question: Question) -> Result<
         count: u64::try_from(events.len()).unwrap_or(u64::MAX),
         tree_size: view.size(),
         subjects: vec![person],
+        view: view.clone(),
+        rests_on: events.iter().map(Seen::index).collect(),
     };
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     let document = show(&app, &view, (&events, status), person, &record, &recorded)?;

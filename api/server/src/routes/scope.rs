@@ -95,6 +95,8 @@ pub async fn subjects(
         count: scope.entries,
         tree_size: view.size(),
         subjects: Vec::new(),
+        view: view.clone(),
+        rests_on: scope.opened.clone(),
     };
     // Without the commit nothing leaves.
     let _recorded = app.recorder.record(&app.node, &reader, &release).await?;
@@ -109,6 +111,8 @@ struct Scope {
     touched: HashMap<Hash, Times>,
     entries: u64,
     untold: u64,
+    /// Entries whose bodies were read; all else stands in the state, and stays there.
+    opened: Vec<EntryIndex>,
 }
 
 #[derive(Clone, Copy)]
@@ -159,9 +163,12 @@ impl Scope {
             _ => None,
         };
         match body {
-            Some(body) => persons(&body)
-                .into_iter()
-                .for_each(|of| self.count(of, change.accepted_at_ms)),
+            Some(body) => {
+                self.opened.push(index);
+                for of in persons(&body) {
+                    self.count(of, change.accepted_at_ms);
+                }
+            }
             None => self.untold += 1,
         }
         Ok(())

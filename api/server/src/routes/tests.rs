@@ -10,6 +10,7 @@
 mod doors;
 mod exchanges;
 mod exports;
+mod meanwhile;
 mod proofs;
 mod pseudonyms;
 mod reading;

@@ -10,6 +10,7 @@ use ledger::{
     body::{Content, EntryType, access::Side},
     hash::Hash,
     id::{InstitutionId, WINDOW_MS},
+    number::EntryIndex,
     time::{AHEAD_MS_MAX, DAY_MS},
 };
 use wire::{token::Role, tracing::Reconciliation};
@@ -87,13 +88,15 @@ pub async fn reconcile(
     drop(read);
     let (counting_view, counting_reader) = (view.clone(), reader.clone());
     let count = move || reconciled(&counting_view, &counting_reader, &institution, side, &file);
-    let answer = app.search(&reader, count).await?;
+    let (answer, rests_on) = app.search(&reader, count).await?;
     let release = Release {
         route: "/v1/tracing/reconciliations",
         question,
         count: answer.requests_in_ledger,
         tree_size: view.size(),
         subjects: Vec::new(),
+        view,
+        rests_on,
     };
     // Counts, purposes and vouchers, and nobody's ref: the record names no person.
     app.recorder.record(&app.node, &reader, &release).await?;
@@ -131,14 +134,14 @@ fn complain(bad: BadFile) -> Fault {
     RequestFault::Member(place, bad.expected).into()
 }
 
-/// What the institution told of the day, against the file; and how many entries were looked at.
+/// What the institution told of the day, against the file; and the entries that were counted; and how many were looked at.
 fn reconciled(
     view: &View,
     reader: &Reader,
     institution: &InstitutionId,
     side: Option<Side>,
     file: &File,
-) -> Result<(Reconciliation, usize), Fault> {
+) -> Result<((Reconciliation, Vec<EntryIndex>), usize), Fault> {
     let day = reconcile::day_in_italy(file.date)
         .ok_or_else(|| RequestFault::Member("date".to_owned(), "a day of this calendar"))?;
     let (from_ms, to_ms) = day;
@@ -148,7 +151,7 @@ fn reconciled(
     let end = view
         .index_at_time(to_ms.saturating_add(WINDOW_MS + DAY_MS))?
         .0;
-    let mut looked_at = 0;
+    let (mut counted, mut looked_at) = (Vec::new(), 0);
     loop {
         let rows = view.rows(row.kind, &row.of, next..end, Direction::Up, FETCHED)?;
         looked_at += rows.len();
@@ -167,6 +170,7 @@ fn reconciled(
                 Some(body) => {
                     if let Content::Access(access) = &body.content {
                         counts.add(*index, body, access);
+                        counted.push(*index);
                     }
                 }
                 None => {
@@ -183,5 +187,6 @@ fn reconciled(
             _ => break,
         }
     }
-    Ok((counts.reconcile(file, view.size().0), looked_at))
+    let answer = counts.reconcile(file, view.size().0);
+    Ok(((answer, counted), looked_at))
 }

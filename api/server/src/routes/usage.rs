@@ -85,6 +85,8 @@ pub async fn find(State(app): State<Arc<App>>, question: Question) -> Result<Jso
         count: u64::try_from(page.len()).unwrap_or(u64::MAX),
         tree_size: view.size(),
         subjects: refs,
+        view: view.clone(),
+        rests_on: page.iter().map(|found| found.index).collect(),
     };
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     blocking(move || {
@@ -153,6 +155,8 @@ struct Period {
 
 /// An exchange that used the person's data, by the consumer's word where there is one.
 struct Found {
+    /// The entry that is told of it.
+    index: EntryIndex,
     occurred_at_ms: u64,
     consumer: InstitutionId,
     system: Option<String>,
@@ -199,6 +203,7 @@ fn exchanges(view: &View, refs: &[Hash], period: &Period) -> Result<(Vec<Found>,
         };
         let opening = citizen.opening(&entry.at(), body);
         let told = Found {
+            index: entry.index,
             occurred_at_ms: body.common.occurred_at_ms,
             consumer: access.consumer.clone(),
             system: access.consumer_client_id.clone(),

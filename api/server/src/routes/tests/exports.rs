@@ -167,6 +167,29 @@ async fn a_citizens_export_is_complete_and_shows_the_own_part() {
     running.stop().await;
 }
 
+/// Whose lists show that an export was read, and that it was handed out; its entries come from this index on.
+fn named(running: &Running, from: u64, export: &str) -> (BTreeSet<Hash>, BTreeSet<Hash>) {
+    let digest = Hash::of(&[export.as_bytes()]);
+    let view = running.node.view().unwrap();
+    let (mut read, mut handed_out) = (BTreeSet::new(), BTreeSet::new());
+    for index in from..view.size().0 {
+        let stored = view.entry(EntryIndex(index)).unwrap().unwrap();
+        let told = stored.disclosures.iter();
+        let told: Vec<String> = told.map(|it| it.text().to_owned()).collect();
+        let body = Body::parse_partial(&stored.body.unwrap().payload, &told).unwrap();
+        match body.content {
+            Content::Read(it) if it.export_digest == Some(digest) => {
+                read.extend(it.subjects.into_iter().filter_map(|of| of.value));
+            }
+            Content::Disclosure(it) if it.export_digest == digest => {
+                handed_out.extend(it.subjects.into_iter().filter_map(|of| of.value));
+            }
+            _ => {}
+        }
+    }
+    (read, handed_out)
+}
+
 /// Also where one entry does not hold all whose data is read.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_and_its_reading_are_on_record_before_it_leaves() {
@@ -185,27 +208,52 @@ async fn an_export_and_its_reading_are_on_record_before_it_leaves() {
     let answer = running
         .post_as("/v1/exports", &order, TOWN, Role::Dpo)
         .await;
-    let view = running.node.view().unwrap();
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
-    let digest = Hash::of(&[answer.text.as_bytes()]);
-    let (mut read, mut handed_out) = (BTreeSet::new(), BTreeSet::new());
-    for index in before..view.size().0 {
-        let stored = view.entry(EntryIndex(index)).unwrap().unwrap();
-        let told = stored.disclosures.iter();
-        let told: Vec<String> = told.map(|it| it.text().to_owned()).collect();
-        let body = Body::parse_partial(&stored.body.unwrap().payload, &told).unwrap();
-        match body.content {
-            Content::Read(it) if it.export_digest == Some(digest) => {
-                read.extend(it.subjects.into_iter().filter_map(|of| of.value));
-            }
-            Content::Disclosure(it) if it.export_digest == digest => {
-                handed_out.extend(it.subjects.into_iter().filter_map(|of| of.value));
-            }
-            _ => {}
-        }
-    }
+    let (read, handed_out) = named(&running, before, &answer.text);
     assert!(read.len() > READ_SUBJECTS_MAX, "{}", read.len());
     assert_eq!(handed_out, [members[0]].into());
+    running.stop().await;
+}
+
+/// Who is in the entries of another's list finds the reading in the own one, if the export shows them and they may be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reading_of_an_export_names_all_whom_it_shows() {
+    let running = Running::start().await;
+    let now = now_ms();
+    let (anna, bruno, carla, dario) = (person(1), person(2), person(3), person(4));
+    for others in [[bruno, carla], [carla, bruno]] {
+        let both = [anna, others[0], others[1]];
+        running.accept(&access(&both, now)).await;
+    }
+    // Released to Anna, and kept from Dario.
+    let sealed = running.accept(&secret(&[anna, dario], now)).await;
+    running
+        .accept(&release(AUTHORITY, about(&running, sealed), anna))
+        .await;
+    // Not shown any more.
+    let gone = running.accept(&access(&[anna, person(5)], now)).await;
+    let order = erasure(TOWN, &[gone], Some(person(5)));
+    running.accept(&order).await;
+    let readers =
+        json!({"subject": hash_text(&anna), "audience": "reader", "ground": "dpv:LegalCompliance"});
+    let citizens = citizens(json!({"subject": hash_text(&anna)}));
+    let all = [anna, bruno, carla];
+    for (order, id, role, expected) in [
+        (&readers, AUTHORITY, Role::Authority, &all[..]),
+        (&readers, INPS, Role::Institution, &all),
+        (&citizens, TOWN, Role::Dpo, &[anna]),
+    ] {
+        let before = running.size();
+        let text = order_as(&running, order, id, role).await;
+        let shown = disclosed(&Export::parse(text.as_bytes()).unwrap());
+        for of in [bruno, carla] {
+            let named = expected.contains(&of);
+            assert_eq!(shown.contains(&hash_text(&of)), named, "{id}");
+        }
+        let (read, handed_out) = named(&running, before, &text);
+        assert_eq!(read, expected.iter().copied().collect(), "{id}");
+        assert_eq!(handed_out, [anna].into(), "{id}");
+    }
     running.stop().await;
 }
 
@@ -386,8 +434,8 @@ async fn links_bring_the_other_list_and_readers_get_what_they_may_see() {
 }
 
 /// An access that its authority keeps from the persons named.
-fn secret(of: Hash, occurred_at_ms: u64) -> ledger::entry::SubmittedEntry {
-    let mut plain = access_of(&[of]);
+fn secret(of: &[Hash], occurred_at_ms: u64) -> ledger::entry::SubmittedEntry {
+    let mut plain = access_of(of);
     plain.visibility = Visibility::Hidden {
         legal_reference: "art. 329 c.p.p.".to_owned(),
         authority: institution(AUTHORITY),
@@ -413,7 +461,7 @@ async fn an_order_that_names_a_sealed_entry_tells_nobody_of_it() {
     for _ in 0..3 {
         plainly.push(running.accept(&access(&[anna], now)).await);
     }
-    let sealed = running.accept(&secret(anna, now)).await;
+    let sealed = running.accept(&secret(&[anna], now)).await;
     let mut orders = Vec::new();
     for (entries, person) in [
         (vec![plainly[0], sealed], None),
@@ -584,7 +632,7 @@ async fn links_and_releases_count_whenever_they_were_told() {
     let (inside, outside) = (ago(15), ago(8));
     let mut told = Vec::new();
     for at in [inside, outside] {
-        let sealed = running.accept(&secret(bruno, at)).await;
+        let sealed = running.accept(&secret(&[bruno], at)).await;
         let released = running
             .accept(&release(AUTHORITY, about(&running, sealed), bruno))
             .await;
