@@ -225,7 +225,7 @@ async fn accept_all(running: &Running, entries: impl Iterator<Item = SubmittedEn
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
         for line in answer.text.lines() {
             let outcome: Value = serde_json::from_str(line).unwrap();
-            assert!(outcome["index"].is_u64(), "{line}");
+            assert!(outcome["accepted"]["index"].is_u64(), "{line}");
         }
     }
 }
