@@ -236,13 +236,14 @@ async fn very_many_events_close_no_record_and_hide_none() {
     let running = Running::start().await;
     let (anna, now) = (person(1), now_ms());
     running.accept(&consent_named("r-0", anna, now - DAY)).await;
-    let given = running.accept(&consent_named("r-1", anna, now - DAY)).await;
-    let given_at = settled(&running, given).await;
+    let refused = consent(anna, ConsentEvent::Refused, now - DAY, TOWN);
+    let refused = running.accept(&refused).await;
+    let refused_at = settled(&running, refused).await;
     let withdrawn = || consent(anna, ConsentEvent::Withdrawn, now, AUTHORITY);
     accept_all(&running, (0..1_100).map(|_| withdrawn())).await;
     settled(&running, running.size() - 1).await;
 
-    for (at, status) in [(None, "withdrawn"), (Some(given_at), "given")] {
+    for (at, status) in [(None, "withdrawn"), (Some(refused_at), "refused")] {
         let mut query = json!({"subject": hash_text(&anna), "record": "r-1"});
         if let Some(at) = at {
             query["at"] = json!(time::format_timestamp(at));
@@ -254,7 +255,7 @@ async fn very_many_events_close_no_record_and_hide_none() {
         let told = &answer["items"][0];
         assert_eq!(told["status"], status);
         assert_eq!(told["moreEvents"], true);
-        assert_eq!(told["events"][0]["index"], given, "the own one is told");
+        assert_eq!(told["events"][0]["index"], refused, "the own one is told");
     }
 
     // A page that looks at few rows is short, and the next ones bring the rest, each record once.
