@@ -78,8 +78,8 @@ pub struct ConsentPage {
 pub struct ConsentRecord {
     /// Name of the record.
     pub record: String,
-    /// `given`, `refused`, `withdrawn`, `expired`, `not-yet` or `unknown`: no event by then, or its body is erased and nothing else tells what it said (nor is it looked for beyond
-    /// thousands of events that do not count).
+    /// `given`, `refused`, `withdrawn`, `expired`, `not-yet`, or `unknown`: no event that counts is known by then. There was none, its body is
+    /// erased and nothing else tells what it said, or thousands that do not count stand above it.
     #[schema(example = "given")]
     pub status: String,
     /// Purposes of the consent last given, CURIEs. They, and what follows to `validUntil`, are left out where the reader may not see that event, or its body

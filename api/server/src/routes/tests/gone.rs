@@ -13,6 +13,7 @@ use crate::{
     auth::Reader,
     present::hash_text,
     routes::consents::Person,
+    search::COMPOSITIONS_MAX,
     testing::{
         AUTHORITY, INPS, TOWN,
         running::{Running, access, consent, consent_named, erasure, household, link, renewed_for},
@@ -328,5 +329,26 @@ async fn a_household_shows_nothing_of_when_it_is_not_known_who_belonged() {
     assert_eq!(composition(now - 7 * DAY).await.problem(), "request-member");
     let now = composition(now_ms()).await.json();
     assert_eq!(now["members"][1]["ref"], hash_text(&person(3)));
+    running.stop().await;
+}
+
+/// Who belonged cannot be told from a part of what was said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_household_of_too_many_compositions_is_refused() {
+    let running = Running::start().await;
+    let (home, now) = (person(9), now_ms());
+    let said = || household(home, &[person(1)], now - DAY);
+    accept_all(&running, (0..COMPOSITIONS_MAX).map(|_| said())).await;
+    let query = json!({"household": hash_text(&home)});
+    let routes = ["/v1/households/composition", "/v1/accesses/search"];
+    for route in routes {
+        let answer = running.post_as(route, &query, TOWN, Role::Dpo).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    }
+    running.accept(&said()).await;
+    for route in routes {
+        let answer = running.post_as(route, &query, TOWN, Role::Dpo).await;
+        assert_eq!(answer.problem(), "request-member", "{route}");
+    }
     running.stop().await;
 }
