@@ -93,7 +93,7 @@ fn of_times_that_are_not_known_nothing_is_left_of_a_spell() {
         [(10, Some(12)), (15, Some(20))]
     );
     assert_eq!(cut(ended, &[15..20, 9..15]), []);
-    assert_eq!(cut(open, &[12..14]), [(10, Some(12)), (14, None)]);
-    assert_eq!(cut(open, &[12..u64::MAX]), [(10, Some(12))]);
+    assert_eq!(cut(open, &[12..13, 13..14]), [(10, Some(12)), (14, None)]);
+    assert_eq!(cut(open, &[2..3, 12..u64::MAX]), [(10, Some(12))]);
     assert_eq!(cut(open, &[0..u64::MAX, 5..5]), []);
 }
