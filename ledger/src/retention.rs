@@ -375,6 +375,19 @@ pub(crate) fn cease<S: State>(
     Ok(())
 }
 
+/// The composition of a household that begins last, and when it begins, ms since the epoch: known also where its body is gone.
+///
+/// # Errors
+/// The state's own.
+pub fn last_composition<S: State>(
+    state: &S,
+    household: &Hash,
+) -> Result<Option<(EntryIndex, u64)>, S::Error> {
+    read(state, &StateKey::composition(household), |value| {
+        Reader::all(value, |from| Some((EntryIndex(from.u64()?), from.u64()?)))
+    })
+}
+
 /// A composition of a household was said: the one before holds no more once this one began and was known. One that begins before the
 /// last is about the past alone.
 pub(crate) fn compose<S: State>(
@@ -384,11 +397,7 @@ pub(crate) fn compose<S: State>(
     valid_from_ms: u64,
     accepted_at_ms: u64,
 ) -> Result<(), Stop<S::Error>> {
-    let key = StateKey::composition(household);
-    let last = read(draft, &key, |value| {
-        Reader::all(value, |from| Some((EntryIndex(from.u64()?), from.u64()?)))
-    })?;
-    match last {
+    match last_composition(draft, household)? {
         Some((_, began_ms)) if valid_from_ms < began_ms => {
             return cease(draft, index, accepted_at_ms.max(began_ms));
         }
@@ -396,6 +405,6 @@ pub(crate) fn compose<S: State>(
         None => {}
     }
     let value = Writer::default().u64(index.0).u64(valid_from_ms).done();
-    draft.put(key, value);
+    draft.put(StateKey::composition(household), value);
     Ok(())
 }

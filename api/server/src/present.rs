@@ -98,18 +98,6 @@ impl StoredAt {
         })
     }
 
-    /// What a row of a person's list tells of: the entry there, or, if it is a release, the entry that it releases.
-    ///
-    /// # Errors
-    /// The store's own.
-    pub fn read_released(view: &View, index: EntryIndex) -> Result<Option<StoredAt>, Fault> {
-        let entry = StoredAt::read(view, index)?;
-        match entry.as_ref().and_then(StoredAt::releases) {
-            Some(released) => StoredAt::read(view, released.index),
-            None => Ok(entry),
-        }
-    }
-
     /// The entry that this one releases.
     pub fn releases(&self) -> Option<Reference> {
         match self.body.as_ref() {

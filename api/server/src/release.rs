@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 
 use crate::{app::blocking, auth::Reader, problem::Fault};
 
-/// A poll that asks the same again within this time shares the `read` entry of the first.
+/// A poll that asks the same again within this time shares the `read` entry of the first, as long as it releases no more than that one tells.
 const POLL: Duration = Duration::from_secs(60);
 /// Most persons that one `read` entry names; an answer about more has several.
 pub const READ_SUBJECTS_MAX: usize = 200;
@@ -76,7 +76,7 @@ impl Recorded {
 pub struct Release {
     /// Route, as a template.
     pub route: &'static str,
-    /// What was asked: the same reader asking the same within a minute is a poll.
+    /// What was asked: the same reader asking the same within a minute, for no more entries, is a poll.
     pub question: Hash,
     /// How many entries are released.
     pub count: u64,
@@ -101,9 +101,22 @@ pub struct Exported<'a> {
     pub persons: &'a [Hash],
 }
 
+/// What the `read` entry tells that polls share.
+#[derive(Clone, Copy)]
+struct Shared {
+    committed: Instant,
+    count: u64,
+}
+
+impl Shared {
+    fn is_young(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.committed) < POLL
+    }
+}
+
 /// Writes `read` entries.
 pub struct Recorder {
-    polls: Mutex<HashMap<Hash, Instant>>,
+    polls: Mutex<HashMap<Hash, Shared>>,
     deadline: Duration,
 }
 
@@ -116,7 +129,7 @@ impl Recorder {
         }
     }
 
-    /// Commits the `read` entry of an answer, unless the same poll did within the last minute. Beyond [`READ_SUBJECTS_MAX`] persons there
+    /// Commits the `read` entry of an answer, unless the same poll did within the last minute and released as much. Beyond [`READ_SUBJECTS_MAX`] persons there
     /// are several entries, submitted together, and all are committed before anything leaves.
     ///
     /// A crash after a commit and before the answer leaves a reading, or a part of one, on record that nobody got: the safe side.
@@ -131,12 +144,8 @@ impl Recorder {
     ) -> Result<Recorded, Fault> {
         let poll = poll(reader, release);
         let now = Instant::now();
-        if self
-            .polls
-            .lock()
-            .get(&poll)
-            .is_some_and(|committed| now.saturating_duration_since(*committed) < POLL)
-        {
+        let shared = self.polls.lock().get(&poll).copied();
+        if shared.is_some_and(|shared| shared.is_young(now) && release.count <= shared.count) {
             return Recorded::of(release, node.view()?).await;
         }
         let entries = chunks(&release.subjects)
@@ -145,7 +154,11 @@ impl Recorder {
             .collect::<Result<_, _>>()?;
         let size = self.commit(node, entries).await?;
         let view = node.view_at_least(size, self.deadline).await?;
-        self.remember(poll, now);
+        let shared = Shared {
+            committed: now,
+            count: release.count,
+        };
+        self.remember(poll, shared, now);
         Recorded::of(release, view).await
     }
 
@@ -197,13 +210,13 @@ impl Recorder {
             })
     }
 
-    fn remember(&self, poll: Hash, now: Instant) {
+    fn remember(&self, poll: Hash, shared: Shared, now: Instant) {
         let mut polls = self.polls.lock();
         if polls.len() >= POLLS_MAX {
-            polls.retain(|_, committed| now.saturating_duration_since(*committed) < POLL);
+            polls.retain(|_, shared| shared.is_young(now));
         }
         if polls.len() < POLLS_MAX {
-            polls.insert(poll, now);
+            polls.insert(poll, shared);
         }
     }
 }

@@ -2,10 +2,10 @@
 //! Who saw whose data: reads a query, walks the rows of the index from the newest on, and picks what the reader may see.
 //!
 //! A household is asserted, not indexed: its answer is its spells of membership, as the household entries that the reader may see say, and
-//! each member's list cut to the spells by the time when an access occurred. A person is asked for by any ref that `link` entries join. A
+//! each member's list cut to the spells by the time when an access occurred. Where an erased one may have held, nobody counts as a member. A person is asked for by any ref that `link` entries join. A
 //! sealed access stands in no person's list; once released it is found where its release stands.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use cluster::View;
 use ledger::{
@@ -17,6 +17,7 @@ use ledger::{
     household::{Composition, Spell, membership},
     id::InstitutionId,
     number::EntryIndex,
+    retention,
     state::registry,
     time::AHEAD_MS_MAX,
 };
@@ -38,9 +39,9 @@ pub mod rows;
 /// Items on a page when the query does not say.
 pub const PAGE_ITEMS_DEFAULT: u32 = 50;
 /// Most rows looked at for one page, up to the next multiple of [`GRID`] below: a page may be short and still have a next one.
-const ROWS_PER_PAGE_MAX: usize = 4_000;
+pub const ROWS_PER_PAGE_MAX: usize = 4_000;
 /// A page that ends for its rows ends at a multiple of this, so that its cursor names no entry that the reader may not see.
-const GRID: u64 = 1_024;
+pub const GRID: u64 = 1_024;
 /// Stored bytes of the entries on one page: what a page costs in memory is a few times this.
 const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Most entries about one household that are read to know its members.
@@ -169,12 +170,12 @@ impl Query {
     /// `not-found` for a household that is not there or not the reader's to see; else the store's own.
     pub fn select(&self, view: &View, reader: &Reader) -> Result<Selection, Fault> {
         let before = self.before.unwrap_or(u64::MAX).min(view.size().0);
-        let (spells, said_by) = match &self.target {
+        let (spells, unknown, said_by) = match &self.target {
             Target::Household(household) => {
-                let (spells, said_by) = spells_of(view, reader, household)?;
-                (Some(spells), said_by)
+                let members = members_of(view, reader, household)?;
+                (Some(members.spells), members.unknown, members.said_by)
             }
-            _ => (None, Vec::new()),
+            _ => (None, Vec::new(), Vec::new()),
         };
         let cuts = match &spells {
             Some(spells) => Some(with_linked(view, spells)?),
@@ -196,6 +197,7 @@ impl Query {
             next: None,
             spells,
             said_by,
+            unknown,
             subjects: Vec::new(),
             rows: 0,
         };
@@ -253,11 +255,9 @@ impl Query {
         Ok(selection)
     }
 
-    /// Times of acceptance fall with the index, and nothing is accepted that is dated more than five minutes ahead of it: from here on all is
-    /// older. What is released here was accepted before.
     fn too_old(&self, accepted_at_ms: u64) -> bool {
-        self.from_ms
-            .is_some_and(|from| accepted_at_ms.saturating_add(AHEAD_MS_MAX) < from)
+        let from_ms = self.from_ms;
+        from_ms.is_some_and(|from_ms| is_before(accepted_at_ms, from_ms))
     }
 
     fn wants(&self, seen: &Seen, spells: Option<&[Spell]>) -> bool {
@@ -300,6 +300,12 @@ impl Query {
     }
 }
 
+/// Whether all that happened from a time on stands above a row that was accepted then. Times of acceptance fall with the index, and nothing is
+/// accepted that is dated more than five minutes ahead of it: from here on all is older. What is released here was accepted before.
+pub fn is_before(accepted_at_ms: u64, from_ms: u64) -> bool {
+    accepted_at_ms.saturating_add(AHEAD_MS_MAX) < from_ms
+}
+
 /// A page, picked and not yet shown.
 pub struct Selection {
     /// The entries, newest first.
@@ -310,6 +316,8 @@ pub struct Selection {
     pub spells: Option<Vec<Spell>>,
     /// The entries that say so.
     said_by: Vec<EntryIndex>,
+    /// For a household: when it is not known who was a member.
+    pub unknown: Vec<Range<u64>>,
     /// Whose data was asked for or is on the page, each once.
     pub subjects: Vec<Hash>,
     /// Rows that were looked at.
@@ -324,45 +332,115 @@ impl Selection {
     }
 }
 
-/// A household's compositions that the reader may see, each with the body that says it, in the order of the ledger.
+/// What is known of who belonged to a household.
+pub struct Compositions {
+    /// Those that the reader may see, each with the body that says it, in the order of the ledger.
+    pub said: Vec<Seen>,
+    /// When those may have held whose bodies are gone, ms since the epoch: nobody can tell who belonged then.
+    pub unknown: Vec<Range<u64>>,
+}
+
+/// A household's compositions.
 ///
 /// # Errors
-/// `not-found` if there is none; else the store's own.
-pub fn compositions(view: &View, reader: &Reader, household: &Hash) -> Result<Vec<Seen>, Fault> {
+/// `not-found` if the reader may see none, `request-member` if there are too many; else the store's own.
+pub fn compositions(view: &View, reader: &Reader, household: &Hash) -> Result<Compositions, Fault> {
     let list = Row {
         kind: RowKind::Household,
         of: *household,
     };
+    let last = retention::last_composition(view, household)?;
     let mut rows = Rows::new(view, vec![list], view.size().0);
-    let mut found = Vec::new();
-    for _ in 0..COMPOSITIONS_MAX {
-        let Some(index) = rows.take_newest()? else {
-            break;
+    let (mut said, mut unknown) = (Vec::new(), Vec::new());
+    let mut looked_at = 0;
+    while let Some(index) = rows.take_newest()? {
+        if looked_at == COMPOSITIONS_MAX {
+            // Who belonged cannot be told from a part of them.
+            return Err(bad("household", "a household of at most 2000 compositions"));
+        }
+        looked_at += 1;
+        let seen = Seen::look(view, reader, index)?;
+        let Some(seen) = seen.filter(|seen| seen.entry_type() == EntryType::Household) else {
+            continue;
         };
-        let seen = Seen::look(view, reader, index)?
-            .filter(|seen| seen.entry_type() == EntryType::Household && seen.body().is_some());
-        found.extend(seen);
+        if seen.body().is_some() {
+            said.push(seen);
+            continue;
+        }
+        let began = last.filter(|(last, _)| *last == index);
+        let ceased = retention::ceased(view, index, EntryType::Household)?;
+        unknown.push(began.map_or(0, |(_, began_ms)| began_ms)..ceased.unwrap_or(u64::MAX));
     }
-    if found.is_empty() {
+    if said.is_empty() && unknown.is_empty() {
         return Err(Fault::NotFound);
     }
-    found.reverse();
-    Ok(found)
+    said.reverse();
+    Ok(Compositions {
+        said,
+        unknown: joined(unknown),
+    })
 }
 
-/// Who belonged to a household when, and the entries that say so.
-fn spells_of(
-    view: &View,
-    reader: &Reader,
-    household: &Hash,
-) -> Result<(Vec<Spell>, Vec<EntryIndex>), Fault> {
-    let found = compositions(view, reader, household)?;
-    let compositions: Vec<Composition> = found
+/// Who belonged to a household when.
+struct Members {
+    spells: Vec<Spell>,
+    /// When that is not known, ms since the epoch: of then nothing is shown, since some of them may have left.
+    unknown: Vec<Range<u64>>,
+    /// The entries that say so.
+    said_by: Vec<EntryIndex>,
+}
+
+/// Spans of time in their order, those that touch as one.
+fn joined(mut spans: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    spans.sort_by_key(|span| span.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for span in spans.into_iter().filter(|span| !span.is_empty()) {
+        match joined.last_mut() {
+            Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
+            _ => joined.push(span),
+        }
+    }
+    joined
+}
+
+/// As its compositions say.
+fn members_of(view: &View, reader: &Reader, household: &Hash) -> Result<Members, Fault> {
+    let Compositions { said, unknown } = compositions(view, reader, household)?;
+    let compositions: Vec<Composition> = said
         .iter()
         .filter_map(|seen| composition(seen.index(), seen.body()?))
         .collect();
-    let said_by = found.iter().map(Seen::index).collect();
-    Ok((membership(&compositions), said_by))
+    let spells = membership(&compositions);
+    let known = spells.iter().flat_map(|spell| without(spell, &unknown));
+    Ok(Members {
+        spells: known.collect(),
+        unknown,
+        said_by: said.iter().map(Seen::index).collect(),
+    })
+}
+
+/// What is left of a spell outside of some times, which come in their order.
+fn without(spell: &Spell, times: &[Range<u64>]) -> Vec<Spell> {
+    let mut left = Vec::new();
+    let mut from_ms = spell.from_ms;
+    let ends = spell.until_ms.unwrap_or(u64::MAX);
+    for time in times {
+        if time.start >= ends || time.end <= from_ms {
+            continue;
+        }
+        if from_ms < time.start {
+            left.push(Spell {
+                from_ms,
+                until_ms: Some(time.start),
+                ..*spell
+            });
+        }
+        from_ms = time.end;
+    }
+    if from_ms < ends {
+        left.push(Spell { from_ms, ..*spell });
+    }
+    left
 }
 
 /// All refs of a person: the one asked for, and those that `link` entries join to it.

@@ -78,10 +78,12 @@ pub struct ConsentPage {
 pub struct ConsentRecord {
     /// Name of the record.
     pub record: String,
-    /// `given`, `refused`, `withdrawn`, `expired`, `not-yet` or `none` (no event by then).
+    /// `given`, `refused`, `withdrawn`, `expired`, `not-yet`, or `unknown`: no event that counts is known by then. There was none, its body is
+    /// erased and nothing else tells what it said, or thousands that do not count stand above it.
     #[schema(example = "given")]
     pub status: String,
-    /// Purposes of the consent last given, CURIEs.
+    /// Purposes of the consent last given, CURIEs. They, and what follows to `validUntil`, are left out where the reader may not see that event, or its body
+    /// is erased.
     pub purposes: Vec<String>,
     /// Institutions that may see the data.
     pub recipients: Vec<String>,
@@ -97,6 +99,9 @@ pub struct ConsentRecord {
     pub valid_until: Option<String>,
     /// What happened, oldest first.
     pub events: Vec<ConsentEvent>,
+    /// Whether some are left out: of very many events the newest and the first are told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_events: bool,
 }
 
 /// One event of a consent record.
@@ -106,16 +111,22 @@ pub struct ConsentEvent {
     /// Entry that says so.
     #[schema(format = Int64, minimum = 0)]
     pub index: u64,
-    /// `given`, `refused`, `withdrawn` or `renewed`.
-    pub event: String,
-    /// When, by the institution's clock.
+    /// `given`, `refused`, `withdrawn` or `renewed`; absent where the body is erased and it is not the record's last event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// When, by the institution's clock; absent where the body is erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    pub occurred_at: String,
+    pub occurred_at: Option<String>,
     /// When the ledger accepted it.
     #[schema(format = DateTime)]
     pub accepted_at: String,
-    /// Who received it.
-    pub institution: String,
+    /// Who received it; absent where the body is erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub institution: Option<String>,
+    /// Whether the body is erased. The entry itself says by which order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
 }
 
 /// A question for the status of one consent record.

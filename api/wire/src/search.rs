@@ -88,6 +88,23 @@ pub struct EntryPage<B = serde_json::Value> {
     /// For a household: who was a member when, as the registry said at this tree size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Vec<Spell>>,
+    /// For a household: when it is not known any more who was a member, since a composition that may have held then is erased. Nothing is shown of then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members_unknown: Vec<Span>,
+}
+
+/// A span of time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Span {
+    /// From; absent = from the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub from: Option<String>,
+    /// Until (excluded); absent = without end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub until: Option<String>,
 }
 
 /// A spell of membership.

@@ -28,7 +28,7 @@ pub struct UsageSearch {
     pub period_end: Option<String>,
     /// How many of the newest to pass over; none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(format = Int32, minimum = 0, maximum = 20000)]
+    #[schema(format = Int32, minimum = 0, maximum = 50000)]
     pub offset: Option<u32>,
     /// Most usages in the answer, 1 to 1000; 1000 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! `visto consent`: what a person said yes to, and what became of it.
 
-use wire::consent::{ConsentRecord, ConsentSearch, ReceiptQuery};
+use wire::consent::{ConsentEvent, ConsentRecord, ConsentSearch, ReceiptQuery};
 
 use super::{
     Connection,
@@ -111,12 +111,20 @@ fn describe(record: &ConsentRecord) -> String {
             record.valid_until.as_deref().unwrap_or("open")
         ));
     }
-    let events = record.events.iter();
-    lines.extend(events.map(|event| {
-        format!(
-            "  {:<10}  {} at {} (entry {})",
-            event.event, event.occurred_at, event.institution, event.index
-        )
-    }));
+    lines.extend(record.events.iter().map(describe_event));
+    if record.more_events {
+        lines.push("  more events are not told".to_owned());
+    }
     lines.join("\n")
+}
+
+fn describe_event(event: &ConsentEvent) -> String {
+    let said = event.event.as_deref().unwrap_or("?");
+    match (&event.occurred_at, &event.institution) {
+        (Some(at), Some(by)) => format!("  {said:<10}  {at} at {by} (entry {})", event.index),
+        _ => format!(
+            "  {said:<10}  erased; accepted {} (entry {})",
+            event.accepted_at, event.index
+        ),
+    }
 }

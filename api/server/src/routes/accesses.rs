@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! `POST /v1/accesses/search`: who saw whose data.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use axum::{
     Json,
@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use ledger::time;
-use wire::search::{EntryPage, Spell};
+use wire::search::{EntryPage, Span, Spell};
 
 use super::asked::{Asked, Question};
 use crate::{
@@ -92,8 +92,17 @@ pub async fn search(State(app): State<Arc<App>>, question: Question) -> Result<R
                     })
                     .collect()
             }),
+            members_unknown: selection.unknown.into_iter().map(span).collect(),
         })
         .into_response())
     })
     .await
+}
+
+/// A span of time; its ends where the calendar has them.
+fn span(time: Range<u64>) -> Span {
+    Span {
+        from: (time.start > 0).then(|| time::format_timestamp(time.start)),
+        until: (time.end < u64::MAX).then(|| time::format_timestamp(time.end)),
+    }
 }

@@ -7,7 +7,7 @@ use axum::{Extension, Json, body::Body, extract::State, http::HeaderMap};
 use ledger::{hash::Hash, state::StateKey, time};
 use wire::consent::ConsentStatus;
 
-use super::consents::records;
+use super::consents::Person;
 use crate::{
     access,
     app::{App, blocking, now_ms},
@@ -22,7 +22,7 @@ use crate::{
 
 /// Shows the status of a consent record.
 ///
-/// At a time; the status folds every event on record, whoever received it. With `proof` the last event is proven under a state root that covers everything acknowledged before. A read entry is committed before the answer leaves.
+/// At a time; the status folds every event on record, whoever received it, also where bodies are erased. With `proof` the last event is proven under a state root that covers everything acknowledged before. A read entry is committed before the answer leaves.
 #[utoipa::path(
     post,
     path = "/v1/consents/status",
@@ -66,16 +66,9 @@ pub async fn show(
     };
     let (looking_view, looking_reader, name) = (view.clone(), reader.clone(), record.clone());
     let look = move || {
-        let found = records(
-            &looking_view,
-            size,
-            &looking_reader,
-            &subject,
-            Some(&name),
-            at_ms,
-        );
-        let (mut found, rows) = found?;
-        Ok((found.pop().ok_or(Fault::NotFound)?, rows))
+        let person = Person::new(&looking_view, &looking_reader, &subject)?;
+        let (found, rows) = person.at(size, at_ms)?.record(&name)?;
+        Ok((found.ok_or(Fault::NotFound)?, rows))
     };
     let found = app.search(&reader, look).await?;
     let refs = refs_of(&view, &subject)?;

@@ -15,12 +15,12 @@ use crate::{
     present::Seen,
     problem::Fault,
     release::Release,
-    search::compositions,
+    search::{Compositions, compositions},
 };
 
 /// Shows who belongs to a household at a time.
 ///
-/// As the registry authority of its kind said; of two compositions from the same time on, the later entry counts. A read entry is committed before the answer leaves.
+/// As the registry authority of its kind said; of two compositions from the same time on, the later entry counts. A time at which an erased one may have held is refused. A read entry is committed before the answer leaves.
 #[utoipa::path(
     post,
     path = "/v1/households/composition",
@@ -48,9 +48,16 @@ pub async fn composition(
 
     let (looking_view, looking_reader) = (view.clone(), reader.clone());
     let look = move || {
-        let found = compositions(&looking_view, &looking_reader, &household)?;
-        let rows = found.len();
-        Ok((in_force(found, at_ms).ok_or(Fault::NotFound)?, rows))
+        let Compositions { said, unknown } =
+            compositions(&looking_view, &looking_reader, &household)?;
+        if unknown.iter().any(|gone| gone.contains(&at_ms)) {
+            return Err(bad(
+                "at",
+                "a time whose composition is on record: one that may have held then is erased",
+            ));
+        }
+        let rows = said.len();
+        Ok((in_force(said, at_ms).ok_or(Fault::NotFound)?, rows))
     };
     let seen = app.search(&reader, look).await?;
     let release = Release {

@@ -10,6 +10,7 @@
 mod doors;
 mod exchanges;
 mod exports;
+mod gone;
 mod meanwhile;
 mod proofs;
 mod pseudonyms;

@@ -26,11 +26,12 @@ use crate::{
     present::StoredAt,
     problem::Fault,
     release::{Recorded, Release},
-    search::{list_of, refs_of, rows::Rows},
+    search::{is_before, list_of, refs_of, rows::Entries},
 };
 
-/// Most rows of a list that are looked at: a count of a part would be wrong, so a longer list is refused.
-const ROWS_MAX: usize = 20_000;
+/// Most rows of a list that are looked at: a count of a part would be wrong, so a period with more is refused. It is twice what two years bring
+/// about a person of whom much is asked.
+const ROWS_MAX: usize = 50_000;
 
 /// Finds usages of a person's data.
 ///
@@ -56,7 +57,7 @@ pub async fn find(State(app): State<Arc<App>>, question: Question) -> Result<Jso
         to_ms: form.time("periodEnd")?.unwrap_or(u64::MAX),
     };
     let offset = form
-        .number("offset", 0..=20_000, "a number from 0 to 20000")?
+        .number("offset", 0..=50_000, "a number from 0 to 50000")?
         .unwrap_or(0);
     let limit = form
         .number("limit", 1..=USAGES_MAX, "a number from 1 to 1000")?
@@ -66,7 +67,7 @@ pub async fn find(State(app): State<Arc<App>>, question: Question) -> Result<Jso
     let looking_view = view.clone();
     let look = move || {
         let refs = refs_of(&looking_view, &subject)?;
-        let (found, rows) = exchanges(&looking_view, &refs, &period)?;
+        let (found, rows) = exchanges(&looking_view, &refs, &period, ROWS_MAX)?;
         Ok(((refs, found), rows))
     };
     let (refs, found) = app.search(&reader, look).await?;
@@ -148,13 +149,13 @@ pub async fn heartbeat(State(app): State<Arc<App>>) -> Json<Heartbeat> {
 }
 
 #[derive(Clone, Copy)]
-struct Period {
-    from_ms: u64,
-    to_ms: u64,
+pub(super) struct Period {
+    pub(super) from_ms: u64,
+    pub(super) to_ms: u64,
 }
 
 /// An exchange that used the person's data, by the consumer's word where there is one.
-struct Found {
+pub(super) struct Found {
     /// The entry that is told of it.
     index: EntryIndex,
     occurred_at_ms: u64,
@@ -178,21 +179,36 @@ impl Found {
 }
 
 /// The exchanges that stand in the lists of a person, newest first, and how many rows were looked at. What is sealed stands in no list.
-fn exchanges(view: &View, refs: &[Hash], period: &Period) -> Result<(Vec<Found>, usize), Fault> {
+pub(super) fn exchanges(
+    view: &View,
+    refs: &[Hash],
+    period: &Period,
+    rows_max: usize,
+) -> Result<(Vec<Found>, usize), Fault> {
     let citizen = Citizen::new(refs.iter().copied());
     let lists = refs.iter().map(list_of).collect();
-    let mut rows = Rows::new(view, lists, view.size().0);
+    let mut entries = Entries::new(view, lists, view.size().0);
     let mut found: BTreeMap<([u8; 16], InstitutionId, InstitutionId), Found> = BTreeMap::new();
     let mut looked_at = 0;
-    while let Some(index) = rows.take_newest()? {
+    while let Some((_, entry)) = entries.take_newest(usize::MAX)? {
+        let Some(entry) = entry else {
+            continue;
+        };
+        if is_before(entry.accepted_at_ms(), period.from_ms) {
+            break;
+        }
         looked_at += 1;
-        if looked_at > ROWS_MAX {
+        if looked_at > rows_max {
             return Err(bad(
-                "subject",
-                "a person with fewer entries: ask for an export",
+                "periodStart",
+                "a time since which the person has at most 50000 entries; or ask for an export",
             ));
         }
-        let Some(entry) = StoredAt::read_released(view, index)? else {
+        let released = match entry.releases() {
+            Some(released) => StoredAt::read(view, released.index)?,
+            None => Some(entry),
+        };
+        let Some(entry) = released else {
             continue;
         };
         let Some(body) = entry.body() else {

@@ -72,3 +72,28 @@ fn the_question_is_the_query_without_page_and_limit() {
     let moved = serde_json::json!({"subject": REF, "finding": "none", "cursor": cursor});
     assert_eq!(parse(&moved, Role::Dpo), Err(RequestFault::Cursor.into()));
 }
+
+#[test]
+fn of_times_that_are_not_known_nothing_is_left_of_a_spell() {
+    let spell = |from_ms: u64, until_ms: Option<u64>| Spell {
+        person: Hash([1; 32]),
+        from_ms,
+        until_ms,
+    };
+    let cut = |whole: Spell, times: &[Range<u64>]| -> Vec<(u64, Option<u64>)> {
+        let left = without(&whole, &joined(times.to_vec()));
+        left.iter().map(|it| (it.from_ms, it.until_ms)).collect()
+    };
+    let (ended, open) = (spell(10, Some(20)), spell(10, None));
+    assert_eq!(cut(ended, &[]), [(10, Some(20))]);
+    assert_eq!(cut(ended, &[0..10, 20..30]), [(10, Some(20))]);
+    assert_eq!(cut(ended, &[0..11, 19..30]), [(11, Some(19))]);
+    assert_eq!(
+        cut(ended, &[12..14, 13..15]),
+        [(10, Some(12)), (15, Some(20))]
+    );
+    assert_eq!(cut(ended, &[15..20, 9..15]), []);
+    assert_eq!(cut(open, &[12..13, 13..14]), [(10, Some(12)), (14, None)]);
+    assert_eq!(cut(open, &[2..3, 12..u64::MAX]), [(10, Some(12))]);
+    assert_eq!(cut(open, &[0..u64::MAX, 5..5]), []);
+}

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Reading: who gets what, that it is recorded first, and what searches find.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{Method, StatusCode},
 };
-use ledger::{body::consent::ConsentEvent, hash::Hash};
+use ledger::{
+    body::{Content, consent::ConsentEvent},
+    hash::Hash,
+    number::{EntryIndex, TreeSize},
+};
 use serde_json::{Value, json};
 use wire::token::Role;
 
@@ -156,11 +162,11 @@ async fn reading_is_recorded_before_anything_leaves() {
     );
     assert_eq!(first.json()["treeSize"], size);
     assert_eq!(running.size(), size + 1);
-    // A poll within the minute shares the entry; another purpose, reader or question does not.
+    // The same again tells of one entry more, that reading: it is one of its own.
     let poll = running
         .post_as("/v1/accesses/search", &query, TOWN, Role::Dpo)
         .await;
-    assert_eq!(running.size(), size + 1);
+    assert_eq!(running.size(), size + 2);
     assert_eq!(indexes(&poll), [size, index], "now the reading shows");
     let read = &poll.json()["items"][0];
     assert_eq!(read["type"], "read");
@@ -175,14 +181,58 @@ async fn reading_is_recorded_before_anything_leaves() {
     running
         .get_as(&format!("/v1/entries/{index}"), TOWN, Role::Dpo)
         .await;
-    assert_eq!(running.size(), size + 2);
+    assert_eq!(running.size(), size + 3);
     // Receipts and proofs, and what is not released, write nothing.
     running
         .get_as(&format!("/v1/entries/{index}/receipt"), TOWN, Role::Dpo)
         .await;
     running.get_as("/v1/entries/99", TOWN, Role::Dpo).await;
     running.get(&format!("/v1/entries/{index}/proof")).await;
-    assert_eq!(running.size(), size + 2);
+    assert_eq!(running.size(), size + 3);
+    running.stop().await;
+}
+
+/// A poll shares the entry of the one before only while that one tells of as much.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_releases_more_is_a_reading_of_its_own() {
+    let running = Running::start().await;
+    for _ in 0..3 {
+        running.accept(&access(&[person(1)], now_ms())).await;
+    }
+    let search = async |limit: u64| {
+        let query = json!({"subject": hash_text(&person(1)), "limit": limit});
+        let search = "/v1/accesses/search";
+        let answer = running.post_as(search, &query, TOWN, Role::Dpo).await;
+        assert_eq!(indexes(&answer).len() as u64, limit);
+        running.size()
+    };
+    let released = async |index: u64| {
+        let index = EntryIndex(index);
+        let entry = running.node.view().unwrap().entry(index).unwrap().unwrap();
+        match entry.parse_body().unwrap().unwrap().content {
+            Content::Read(read) => read.count,
+            other => panic!("no read: {other:?}"),
+        }
+    };
+    let size = search(1).await;
+    assert_eq!((search(1).await, released(size - 1).await), (size, 1));
+    assert_eq!((search(3).await, released(size).await), (size + 1, 3));
+    // What is on record covers less, too.
+    assert_eq!((search(2).await, search(3).await), (size + 1, size + 1));
+    // An auditor's pages after the first share its entry; what begins before it does not.
+    let published = TreeSize(running.size());
+    let wait = running
+        .node
+        .published_at_least(published, Duration::from_secs(60));
+    wait.await.unwrap();
+    let feed = async |from: u64| {
+        let route = format!("/v1/audit/entries?from={from}");
+        let answer = running.get_as(&route, AUTHORITY, Role::Authority).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        running.size()
+    };
+    assert_eq!((feed(1).await, feed(2).await), (size + 2, size + 2));
+    assert_eq!(feed(0).await, size + 3);
     running.stop().await;
 }
 

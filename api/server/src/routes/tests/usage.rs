@@ -8,6 +8,7 @@ use ledger::{
         consent::ConsentEvent,
     },
     hash::Hash,
+    time::AHEAD_MS_MAX,
 };
 use serde_json::{Value, json};
 use wire::token::Role;
@@ -15,6 +16,7 @@ use wire::token::Role;
 use crate::{
     app::now_ms,
     present::hash_text,
+    routes::usage::{Period, exchanges},
     testing::{
         AUTHORITY, INPS, TOWN,
         running::{Running, access, access_of, consent, household, link, sign},
@@ -128,6 +130,30 @@ async fn usages_say_when_why_and_who_newest_first() {
     );
     let period = running.get("/v1/usage/period").await.json();
     assert!(period["periodStart"].is_string() && period["periodEnd"].is_string());
+    running.stop().await;
+}
+
+/// What is older than a period is not looked at, however much it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn usages_are_bounded_by_their_period() {
+    let running = Running::start().await;
+    for _ in 0..4 {
+        running.accept(&access(&[person(1)], now_ms())).await;
+    }
+    let view = running.node.view().unwrap();
+    let ask = |from_ms: u64, rows_max: usize| {
+        let period = Period {
+            from_ms,
+            to_ms: u64::MAX,
+        };
+        let found = exchanges(&view, &[person(1)], &period, rows_max);
+        found.map(|(found, looked_at)| (found.len(), looked_at))
+    };
+    assert_eq!(ask(0, 4), Ok((4, 4)));
+    assert!(ask(0, 3).is_err());
+    // An entry may be dated a little ahead of its acceptance.
+    assert!(ask(now_ms() + AHEAD_MS_MAX / 2, 3).is_err());
+    assert_eq!(ask(now_ms() + 2 * AHEAD_MS_MAX, 3), Ok((0, 0)));
     running.stop().await;
 }
 
