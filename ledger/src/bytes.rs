@@ -13,6 +13,7 @@ use crate::{
     hash::Hash,
     id::{InstitutionId, KeyId},
     key::KeyUse,
+    signature::SIGS_MAX,
 };
 
 mod change;
@@ -36,6 +37,9 @@ pub const DISCLOSURES_MAX: usize = 256;
 pub const DISCLOSURES_BYTES_MAX: usize = 131_072;
 /// Longest wire line in bytes: what the bounds above allow, and room for white space.
 pub const WIRE_BYTES_MAX: usize = 196_608;
+/// Most values in a wire line. The bounds above allow a third: the line, the envelope, its three members and the list of disclosures, each
+/// signature with its three members, and each disclosure. The rest is for whoever sends too many of something, to be told of what.
+pub const WIRE_VALUES_MAX: usize = 3 * (6 + 4 * SIGS_MAX + DISCLOSURES_MAX);
 
 /// Length of [`batch_message`].
 pub const BATCH_MESSAGE_BYTES: usize = 49;

@@ -17,7 +17,7 @@ use crate::{
     },
     bytes::{
         self, BODY_BYTES_MAX, BODY_DEPTH_MAX, DISCLOSURES_BYTES_MAX, DISCLOSURES_MAX, Leaf,
-        PAYLOAD_TYPE, WIRE_BYTES_MAX,
+        PAYLOAD_TYPE, WIRE_BYTES_MAX, WIRE_VALUES_MAX,
     },
     disclosure::Disclosure,
     finding::Findings,
@@ -79,7 +79,7 @@ impl SubmittedEntry {
             bytes_max: WIRE_BYTES_MAX,
             depth_max: BODY_DEPTH_MAX,
         };
-        let value = json::parse(line, limits)?;
+        let value = json::parse_few(line, limits, WIRE_VALUES_MAX)?;
         let mut m = Members::open(&value)?;
         let envelope = m.required("envelope", Envelope::parse)?;
         let disclosures = m.required("disclosures", |value| list(value, text))?;

@@ -81,6 +81,15 @@ impl<'a> Value<'a> {
 /// # Errors
 /// `size`, `bom`, `utf-8`, `json`, `duplicate-key`, `number`, `code-point` or `depth`, with the pointer of the member where it was met.
 pub fn parse(data: &[u8], limits: Limits) -> Result<Value<'_>, Refused> {
+    parse_few(data, limits, usize::MAX)
+}
+
+/// As [`parse`], a document of at most so many values. Two bytes make a value that takes hundreds in memory, so this is for documents whose
+/// sender nobody knows yet.
+///
+/// # Errors
+/// As [`parse`]; `size` where the first value stands that is too many.
+pub fn parse_few(data: &[u8], limits: Limits, values_max: usize) -> Result<Value<'_>, Refused> {
     if data.len() > limits.bytes_max {
         return Err(Refusal::Size.into());
     }
@@ -92,6 +101,7 @@ pub fn parse(data: &[u8], limits: Limits) -> Result<Value<'_>, Refused> {
         text,
         at: 0,
         depth_left: limits.depth_max,
+        values_left: values_max,
     };
     parser.skip_space();
     let value = parser.value()?;
@@ -114,6 +124,7 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth_left: usize,
+    values_left: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -141,6 +152,7 @@ impl<'a> Parser<'a> {
     }
 
     fn value(&mut self) -> Result<Value<'a>, Refused> {
+        self.values_left = self.values_left.checked_sub(1).ok_or(Refusal::Size)?;
         match self.peek() {
             Some(b'"') => {
                 self.at += 1;
@@ -170,10 +182,10 @@ impl<'a> Parser<'a> {
     }
 
     fn object(&mut self) -> Result<Value<'a>, Refused> {
-        let mut members: Vec<(Cow<'a, str>, Value<'a>)> = Vec::with_capacity(8);
         if self.take(b'}') {
-            return Ok(Value::Object(members));
+            return Ok(Value::Object(Vec::new()));
         }
+        let mut members: Vec<(Cow<'a, str>, Value<'a>)> = Vec::with_capacity(8);
         loop {
             if !self.take(b'"') {
                 return Err(Refusal::Json.into());

@@ -46,7 +46,9 @@ pub struct App {
     pub pseudonyms: Pseudonyms,
     /// Searches under way.
     searches: Arc<Semaphore>,
-    /// Exports that are made or sent.
+    /// Large submissions that are parsed.
+    parsing: Arc<Semaphore>,
+    /// Exports, and other answers in files, that are made or sent.
     pub exports: Places,
     /// How long to wait for what.
     pub timeouts: Timeouts,
@@ -72,7 +74,8 @@ impl App {
             institutions: Buckets::new(limits.entries_per_second, limits.entries_burst),
             payers: Payers::default(),
             pseudonyms: Pseudonyms::new(Vec::new(), &limits),
-            searches: Arc::new(Semaphore::new(searches_max())),
+            searches: Arc::new(Semaphore::new(2 * cores())),
+            parsing: Arc::new(Semaphore::new(cores())),
             exports: Places::new(timeouts.submit),
             timeouts,
             metrics,
@@ -167,21 +170,41 @@ impl App {
         reader: &Reader,
         work: impl FnOnce() -> Result<(T, usize), Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        let waiting = Arc::clone(&self.searches).acquire_owned();
-        let permit = timeout(self.timeouts.submit, waiting)
-            .await
-            .map_err(|_| Fault::Overloaded)?
-            .map_err(|_| Fault::ShuttingDown)?;
-        let found = blocking(move || {
-            // Held by the work itself: whoever asked may be gone while it still runs.
-            let _permit = permit;
-            work()
-        });
-        let (found, rows) = found.await?;
+        let (found, rows) = self.in_turn(&self.searches, work).await?;
         let cost = u32::try_from(rows / ROWS_PER_TOKEN).unwrap_or(u32::MAX);
         self.institutions
             .drain(reader.institution().clone(), cost, Instant::now());
         Ok(found)
+    }
+
+    /// Parses what may be large off the async threads, as many at a time as there are cores: what is parsed takes more memory than what was
+    /// sent, and nobody knows yet who sent it.
+    ///
+    /// # Errors
+    /// Those of the work; `overloaded` if others are before it for too long.
+    pub async fn parse<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.in_turn(&self.parsing, work).await
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        places: &Arc<Semaphore>,
+        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let waiting = Arc::clone(places).acquire_owned();
+        let permit = timeout(self.timeouts.submit, waiting)
+            .await
+            .map_err(|_| Fault::Overloaded)?
+            .map_err(|_| Fault::ShuttingDown)?;
+        blocking(move || {
+            // Held by the work itself: whoever asked may be gone while it still runs.
+            let _permit = permit;
+            work()
+        })
+        .await
     }
 
     /// The newest published checkpoint.
@@ -196,9 +219,9 @@ impl App {
 /// Rows that a search may look at for one token of its institution's rate; looking at one costs about as much as verifying a signature.
 const ROWS_PER_TOKEN: usize = 4;
 
-/// Searches read and parse: more of them at once than twice the cores would only take the submissions' time.
-fn searches_max() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from) * 2
+/// Searches read and parse: more of them at once than twice this would only take the submissions' time.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Runs work that reads the store or verifies signatures off the async threads.

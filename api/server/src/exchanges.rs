@@ -11,7 +11,7 @@
 //! - A note of a side's own institution counts for everybody who may see that side: it is that institution's word on a call of both. Its text and
 //!   persons stay in the note.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use cluster::View;
 use ledger::{
@@ -33,13 +33,18 @@ use crate::{
     search::rows::Rows,
 };
 
+mod known;
+
+use known::{ENTRIES_MAX, Known};
+
 /// Most entries read for one page, up to the next multiple of [`GRID`] below: a page may be short and still have a next one.
 const ENTRIES_PER_PAGE_MAX: usize = 4_000;
+/// Where so many were read, the page ends at the next entry that the reader may see: a pair may take more than a thousand.
+const ENTRIES_PER_PAGE_END: usize = 2 * ENTRIES_PER_PAGE_MAX;
 /// A page that ends for its entries ends at a multiple of this, so that its cursor names no entry that the reader may not see.
 const GRID: u64 = 1_024;
-/// Most entries of one exchange that are looked at, beside those that admission keeps as what each side of a pair told first: anybody may write
-/// any number of entries that name an exchange.
-const ENTRIES_PER_EXCHANGE_MAX: usize = 1_000;
+/// An exchange of so many entries is read for each pair anew: an honest one has two, or some parts of them.
+const ENTRIES_FEW: usize = 16;
 /// Rows of notes fetched at a time.
 const NOTES_FETCHED: usize = 256;
 /// Keys of the index fetched at a time.
@@ -67,7 +72,7 @@ pub struct Selection {
     found: Vec<Found>,
     /// The next page begins below this index.
     pub next: Option<u64>,
-    /// Entries that were read.
+    /// Entries, and keys of them, that were read.
     pub read: usize,
 }
 
@@ -90,6 +95,7 @@ impl Query {
             reader,
             at: 0,
             end: None,
+            crowded: HashMap::new(),
             of_page: HashSet::new(),
             firsts: HashMap::new(),
             selection: Selection {
@@ -157,6 +163,8 @@ struct Walk<'a> {
     at: u64,
     /// Below this the page ends, enough was read.
     end: Option<u64>,
+    /// Exchanges of many entries.
+    crowded: HashMap<[u8; 16], Known>,
     of_page: HashSet<Pair>,
     /// Of pairs that were judged where they are not taken: their first entry, where they are.
     firsts: HashMap<Pair, Option<EntryIndex>>,
@@ -180,16 +188,20 @@ impl Walk<'_> {
                 }
                 let pair = match why {
                     Unsettled::Pair(sides, pair) => {
-                        if *index >= last || !self.may_want(*sides, pair) {
-                            continue;
-                        }
-                        pair.clone()
+                        let wanted = *index < last && self.may_want(*sides, pair);
+                        wanted.then(|| pair.clone())
                     }
-                    Unsettled::Corrected => match self.corrected(*index)? {
-                        Some(pair) => pair,
-                        None => continue,
-                    },
+                    Unsettled::Corrected => self.pair_at(*index)?,
                 };
+                let Some(pair) = pair else {
+                    continue;
+                };
+                if self.is_spent_at(*index) {
+                    return Ok(());
+                }
+                if *why == Unsettled::Corrected && self.is_elsewhere(&pair, *index)? {
+                    continue;
+                }
                 if self.takes(*index, pair)? {
                     return Ok(());
                 }
@@ -226,7 +238,7 @@ impl Walk<'_> {
             let Some(pair) = pair_of(&seen) else {
                 continue;
             };
-            if self.takes(index, pair)? {
+            if self.is_spent_at(index) || self.takes(index, pair)? {
                 return Ok(());
             }
         }
@@ -248,26 +260,29 @@ impl Walk<'_> {
         took_part && state
     }
 
-    /// The pair of an entry that a note corrects, if it is taken here: one that stands in the index itself is taken there, any other at the
-    /// first of its entries that is corrected. What other pairs there are in the exchange is of no account.
-    fn corrected(&mut self, index: EntryIndex) -> Result<Option<Pair>, Fault> {
-        let Some(pair) = self.pair_at(index)? else {
-            return Ok(None);
-        };
-        for other in self.entries_of(&pair, index)? {
+    /// Whether the pair of an entry that a note corrects is not taken here: one that stands in the index itself is taken there, any other at
+    /// the first of its entries that is corrected. What other pairs there are in the exchange is of no account.
+    fn is_elsewhere(&mut self, pair: &Pair, index: EntryIndex) -> Result<bool, Fault> {
+        let entries = self.entries_of(pair, index)?;
+        let crowd = self.crowded.get(&pair.exchange);
+        if crowd.is_some_and(|known| known.is_elsewhere(pair, index)) {
+            return Ok(true);
+        }
+        for other in entries {
+            self.selection.read += 1;
             let key = StateKey::unsettled(other);
             let elsewhere = match value(self.view, &key, Unsettled::decode)? {
-                Some(Unsettled::Pair(_, of)) => of == pair,
+                Some(Unsettled::Pair(_, of)) => of == *pair,
                 Some(Unsettled::Corrected) => {
-                    other < index && self.pair_at(other)?.as_ref() == Some(&pair)
+                    other < index && self.pair_at(other)?.as_ref() == Some(pair)
                 }
                 None => false,
             };
             if elsewhere {
-                return Ok(None);
+                return Ok(true);
             }
         }
-        Ok(Some(pair))
+        Ok(false)
     }
 
     fn pair_at(&mut self, index: EntryIndex) -> Result<Option<Pair>, Fault> {
@@ -338,13 +353,32 @@ impl Walk<'_> {
 
     /// Entries that may be of a pair that was met at one of them, in the order of the ledger: what each side told first, by the table that
     /// admission keeps of pairs, and the first of the exchange. Whoever else writes into the exchange hides no side that is in the table.
-    fn entries_of(&self, pair: &Pair, met: EntryIndex) -> Result<BTreeSet<EntryIndex>, Fault> {
-        let row = Row::exchange(&pair.exchange);
-        let rows = self.rows(&row, 0, ENTRIES_PER_EXCHANGE_MAX)?;
-        let mut entries: BTreeSet<EntryIndex> = rows.into_iter().collect();
-        if entries.len() < ENTRIES_PER_EXCHANGE_MAX {
-            return Ok(entries);
+    fn entries_of(&mut self, pair: &Pair, met: EntryIndex) -> Result<BTreeSet<EntryIndex>, Fault> {
+        let few = self.rows(&Row::exchange(&pair.exchange), 0, ENTRIES_FEW + 1)?;
+        if few.len() <= ENTRIES_FEW {
+            return Ok(few.into_iter().collect());
         }
+        let known = match self.crowded.entry(pair.exchange) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let known = Known::read(self.view, self.reader, &pair.exchange)?;
+                self.selection.read += known.read;
+                place.insert(known)
+            }
+        };
+        let mut entries: BTreeSet<EntryIndex> = known.entries(pair).collect();
+        if known.is_cut() {
+            self.add_first_told(pair, met, &mut entries)?;
+        }
+        Ok(entries)
+    }
+
+    fn add_first_told(
+        &mut self,
+        pair: &Pair,
+        met: EntryIndex,
+        entries: &mut BTreeSet<EntryIndex>,
+    ) -> Result<(), Fault> {
         entries.insert(met);
         let met = era(self.view.accepted_at(met)?.unwrap_or_default());
         for side in [Side::Consumer, Side::Provider] {
@@ -355,12 +389,14 @@ impl Walk<'_> {
                 };
                 let Some(first) = told(0)? else { continue };
                 entries.insert(first.index);
-                for part in 1..=first.parts.min(ENTRIES_PER_EXCHANGE_MAX as u64) {
+                let parts = first.parts.min(ENTRIES_MAX as u64);
+                for part in 1..=parts {
+                    self.selection.read += 1;
                     entries.extend(told(part)?.map(|told| told.index));
                 }
             }
         }
-        Ok(entries)
+        Ok(())
     }
 
     fn rows(&self, row: &Row, from: u64, limit: usize) -> Result<Vec<EntryIndex>, Fault> {
@@ -381,6 +417,7 @@ impl Walk<'_> {
         let mut from = entry.index().0;
         loop {
             let notes = self.rows(&row, from, NOTES_FETCHED)?;
+            self.selection.read += notes.len();
             for note in &notes {
                 if took_part(self.view, speaker, *note)? {
                     own.push(*note);
@@ -418,6 +455,17 @@ impl Walk<'_> {
         Ok(remarks)
     }
 
+    /// Whether the page ends above this entry, which the reader may see, since far more than enough was read. Never above the first: each page
+    /// gets on.
+    fn is_spent_at(&mut self, index: EntryIndex) -> bool {
+        let next = index.0.saturating_add(1);
+        let spent = self.selection.read >= ENTRIES_PER_PAGE_END && next < self.query.before;
+        if spent {
+            self.selection.next = Some(next);
+        }
+        spent
+    }
+
     /// Whether the page ends before this place, since enough was read.
     fn ends_at(&mut self, index: EntryIndex) -> bool {
         if self.selection.read >= ENTRIES_PER_PAGE_MAX {
@@ -432,11 +480,11 @@ impl Walk<'_> {
 
 /// A value of the state; one that is none stops the query.
 fn value<T>(
-    view: &View,
+    state: &impl State<Error = cluster::Error>,
     key: &StateKey,
     decode: impl FnOnce(&[u8]) -> Option<T>,
 ) -> Result<Option<T>, Fault> {
-    let Some(value) = view.get(key)? else {
+    let Some(value) = state.get(key)? else {
         return Ok(None);
     };
     let value = decode(&value).ok_or_else(|| Fault::internal("a value of the state is none"))?;

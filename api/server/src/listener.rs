@@ -2,7 +2,8 @@
 //! The public listener: our own accept loop, because `axum::serve` sets no timer and no cap.
 //!
 //! A connection is closed when its TLS handshake, its request head or its silence takes too long; while all permits are taken nothing is
-//! accepted and the kernel's backlog waits. Bodies have a deadline of their own, see [`crate::body`].
+//! accepted and the kernel's backlog waits. Bodies of requests have a deadline of their own, see [`crate::body`]; an answer may take as long
+//! as its client goes on taking it ([`pieces`]).
 
 use std::{
     collections::HashMap,
@@ -16,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{Router, body::Body, extract::Request, http::Response};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -34,6 +35,10 @@ use tower::Service;
 
 use crate::limits::client_prefix;
 
+mod pieces;
+
+use pieces::Pieces;
+
 /// Address of the client of a request, as the listener saw it.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub SocketAddr);
@@ -45,7 +50,7 @@ pub struct Timers {
     pub connections_max: usize,
     /// Longest TLS handshake, and longest time until a request head is complete.
     pub head: Duration,
-    /// Longest silence between requests.
+    /// Longest silence: between requests, and between two pieces of an answer that the client takes.
     pub idle: Duration,
     /// How long open requests may go on after shutdown was asked.
     pub drain: Duration,
@@ -176,6 +181,15 @@ struct Activity {
 }
 
 impl Activity {
+    fn new() -> Arc<Activity> {
+        Arc::new(Activity {
+            start: Instant::now(),
+            in_flight: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            last_ms: AtomicU64::new(0),
+        })
+    }
+
     fn touch(&self) {
         let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.store(elapsed, Ordering::Relaxed);
@@ -186,7 +200,7 @@ impl Activity {
     }
 }
 
-/// Counts a request as in flight until its answer is made, even if the request is dropped half-way.
+/// Counts a request as in flight until its answer is made, even if the request is dropped half-way. From then on the client is to take it.
 struct InFlight(Arc<Activity>);
 
 impl InFlight {
@@ -211,12 +225,7 @@ async fn connection(
     timers: Timers,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let activity = Arc::new(Activity {
-        start: Instant::now(),
-        in_flight: AtomicUsize::new(0),
-        requests: AtomicUsize::new(0),
-        last_ms: AtomicU64::new(0),
-    });
+    let activity = Activity::new();
     let service = hyper::service::service_fn({
         let activity = Arc::clone(&activity);
         move |request: hyper::Request<Incoming>| answer(request, address, router.clone(), &activity)
@@ -278,15 +287,16 @@ fn answer(
     address: SocketAddr,
     mut router: Router,
     activity: &Arc<Activity>,
-) -> impl Future<Output = Result<axum::response::Response, std::convert::Infallible>> + use<> {
+) -> impl Future<Output = Result<Response<Pieces>, std::convert::Infallible>> + use<> {
     let in_flight = InFlight::new(activity);
     let mut request: Request = request.map(Body::new);
     request.extensions_mut().insert(ClientAddress(address));
     let answer = router.call(request);
+    let activity = Arc::clone(activity);
     async move {
         let answer = answer.await;
         drop(in_flight);
-        answer
+        answer.map(|answer| answer.map(|body| Pieces::new(body, activity)))
     }
 }
 

@@ -18,8 +18,10 @@ use crate::{
     disclosure::{self, Disclosure},
     entry::{StoredBody, StoredEntry, SubmittedEntry},
     export::Opened,
+    json::{self, Limits},
     key::SigningKey,
     number::EntryIndex,
+    refusal::Refusal,
     signature::{ALG_SINGLE, Signed, Sigs, sign_batch, sign_single},
     time,
 };
@@ -317,4 +319,42 @@ fn bounds_of_an_entry() {
     let line = largest.to_wire();
     assert!(line.len() + 16 * 600 < WIRE_BYTES_MAX);
     assert_eq!(SubmittedEntry::from_wire(line.as_bytes()), Ok(largest));
+}
+
+#[test]
+fn values_of_a_wire_line() {
+    let payload = b"{}";
+    let pae = pae(payload);
+    let signed = |n: u8| {
+        let key = SigningKey::from_seed([n; 32]);
+        Signed {
+            key_id: key.key_id(),
+            signature: sign_batch(&key, &[&pae]).remove(0),
+        }
+    };
+    let mut rows: Vec<Signed> = (1..=16).map(signed).collect();
+    rows.sort_by_key(|row| row.key_id);
+    let sigs = Sigs::new(rows).unwrap();
+    let entry = |disclosures| SubmittedEntry::new(payload, sigs.clone(), disclosures);
+    let most = entry(alloc::vec![String::from("A"); 256]).unwrap();
+    let line = most.to_wire();
+    let limits = Limits {
+        bytes_max: WIRE_BYTES_MAX,
+        depth_max: BODY_DEPTH_MAX,
+    };
+    // No entry has more values than this one, and it is far from the bound.
+    assert!(json::parse_few(line.as_bytes(), limits, WIRE_VALUES_MAX / 3).is_ok());
+    assert!(json::parse_few(line.as_bytes(), limits, WIRE_VALUES_MAX / 3 - 1).is_err());
+    assert_eq!(SubmittedEntry::from_wire(line.as_bytes()), Ok(most));
+
+    // Too many of something is told as that, and of a line that is nothing but values not all are read.
+    let told = |line: &str| {
+        let refused = SubmittedEntry::from_wire(line.as_bytes()).unwrap_err();
+        (refused.refusal, refused.pointer)
+    };
+    let one_more = line.replace("[\"A\",", "[\"A\",\"A\",");
+    assert_eq!(told(&one_more), (Refusal::Size, "/disclosures".into()));
+    let values = alloc::format!("[{}{{}}]", "{},".repeat(WIRE_BYTES_MAX / 3 - 2));
+    let place = alloc::format!("/{}", WIRE_VALUES_MAX - 1);
+    assert_eq!(told(&values), (Refusal::Size, place));
 }

@@ -99,6 +99,31 @@ fn depth_counts_objects_and_arrays() {
 }
 
 #[test]
+fn values_are_counted_where_they_are_few() {
+    let of = |values_max| parse_few(br#"{"a":[1,{}],"b":"c"}"#, LIMITS, values_max);
+    assert!(of(5).is_ok());
+    let one_too_many = of(4).unwrap_err();
+    assert_eq!(
+        (one_too_many.refusal, &*one_too_many.pointer),
+        (Refusal::Size, "/b")
+    );
+    assert_eq!(of(3).unwrap_err().pointer, "/a/1");
+    assert_eq!(of(0).unwrap_err().pointer, "");
+}
+
+#[test]
+fn what_is_empty_takes_no_memory_of_its_own() {
+    for text in ["{}", "{ }", "[]"] {
+        let room = match parse(text.as_bytes(), LIMITS).unwrap() {
+            Value::Object(members) => members.capacity(),
+            Value::List(values) => values.capacity(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(room, 0, "{text}");
+    }
+}
+
+#[test]
 fn values_by_text() {
     assert_eq!(
         parse(b" 9007199254740991 ", LIMITS),

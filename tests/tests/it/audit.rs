@@ -279,6 +279,19 @@ async fn the_scope_of_one_person() {
         touched,
         BTreeSet::from([(anna.as_str(), 2), (bruno.as_str(), 1)])
     );
+    // Line by line the sums come last, as from a node: a list without them was cut short.
+    let mut lines = scope(world::CLERK, world::GARANTE, "authority");
+    lines[1] = "ndjson".into();
+    let (code, told, _) = visto(lines).await;
+    let told: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!((code, told.len()), (0, 3), "{told:?}");
+    assert_eq!(
+        (&told[2]["subjects"], &told[2]["untold"]),
+        (&2.into(), &0.into())
+    );
     let (code, told, _) = visto(scope("nobody", world::GARANTE, "authority")).await;
     let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!((code, &told["subjects"]), (0, &0.into()));

@@ -41,6 +41,8 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let (touched, end) = answer.map_err(Failure::of_client)?;
     if output == Output::Ndjson {
         output::many(output, &touched, |_| String::new())?;
+        // As a node sends it: the last line tells what is missing, and a list without it was cut short.
+        output::one(output, &end, |_| String::new())?;
         return Ok(Exit::Ok);
     }
     output::one(output, &Whole { touched, end }, human)?;

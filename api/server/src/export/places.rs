@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Places for exports that are made or sent: few on a node, and fewer for one institution, so that nobody's citizens wait behind another's.
+//! Places for exports, and other answers in files, that are made or sent: few on a node, and fewer for one institution, so that nobody's citizens wait behind another's.
 
 use std::{collections::HashMap, fs::File, future::ready, io, sync::Arc, time::Duration};
 

@@ -4,6 +4,9 @@
 use std::time::Duration;
 
 use axum::{Extension, routing::get};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http_body_util::BodyExt;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,16 +25,36 @@ struct Bench {
     go_on: Arc<Notify>,
     /// `/slow` tells that it has begun.
     begun: Arc<Notify>,
+    /// `/long` gives out so many pieces.
+    pieces: Arc<Semaphore>,
+    /// `/endless` tells that nobody waits for it any more.
+    ended: Arc<Notify>,
+}
+
+/// Pieces of `/long`.
+const PIECES: usize = 12;
+const HEAD: Duration = Duration::from_millis(200);
+const IDLE: Duration = Duration::from_millis(400);
+
+/// Tells when it is dropped.
+struct Tells(Arc<Notify>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 impl Bench {
     async fn start(connections_max: usize) -> Bench {
-        Bench::start_with(connections_max, None).await
+        Bench::start_with(connections_max, None, IDLE).await
     }
 
-    async fn start_with(connections_max: usize, tls: Option<TlsAcceptor>) -> Bench {
+    async fn start_with(connections_max: usize, tls: Option<TlsAcceptor>, idle: Duration) -> Bench {
         let (go_on, begun) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (waits, tells) = (Arc::clone(&go_on), Arc::clone(&begun));
+        let (pieces, ended) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
+        let (given_out, told) = (Arc::clone(&pieces), Arc::clone(&ended));
         let router = Router::new()
             .route(
                 "/who",
@@ -48,14 +71,41 @@ impl Bench {
                     waits.notified().await;
                     "done"
                 }),
+            )
+            .route(
+                "/long",
+                get(move || async move {
+                    let piece = move |_| {
+                        let given_out = Arc::clone(&given_out);
+                        async move {
+                            let permit = given_out.acquire_owned().await;
+                            permit.map(|permit| {
+                                permit.forget();
+                                "piece"
+                            })
+                        }
+                    };
+                    Body::from_stream(stream::iter(0..PIECES).then(piece))
+                }),
+            )
+            .route(
+                "/endless",
+                get(move || async move {
+                    let told = Tells(Arc::clone(&told));
+                    let piece = Bytes::from(vec![b'x'; 64 * 1024]);
+                    Body::from_stream(stream::repeat_with(move || {
+                        let _kept = &told;
+                        Ok::<_, std::convert::Infallible>(piece.clone())
+                    }))
+                }),
             );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let timers = Timers {
             connections_max,
-            head: Duration::from_millis(200),
-            idle: Duration::from_millis(400),
+            head: HEAD,
+            idle,
             drain: Duration::from_secs(20),
             head_bytes: HEAD_BYTES,
         };
@@ -66,6 +116,8 @@ impl Bench {
             running,
             go_on,
             begun,
+            pieces,
+            ended,
         }
     }
 
@@ -137,6 +189,57 @@ async fn a_slow_answer_is_no_silence() {
 }
 
 #[tokio::test]
+async fn a_long_body_is_no_silence() {
+    // Ten times as long as one waits here between two pieces.
+    let idle = HEAD * 10;
+    let bench = Bench::start_with(8, None, idle).await;
+    let mut long = bench.connect().await;
+    let begun = Instant::now();
+    long.write_all(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    for _ in 0..PIECES {
+        // A connection that says nothing lives as long as a head may take.
+        assert_eq!(until_closed(&mut bench.connect().await).await, "");
+        bench.pieces.add_permits(1);
+    }
+    let text = answer(&mut long, "0\r\n\r\n").await;
+    assert_eq!(text.matches("piece").count(), PIECES);
+    assert!(begun.elapsed() > idle + HEAD, "it did not last");
+}
+
+#[tokio::test]
+async fn who_takes_nothing_more_of_a_body_is_cut() {
+    let bench = Bench::start(8).await;
+    let mut stalled = bench.connect().await;
+    stalled
+        .write_all(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut begins = [0; 12];
+    stalled.read_exact(&mut begins).await.unwrap();
+    assert_eq!(&begins, b"HTTP/1.1 200");
+    timeout(Duration::from_secs(30), bench.ended.notified())
+        .await
+        .expect("the body still waits to be taken");
+}
+
+#[tokio::test]
+async fn a_long_frame_is_given_out_in_pieces_and_whole() {
+    let whole: Vec<u8> = (0..1_000_000_u32).map(|at| at as u8).collect();
+    let mut body = Pieces::new(Body::from(whole.clone()), Activity::new());
+    let mut given_out = Vec::new();
+    while !hyper::body::Body::is_end_stream(&body) {
+        let left = hyper::body::Body::size_hint(&body).exact();
+        assert_eq!(left, Some((whole.len() - given_out.len()) as u64));
+        let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!((1..=256 * 1024).contains(&piece.len()));
+        given_out.extend(piece);
+    }
+    assert!(given_out == whole);
+}
+
+#[tokio::test]
 async fn connections_beyond_the_cap_wait() {
     let bench = Bench::start(1).await;
     let mut first = bench.connect().await;
@@ -194,7 +297,7 @@ async fn with_a_certificate_it_speaks_tls_and_nothing_else() {
     .unwrap();
     let files = folder.path().join("node-1");
     let acceptor = crate::tls::acceptor(&files.join("peer.pem"), &files.join("peer.key")).unwrap();
-    let bench = Bench::start_with(8, Some(acceptor)).await;
+    let bench = Bench::start_with(8, Some(acceptor), IDLE).await;
 
     let mut plain = bench.connect().await;
     plain.write_all(WHO).await.unwrap();

@@ -25,6 +25,7 @@ use crate::{
     problem::Fault,
     receipts::consent_record::{ConsentRecord, Event, LD_JSON},
     release::{Recorded, Release},
+    search::refs_of,
 };
 
 /// Shows a consent record and a receipt around it, by ISO/IEC TS 27560 and the Data Privacy Vocabulary.
@@ -62,7 +63,8 @@ pub async fn consent(State(app): State<Arc<App>>, question: Question) -> Result<
         question: Hash::of(&[person.as_bytes(), record.as_bytes()]),
         count: u64::try_from(events.len()).unwrap_or(u64::MAX),
         tree_size: view.size(),
-        subjects: vec![person],
+        // Events under every ref of the person are shown.
+        subjects: refs_of(&view, &person)?,
         view: view.clone(),
         rests_on: events.iter().map(Seen::index).collect(),
     };

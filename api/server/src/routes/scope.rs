@@ -2,17 +2,20 @@
 //! `POST /v1/operators/subjects`: every subject that one person's accesses touched (Art. 33 and 34 GDPR), without reading a single body:
 //! whom an entry names, and when it was accepted, stands in what it changes under the state root.
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, BufWriter, Seek, Write},
+    sync::Arc,
+};
 
 use axum::{
     Extension,
-    body::{Body, Bytes},
+    body::Body,
     extract::State,
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use cluster::{Direction, View};
-use futures::stream;
 use ledger::{
     admission::{Row, RowKind},
     export::persons,
@@ -40,14 +43,16 @@ use crate::{
     release::Release,
 };
 
+mod tally;
+
+use tally::Tally;
+
 /// Rows and changes that are read at a time.
 const CHUNK: usize = 4_096;
-/// Lines that are sent at a time.
-const LINES: usize = 1_024;
 
 /// Lists every subject that one person of an institution touched.
 ///
-/// For notifications under Art. 33 and 34 GDPR. A line for each subject, in the order of refs, and a last line with the sums. Open to the
+/// For notifications under Art. 33 and 34 GDPR. A line for each subject, in the order of refs, 4000000 at most, and a last line with the sums. Open to the
 /// institution's privacy officer, and to the authority, who sees sealed accesses too. A read entry is committed before the answer leaves; it
 /// names nobody: the persons are to be told anyway.
 #[utoipa::path(
@@ -81,50 +86,64 @@ pub async fn subjects(
     access::demand_reader_of_operator(&reader, &institution)?;
     let of = Row::operator(&institution, &operator).of;
 
+    // The answer is made in a file, as exports are, and takes one of their places.
+    let place = app.exports.take(reader.institution()).await?;
     let (looking_view, looking_reader) = (view.clone(), reader.clone());
     let look = move || {
         let scope = Scope::look(&looking_view, &looking_reader, &of)?;
-        let rows = usize::try_from(scope.entries).unwrap_or(usize::MAX);
+        let made = scope.write(looking_view.size().0)?;
+        let rows = usize::try_from(made.entries).unwrap_or(usize::MAX);
         // A row costs a small part of what it costs where its body is read.
-        Ok((scope, rows / 64))
+        Ok((made, rows / 64))
     };
-    let scope = app.search(&reader, look).await?;
+    let made = app.search(&reader, look).await?;
     let release = Release {
         route: "/v1/operators/subjects",
         question: of,
-        count: scope.entries,
+        count: made.entries,
         tree_size: view.size(),
         subjects: Vec::new(),
         view: view.clone(),
-        rests_on: scope.opened.clone(),
+        rests_on: made.rests_on.clone(),
     };
     // Without the commit nothing leaves.
     let _recorded = app.recorder.record(&app.node, &reader, &release).await?;
-    let lines = scope.lines(view.size().0)?;
-    let body = Body::from_stream(stream::iter(lines.into_iter().map(Ok::<_, Infallible>)));
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-ndjson"),
+        ),
+        (header::CONTENT_LENGTH, HeaderValue::from(made.length)),
+    ];
+    Ok((headers, place.send(made.file, made.length)).into_response())
 }
 
-/// Whom a person touched, how often, and between when and when.
-#[derive(Default)]
+/// Whom a person touched.
 struct Scope {
-    touched: HashMap<Hash, Times>,
+    touched: Tally,
     entries: u64,
     untold: u64,
-    /// Entries whose bodies were read; all else stands in the state, and stays there.
+    /// Entries whose bodies were read.
     opened: Vec<EntryIndex>,
 }
 
-#[derive(Clone, Copy)]
-struct Times {
-    count: u64,
-    first_ms: u64,
-    last_ms: u64,
+/// An answer that is ready to leave, once it is on record.
+struct Made {
+    file: File,
+    length: u64,
+    entries: u64,
+    /// Entries whose bodies were read; all else stands in the state, and stays there.
+    rests_on: Vec<EntryIndex>,
 }
 
 impl Scope {
     fn look(view: &View, reader: &Reader, operator: &Hash) -> Result<Scope, Fault> {
-        let mut scope = Scope::default();
+        let mut scope = Scope {
+            touched: Tally::new(),
+            entries: 0,
+            untold: 0,
+            opened: Vec::new(),
+        };
         let mut from = 0;
         loop {
             let range = from..view.size().0;
@@ -150,73 +169,60 @@ impl Scope {
         index: EntryIndex,
         change: &Change,
     ) -> Result<(), Fault> {
+        let at_ms = change.accepted_at_ms;
         let kind = |kind| move |list: &&(RowKind, Hash)| list.0 == kind;
         let sealed = change.lists.iter().any(|list| kind(RowKind::Sealed)(&list));
         if !sealed {
-            let named = change.lists.iter().filter(kind(RowKind::Subject));
-            named.for_each(|(_, of)| self.count(*of, change.accepted_at_ms));
-            return Ok(());
+            let mut named = change.lists.iter().filter(kind(RowKind::Subject));
+            return named.try_for_each(|(_, of)| self.touched.count(*of, at_ms));
         }
         // Whom a sealed access names stands in its body alone.
         let body = match (reader.role(), view.entry(index)?) {
             (Role::Authority, Some(stored)) => stored.parse_body().map_err(Fault::internal)?,
             _ => None,
         };
-        match body {
-            Some(body) => {
-                self.opened.push(index);
-                for of in persons(&body) {
-                    self.count(of, change.accepted_at_ms);
-                }
-            }
-            None => self.untold += 1,
-        }
-        Ok(())
+        let Some(body) = body else {
+            self.untold += 1;
+            return Ok(());
+        };
+        self.opened.push(index);
+        let mut named = persons(&body).into_iter();
+        named.try_for_each(|of| self.touched.count(of, at_ms))
     }
 
-    fn count(&mut self, of: Hash, at_ms: u64) {
-        let times = self.touched.entry(of).or_insert(Times {
-            count: 0,
-            first_ms: at_ms,
-            last_ms: at_ms,
-        });
-        times.count += 1;
-        times.last_ms = at_ms;
-    }
-
-    /// The answer, some lines at a time.
-    fn lines(self, tree_size: u64) -> Result<Vec<Bytes>, Fault> {
+    /// Writes the answer.
+    fn write(self, tree_size: u64) -> Result<Made, Fault> {
+        let mut out = BufWriter::new(tempfile::tempfile().map_err(Fault::internal)?);
+        let subjects = self.touched.each(|of, times| {
+            let line = Touched {
+                subject: hash_text(of),
+                count: times.count,
+                first: format_timestamp(times.first_ms),
+                last: format_timestamp(times.last_ms),
+            };
+            put(&line, &mut out)
+        })?;
         let end = ScopeEnd {
-            subjects: self.touched.len() as u64,
+            subjects,
             entries: self.entries,
             untold: self.untold,
             tree_size,
         };
-        let mut touched: Vec<(Hash, Times)> = self.touched.into_iter().collect();
-        touched.sort_unstable_by_key(|(of, _)| *of);
-        let mut parts = Vec::new();
-        for some in touched.chunks(LINES) {
-            let mut text = Vec::new();
-            for (of, times) in some {
-                let line = Touched {
-                    subject: hash_text(of),
-                    count: times.count,
-                    first: format_timestamp(times.first_ms),
-                    last: format_timestamp(times.last_ms),
-                };
-                put(&line, &mut text)?;
-            }
-            parts.push(Bytes::from(text));
-        }
-        let mut text = Vec::new();
-        put(&end, &mut text)?;
-        parts.push(Bytes::from(text));
-        Ok(parts)
+        put(&end, &mut out)?;
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error);
+        let mut file = file.map_err(Fault::internal)?;
+        let length = file.stream_position().map_err(Fault::internal)?;
+        file.rewind().map_err(Fault::internal)?;
+        Ok(Made {
+            file,
+            length,
+            entries: self.entries,
+            rests_on: self.opened,
+        })
     }
 }
 
-fn put(line: &impl Serialize, text: &mut Vec<u8>) -> Result<(), Fault> {
-    serde_json::to_writer(&mut *text, line).map_err(Fault::internal)?;
-    text.push(b'\n');
-    Ok(())
+fn put(line: &impl Serialize, out: &mut impl Write) -> Result<(), Fault> {
+    serde_json::to_writer(&mut *out, line).map_err(Fault::internal)?;
+    out.write_all(b"\n").map_err(Fault::internal)
 }

@@ -332,7 +332,7 @@ async fn verify_lines(
     let parsed = if small {
         parse()
     } else {
-        blocking(move || Ok(parse())).await?
+        app.parse(move || Ok(parse())).await?
     };
     let mut outcomes: Vec<Result<VerifiedEntry, Fault>> = Vec::with_capacity(parsed.len());
     let (mut places, mut entries) = (Vec::new(), Vec::new());

@@ -5,18 +5,20 @@ use client::build::{Plain, PlainAccess, PlainNote};
 use ledger::{
     body::{
         Reference,
-        access::Side,
+        access::{Part, Side},
         system::{NoteKind, NoteOpens},
     },
     hash::Hash,
     number::EntryIndex,
 };
-use wire::token::Role;
+use wire::{exchange::ExchangeState, token::Role};
 
 use crate::{
     app::now_ms,
+    auth,
+    exchanges::{Query, Selection},
     testing::{
-        AUTHORITY, INPS, TOWN, institution,
+        AUTHORITY, INPS, LEDGER, TOWN, good_token, institution,
         running::{Running, access_of, sign, sign_about},
     },
 };
@@ -98,6 +100,74 @@ async fn another_pair_of_the_same_exchange_hides_none() {
     let other = sign(AUTHORITY, now_ms(), Plain::Access(Box::new(plain)));
     running.accept(&other).await;
     assert_eq!(differing(&running).await, [text(exchange)]);
+    running.stop().await;
+}
+
+/// The town tells of so many calls to as many providers, all in one exchange, and each in a thousand parts if asked so.
+async fn crowd(running: &Running, pairs: usize, in_parts: bool) {
+    let ndjson = [("content-type", "application/x-ndjson")];
+    let pairs: Vec<usize> = (0..pairs).collect();
+    for some in pairs.chunks(500) {
+        let lines = some.iter().map(|n| {
+            let mut plain = access_of(&[person(7)]);
+            plain.exchange = [1; 16];
+            plain.provider = institution(&format!("ipa:p{n}"));
+            plain.part = in_parts.then_some(Part { k: 1, n: 1_000 });
+            let access = sign(TOWN, now_ms(), Plain::Access(Box::new(plain)));
+            format!("{}\n", access.to_wire())
+        });
+        let answer = running
+            .call(
+                axum::http::Method::POST,
+                "/v1/entries",
+                &ndjson,
+                lines.collect::<String>(),
+            )
+            .await;
+        assert!(!answer.text.contains("problem"), "{}", answer.text);
+    }
+}
+
+/// A page of what is paired, for the authority.
+fn paired(running: &Running, before: u64) -> Selection {
+    let view = running.node.view().unwrap();
+    let token = good_token(AUTHORITY, Role::Authority);
+    let reader = auth::verify(&token, LEDGER, now_ms() / 1000, view.size(), &view).unwrap();
+    let query = Query {
+        state: Some(ExchangeState::Paired),
+        side: None,
+        from_ms: 0,
+        to_ms: u64::MAX,
+        limit: 100,
+        before,
+    };
+    query.select(&view, &reader).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_pairs_of_one_exchange_are_read_once() {
+    let running = Running::start().await;
+    let pairs = 300;
+    crowd(&running, pairs, false).await;
+    let page = paired(&running, u64::MAX);
+    assert!(page.is_empty() && page.next.is_none());
+    // Where each stands, among all, and to be judged.
+    assert!(page.read <= 3 * pairs, "{} read", page.read);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_ends_where_each_pair_takes_a_thousand_keys_and_the_next_gets_on() {
+    let running = Running::start().await;
+    crowd(&running, 1_002, true).await;
+    let mut before = u64::MAX;
+    for _ in 0..3 {
+        let page = paired(&running, before);
+        assert!(page.read < 12_000, "{} read", page.read);
+        let next = page.next.unwrap();
+        assert!(next < before);
+        before = next;
+    }
     running.stop().await;
 }
 

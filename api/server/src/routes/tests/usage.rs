@@ -199,6 +199,9 @@ async fn a_person_is_found_by_every_ref_that_links_join() {
             assert_eq!(records["items"][0]["events"].as_array().unwrap().len(), 2);
         }
     }
+    // A receipt holds the events under both refs, whichever is asked for.
+    let record = json!({"subject": hash_text(&new), "record": "r-1"});
+    ask(&running, "/v1/consents/receipt", record).await;
     // The reading stands under both refs, and so does the link.
     for of in [old, new] {
         let question = json!({"subject": hash_text(&of), "types": ["read", "link"]});
@@ -209,6 +212,10 @@ async fn a_person_is_found_by_every_ref_that_links_join() {
         let count = |kind: &str| items.iter().filter(|item| item["type"] == kind).count();
         assert!(count("read") >= 3, "{items:?}");
         assert!(items.iter().any(|item| item["index"] == linked));
+        let receipts = items
+            .iter()
+            .filter(|item| item["body"]["read"]["released"]["route"] == "/v1/consents/receipt");
+        assert_eq!(receipts.count(), 1, "{items:?}");
     }
     running.stop().await;
 }
