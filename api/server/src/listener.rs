@@ -195,8 +195,15 @@ impl Activity {
         self.last_ms.store(elapsed, Ordering::Relaxed);
     }
 
-    fn last(&self) -> Instant {
-        self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
+    /// When the silence is too long, as things stand.
+    fn deadline(&self, timers: &Timers, closing: bool) -> Instant {
+        // hyper's own timer starts with the first byte of a head; this one covers a client that sends none at all.
+        let silence = if closing || self.requests.load(Ordering::Relaxed) == 0 {
+            timers.head
+        } else {
+            timers.idle
+        };
+        self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed)) + silence
     }
 }
 
@@ -247,13 +254,7 @@ async fn connection(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut closing = false;
     loop {
-        // hyper's own timer starts with the first byte of a head; this one covers a client that sends none at all.
-        let silence = if closing || activity.requests.load(Ordering::Relaxed) == 0 {
-            timers.head
-        } else {
-            timers.idle
-        };
-        let deadline = activity.last() + silence;
+        let deadline = activity.deadline(&timers, closing);
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
@@ -262,9 +263,10 @@ async fn connection(
                 return;
             }
             () = sleep_until(deadline) => {
+                // What came meanwhile has moved it; after the first request a longer silence is allowed than before.
                 if activity.in_flight.load(Ordering::Relaxed) > 0 {
                     activity.touch();
-                } else if activity.last() + silence <= Instant::now() {
+                } else if activity.deadline(&timers, closing) <= Instant::now() {
                     if closing {
                         return;
                     }
