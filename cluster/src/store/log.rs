@@ -171,16 +171,10 @@ impl Log {
     /// Remembers a cosigned checkpoint; fsynced when this returns.
     pub(crate) fn put_cosigned<T: Serialize>(&self, cosigned: &T) -> Result<(), Error> {
         self.0.fatal.check()?;
-        let mut batch = WriteBatch::default();
-        batch.put_cf(
-            self.0.db.cf(raft_cf::META)?,
-            raft_meta::COSIGNED,
-            db::encode(cosigned)?,
-        );
-        self.0
-            .db
-            .write(batch, true)
-            .map_err(|error| self.0.fatal.latch(error))
+        let (mut batch, meta) = (WriteBatch::default(), self.0.db.cf(raft_cf::META)?);
+        batch.put_cf(meta, raft_meta::COSIGNED, db::encode(cosigned)?);
+        let written = self.0.db.write(batch, true);
+        written.map_err(|error| self.0.fatal.latch(error))
     }
 
     /// How many erasures this log holds nothing of any more.
@@ -216,8 +210,7 @@ impl Log {
 
     /// Whether the raft_entries up to an index are purged.
     pub(crate) fn is_purged(&self, index: u64) -> bool {
-        let bounds = self.0.bounds.lock();
-        bounds.purged.is_some_and(|purged| purged.index >= index)
+        self.purged().is_some_and(|purged| purged >= index)
     }
 
     /// Takes purged raft_entries out of the files, and remembers it, fsynced. Whether it is done; else it is to be called again, as after a

@@ -6,9 +6,12 @@
     clippy::indexing_slicing
 )]
 
+use std::path::Path;
+
 use ledger::hash::Hash;
 
 use super::super::db::Resources;
+use super::files::tables;
 use super::*;
 use crate::error::ErrorKind;
 
