@@ -355,6 +355,7 @@ pub fn compositions(view: &View, reader: &Reader, household: &Hash) -> Result<Co
     let mut looked_at = 0;
     while let Some(index) = rows.take_newest()? {
         if looked_at == COMPOSITIONS_MAX {
+            const { assert!(COMPOSITIONS_MAX == 2_000) };
             // Who belonged cannot be told from a part of them.
             return Err(bad("household", "a household of at most 2000 compositions"));
         }

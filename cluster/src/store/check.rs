@@ -96,26 +96,6 @@ fn nodes(db: &Db, level: u8, from: u64, to: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Looks at the records of the index, ascending: they hold rows, and none of them twice.
-#[derive(Default)]
-struct RowCheck {
-    last: Option<Run>,
-}
-
-impl RowCheck {
-    fn next(&mut self, db: &Db, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        let run = Run::read(db, key, value)?;
-        if self.last.as_ref().is_some_and(|last| !run.is_behind(last)) {
-            let name = db.name_of(state_cf::ROWS, key);
-            return Err(Error::corrupt(format!(
-                "{name} holds a row of the record before"
-            )));
-        }
-        self.last = Some(run);
-        Ok(())
-    }
-}
-
 /// Keys, entries or nodes read between two pauses: some milliseconds of a core, which whoever waits for it does not feel.
 pub(super) const STEP: u64 = 128;
 
@@ -136,7 +116,11 @@ pub(crate) fn scrub(
         return Ok(false);
     };
     for family in state_cf::ALL {
-        if !read_through(family, &state, &mut pause)? {
+        let open = match family {
+            state_cf::ROWS => rows(&state, &mut pause)?,
+            _ => look_through(family, &state, &mut pause, |_, _, _| Ok(()))?,
+        };
+        if !open {
             return Ok(false);
         }
     }
@@ -158,20 +142,36 @@ pub(crate) fn scrub(
     scrub_folds(state, pause)
 }
 
-/// As [`scrub`], of a family's keys and values alone.
-pub(super) fn read_through(
+/// As [`scrub`], of the index alone: its records hold rows, ascending, and none of them twice.
+pub(super) fn rows(
+    state: impl Fn() -> Option<Arc<Db>>,
+    pause: impl FnMut(),
+) -> Result<bool, Error> {
+    let mut last: Option<Run> = None;
+    look_through(state_cf::ROWS, state, pause, |db, key, value| {
+        let run = Run::read(db, key, value)?;
+        if last.as_ref().is_some_and(|last| !run.is_behind(last)) {
+            let name = db.name_of(state_cf::ROWS, key);
+            return Err(Error::corrupt(format!(
+                "{name} holds a row of the record before"
+            )));
+        }
+        last = Some(run);
+        Ok(())
+    })
+}
+
+/// As [`scrub`], of a family's keys and values, which are shown to `look`.
+fn look_through(
     family: &str,
     state: impl Fn() -> Option<Arc<Db>>,
     mut pause: impl FnMut(),
+    mut look: impl FnMut(&Db, &[u8], &[u8]) -> Result<(), Error>,
 ) -> Result<bool, Error> {
-    let mut rows = RowCheck::default();
     let mut from = Some(Vec::new());
     while let Some(start) = from {
         let Some(db) = state() else { return Ok(false) };
-        from = db.read_through(family, &start, STEP, |key, value| match family {
-            state_cf::ROWS => rows.next(&db, key, value),
-            _ => Ok(()),
-        })?;
+        from = db.read_through(family, &start, STEP, |key, value| look(&db, key, value))?;
         drop(db);
         pause();
     }

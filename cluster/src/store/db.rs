@@ -321,7 +321,8 @@ impl Db {
     }
 
     /// Writes records, their keys ascending, into a table file of their own; they are on disk when this returns. What was written of these keys
-    /// before is flushed already, or RocksDB flushes it with all else.
+    /// before is flushed already, or RocksDB flushes it with all else. A crash leaves [`APART`], which the next opening removes, and the records
+    /// either all or not at all.
     pub(crate) fn write_apart<K: AsRef<[u8]>>(
         &self,
         family: &str,

@@ -227,6 +227,8 @@ impl Shared {
     }
 
     fn flush(&self) -> Result<(), Error> {
+        // What is in memory after an error may be what caused it; the next start applies it anew, from the log.
+        self.fatal.check()?;
         // The state and what is applied in it, as they belong together; what is applied after this is flushed too, or not.
         let (db, applied) = {
             let core = self.core.lock();

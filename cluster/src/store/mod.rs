@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ledger::admission::LedgerInfo;
 
@@ -134,9 +134,8 @@ pub(crate) fn scrub_beside(state: std::sync::Weak<db::Db>, fatal: Fatal) {
     std::thread::spawn(move || {
         let start = Instant::now();
         let mut begun = start;
-        // On busy cores a step takes longer, and so does the rest after it.
         let rest = || {
-            std::thread::sleep(begun.elapsed() * (SCRUB_SHARE - 1));
+            std::thread::sleep(rest_after(begun.elapsed()));
             begun = Instant::now();
         };
         match check::scrub(|| state.upgrade(), rest) {
@@ -151,4 +150,9 @@ pub(crate) fn scrub_beside(state: std::sync::Weak<db::Db>, fatal: Fatal) {
             }
         }
     });
+}
+
+/// How long a scrub rests after a step that took so long: on busy cores a step takes longer, and so does the rest after it.
+fn rest_after(step: Duration) -> Duration {
+    step.saturating_mul(SCRUB_SHARE - 1)
 }

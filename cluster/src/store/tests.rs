@@ -23,7 +23,7 @@ use super::fatal::Fatal;
 use super::log::Log;
 use super::machine::Machine;
 use super::verify::VerifyPool;
-use super::{Options, open, open_apart};
+use super::{Options, open, open_apart, rest_after};
 use crate::Clock;
 use crate::error::Error;
 use crate::raft_types::{
@@ -208,5 +208,13 @@ fn copy(from: &Path, to: &Path) {
         } else {
             std::fs::copy(item.path(), target).unwrap();
         }
+    }
+}
+
+#[test]
+fn a_scrub_beside_a_running_node_takes_a_fiftieth_of_a_core() {
+    for (step_ms, rest_ms) in [(3, 147), (40, 1_960)] {
+        let step = Duration::from_millis(step_ms);
+        assert_eq!(rest_after(step), Duration::from_millis(rest_ms));
     }
 }

@@ -247,6 +247,7 @@ impl Writing<'_> {
         self.written.shown.insert(entry.index);
         self.written.persons.extend(entry.persons_to_name(opening));
         if self.written.persons.len() > PERSONS_MAX {
+            const { assert!(PERSONS_MAX == 40_000) };
             return Err(bad("subject", "entries that show at most 40000 persons"));
         }
         self.rest_on(entry, body)?;

@@ -295,4 +295,5 @@ async fn a_raft_entry_is_not_applied_twice() {
     // The first error is the last thing the store does.
     assert!(log.blocking_append(vec![]).await.is_ok());
     assert!(log.save_vote(&Vote::new(2, 1)).await.is_err());
+    assert!(machine.flush().is_err());
 }
