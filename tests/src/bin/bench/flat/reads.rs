@@ -17,6 +17,9 @@ use crate::{
 const TIMES: u64 = 2_000;
 /// Persons and households of whom a page is asked, each once: what was read for one is not what is read for the next.
 const PAGES: u64 = 300;
+const PAGE_ITEMS: u64 = 50;
+/// So many lists are asked for in less than a minute, within which a question put again shares its `read` entry.
+const GROUP: usize = 30;
 const EXPORTS: u64 = 5;
 
 pub(super) async fn measure(visto: &Visto, entries: u64) -> Map<String, Value> {
@@ -59,37 +62,42 @@ pub(super) async fn measure(visto: &Visto, entries: u64) -> Map<String, Value> {
 }
 
 /// First pages of 50, each of another list. A page leaves only when its `read` entry is committed; what is under `page` is the same question
-/// put again by the same reader, which shares that entry, after it was put for one item: so it is the node's own work, with lists and entries
-/// not read before.
+/// put again by the same reader for as many items, which shares that entry: so it is the node's own work. The lists of a group are all asked
+/// for once before any is asked for again, so that none is what was read a moment ago.
 async fn pages(visto: &Visto, token: &str, of: impl Fn(u64) -> Value) -> Value {
     let (cluster, mut first, mut page) = (&visto.cluster, Vec::new(), Vec::new());
     let mut spent = 0.0;
     let url = format!("{}/v1/accesses/search", cluster.urls()[0]);
-    let ask = async |search: &Value| {
+    let ask = async |number: u64, limit: u64| {
+        let mut search = of(number);
+        search["limit"] = json!(limit);
         let sent = Instant::now();
-        let answer = answered(visto, &url, token, search).await;
+        let answer = answered(visto, &url, token, &search).await;
         (sent.elapsed(), answer)
     };
     let start = u64::from(u32::from_le_bytes(random()));
+    // Far from the one before.
+    let lists: Vec<u64> = (0..PAGES).map(|at| start + at * 1_000_003).collect();
     let mut items = 0;
-    for number in 0..PAGES {
-        // Far from the one before.
-        let mut search = of(start + number * 1_000_003);
-        search["limit"] = json!(1);
-        let (took, answer) = ask(&search).await;
-        first.push(took);
-        // Until the `read` entry is published everywhere: else its cosigning and folding is measured with what follows.
-        if let Some(size) = answer.json()["tree_size"].as_u64() {
-            for node in cluster.nodes.keys() {
-                cluster.published(*node, size + 1).await;
+    for group in lists.chunks(GROUP) {
+        for &list in group {
+            let (took, _) = ask(list, 1).await;
+            first.push(took);
+            let (_, answer) = ask(list, PAGE_ITEMS).await;
+            // Until the `read` entries are published everywhere: else their cosigning and folding is measured with what follows.
+            if let Some(size) = answer.json()["tree_size"].as_u64() {
+                for node in cluster.nodes.keys() {
+                    cluster.published(*node, size + 1).await;
+                }
             }
         }
-        search["limit"] = json!(50);
-        let before = cpu_s(visto);
-        let (took, answer) = ask(&search).await;
-        spent += cpu_s(visto) - before;
-        items += answer.json()["items"].as_array().map_or(0, Vec::len);
-        page.push(took);
+        for &list in group {
+            let before = cpu_s(visto);
+            let (took, answer) = ask(list, PAGE_ITEMS).await;
+            spent += cpu_s(visto) - before;
+            items += answer.json()["items"].as_array().map_or(0, Vec::len);
+            page.push(took);
+        }
     }
     let mut latency = Latency::of(page).json();
     latency["server_cpu_ms"] = json!(round(spent * 1_000.0 / PAGES as f64));
