@@ -15,10 +15,10 @@ use crate::{
 };
 
 const TIMES: u64 = 2_000;
-/// Persons and households of whom a page is asked, each once: what was read for one is not what is read for the next.
+/// Persons and households of whom a page is measured, each once: what was read for one is not what is read for the next.
 const PAGES: u64 = 300;
 const PAGE_ITEMS: u64 = 50;
-/// So many lists are asked for in less than a minute, within which a question put again shares its `read` entry.
+/// So many lists are asked for in less than a minute, within which a question put again shares its `read` entry. The README names the number.
 const GROUP: usize = 30;
 const EXPORTS: u64 = 5;
 
