@@ -4,7 +4,7 @@
 //! All times are milliseconds since 1970-01-01T00:00:00Z. Earlier ones are real (a household's composition may hold since 1965) and are
 //! read as that moment: the bytes stay as they were signed, and nothing that Visto judges by time lies before it.
 
-use alloc::{format, string::String};
+use alloc::string::String;
 
 use crate::refusal::Refusal;
 
@@ -40,13 +40,22 @@ pub fn parse_timestamp(text: &str) -> Option<u64> {
 
 /// Writes `YYYY-MM-DDTHH:MM:SS.mmmZ`; times past the year 9999 are written as its last moment.
 pub fn format_timestamp(ms: u64) -> String {
+    timestamp_text(ms).map(char::from).iter().collect()
+}
+
+/// As [`format_timestamp`], as ASCII.
+pub(crate) fn timestamp_text(ms: u64) -> [u8; 24] {
     let ms = ms.min(MS_MAX);
-    let (second, minute, hour) = (ms / 1000 % 60, ms / 60_000 % 60, ms / 3_600_000 % 24);
-    format!(
-        "{}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-        format_date(ms),
-        ms % 1000
-    )
+    let [y1, y2, y3, y4, _, m1, m2, _, d1, d2] = date_text(ms);
+    let [h1, h2] = two_digits(ms / 3_600_000 % 24);
+    let [i1, i2] = two_digits(ms / 60_000 % 60);
+    let [s1, s2] = two_digits(ms / 1000 % 60);
+    let [f1, f2] = two_digits(ms % 1000 / 10);
+    let [_, f3] = two_digits(ms % 10);
+    [
+        y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2, b'.',
+        f1, f2, f3, b'Z',
+    ]
 }
 
 /// Parses a real date `YYYY-MM-DD`. Returns its first millisecond, 0 for what was before the epoch.
@@ -78,23 +87,35 @@ fn days_since_year_1(text: &str) -> Option<u64> {
     Some(days + day - 1)
 }
 
-/// Writes the date of a moment, `YYYY-MM-DD` (UTC).
+/// Writes the date of a moment, `YYYY-MM-DD` (UTC); moments past the year 9999 have its last day.
 pub fn format_date(ms: u64) -> String {
-    let mut days = day_of(ms.min(MS_MAX));
-    let mut year = 1970;
-    // Whole cycles of 400 years first, so that the loop stays short.
-    year += days / 146_097 * 400;
-    days %= 146_097;
-    while days >= days_in_year(year) {
-        days -= days_in_year(year);
-        year += 1;
-    }
-    let mut month = 1;
-    while days >= days_in(year, month) {
-        days -= days_in(year, month);
-        month += 1;
-    }
-    format!("{year:04}-{month:02}-{:02}", days + 1)
+    date_text(ms.min(MS_MAX)).map(char::from).iter().collect()
+}
+
+/// Of a moment up to [`MS_MAX`].
+fn date_text(ms: u64) -> [u8; 10] {
+    // Counted in years that begin in March, so that a leap day is a year's last: a cycle of 400 years has 146 097 days, and five months from
+    // March or August on have 153. The first cycle began 719 468 days before the epoch, with March of the year 0.
+    let days = day_of(ms) + 719_468;
+    let (cycle, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let year = cycle * 400 + year + next;
+    let ([y1, y2], [y3, y4]) = (two_digits(year / 100), two_digits(year % 100));
+    let ([m1, m2], [d1, d2]) = (two_digits(month), two_digits(day));
+    [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2]
+}
+
+/// Of a number below 100.
+fn two_digits(number: u64) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// The day of a moment, counted from the epoch: the partition of the id window.
@@ -124,10 +145,6 @@ fn digits(text: &[u8]) -> Option<u64> {
 
 fn is_leap(year: u64) -> bool {
     year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-}
-
-fn days_in_year(year: u64) -> u64 {
-    if is_leap(year) { 366 } else { 365 }
 }
 
 fn days_in(year: u64, month: u64) -> u64 {
@@ -162,6 +179,14 @@ mod tests {
             parse_date("2026-11-24").map(day_of),
             Some(1_795_558_336_000 / DAY_MS)
         );
+    }
+
+    #[test]
+    fn what_has_no_text_is_written_as_the_last_moment() {
+        for ms in [MS_MAX + 1, u64::MAX] {
+            assert_eq!(format_timestamp(ms), "9999-12-31T23:59:59.999Z");
+            assert_eq!(format_date(ms), "9999-12-31");
+        }
     }
 
     #[test]

@@ -38,12 +38,15 @@ pub struct Shorthand {
 
 /// Whether a text can be shortened.
 pub(super) fn is_plain(text: &[u8]) -> bool {
-    text.iter().all(|byte| *byte > WHOLE)
+    // Looked at to its end: so the compiler does it many bytes at a time.
+    let marks = text.iter().map(|byte| *byte <= WHOLE);
+    !marks.fold(false, |some, is| some | is)
 }
 
 impl Shorthand {
     /// Writes a text of which [`is_plain`] holds; `digests` are those of the entry's disclosures.
     pub(super) fn put_plain(&mut self, text: &[u8], digests: &[Hash]) {
+        self.text.reserve(text.len() + 1);
         // What is to be shortened stands between quotes.
         for (at, piece) in text.split(|byte| *byte == b'"').enumerate() {
             if at > 0 {
@@ -92,7 +95,7 @@ impl Shorthand {
             }
             24 => {
                 let ms = time::parse_timestamp(str::from_utf8(piece).ok()?)?;
-                if time::format_timestamp(ms).as_bytes() != piece {
+                if time::timestamp_text(ms) != piece {
                     return None;
                 }
                 let [_, _, ms @ ..] = ms.to_be_bytes();
@@ -105,14 +108,16 @@ impl Shorthand {
     }
 }
 
-/// Reads one text from both, of at most `bytes_max`; `digests` as when it was written. Tells whether it stood whole.
+/// Reads one text from both, of at most `bytes_max`; `digests` as when it was written. `room`: what it most often comes to. Tells whether it
+/// stood whole.
 pub(super) fn take(
     text: &mut Reader<'_>,
     bytes: &mut Reader<'_>,
     digests: &[Hash],
     bytes_max: usize,
+    room: usize,
 ) -> Option<(Vec<u8>, bool)> {
-    let mut out = Vec::with_capacity(bytes_max.min(1024));
+    let mut out = Vec::with_capacity(room);
     loop {
         out.extend_from_slice(text.take_while(|byte| byte > WHOLE));
         match text.u8()? {
@@ -128,7 +133,7 @@ pub(super) fn take(
             TIME => {
                 let &[a, b, c, d, e, f] = bytes.array()?;
                 let ms = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-                out.extend_from_slice(time::format_timestamp(ms).as_bytes());
+                out.extend_from_slice(&time::timestamp_text(ms));
             }
             WHOLE if out.is_empty() && text.u8()? == END => {
                 return Some((bytes.field(bytes_max)?.to_vec(), true));

@@ -43,6 +43,9 @@ const BODY: u8 = 1;
 const ERASED: u8 = 2;
 /// `meta` ends with the first key.
 const KEY_ID_BYTES: usize = 32;
+/// Room that is most often enough for a payload, and for what a disclosure is the base64url of.
+const BODY_ROOM: usize = 1_280;
+const DISCLOSURE_ROOM: usize = 96;
 const STORED: Malformed = Malformed("stored entry");
 
 /// Bytes that no encoder of ours wrote: damaged, or of a newer version. Names what was to be read.
@@ -196,7 +199,13 @@ fn stored(text: &mut Reader<'_>, bytes: &mut Reader<'_>) -> Option<StoredEntry> 
     let disclosures = stored_disclosures(text, bytes)?;
     let (mut body, mut first_key) = (None, None);
     if is_there {
-        let (payload, _) = shorthand::take(text, bytes, &digests(&disclosures), BODY_BYTES_MAX)?;
+        let (payload, _) = shorthand::take(
+            text,
+            bytes,
+            &digests(&disclosures),
+            BODY_BYTES_MAX,
+            BODY_ROOM,
+        )?;
         let len = usize::from(bytes.u16()?);
         let sigs = Sigs::decode(bytes.take(len)?).ok()?;
         first_key = Some(sigs.first());
@@ -232,7 +241,7 @@ fn stored_disclosures(text: &mut Reader<'_>, bytes: &mut Reader<'_>) -> Option<V
     let mut disclosures = Vec::with_capacity(n);
     let mut left = DISCLOSURES_BYTES_MAX;
     for _ in 0..n {
-        let (read, whole) = shorthand::take(text, bytes, &[], left)?;
+        let (read, whole) = shorthand::take(text, bytes, &[], left, DISCLOSURE_ROOM)?;
         let disclosure = if whole {
             Disclosure::new(String::from_utf8(read).ok()?)
         } else {
