@@ -16,6 +16,7 @@ pub mod exchanges;
 pub mod export;
 pub mod extract;
 pub mod form;
+mod halves;
 pub mod limits;
 pub mod listener;
 pub mod logging;

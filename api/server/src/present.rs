@@ -29,6 +29,7 @@ use crate::{
     access::{self, Opening},
     app::now_ms,
     auth::Reader,
+    halves::in_halves,
     problem::Fault,
     release::Recorded,
     routes::erasures::{erased_by, took_part},
@@ -278,9 +279,8 @@ impl Seen {
     ///
     /// # Errors
     /// The store's own.
-    pub fn show(&self, view: &View, recorded: &Recorded) -> Result<Shown, Fault> {
-        let mut shown = show_all(std::slice::from_ref(self), view, recorded)?;
-        shown.pop().ok_or(Fault::NotFound)
+    pub fn show(&self, view: &View, _recorded: &Recorded) -> Result<Shown, Fault> {
+        self.build(view, self.receipt(view)?)
     }
 
     /// The entry for everybody, if its type is open to everybody; nobody is named in it, so no reading is recorded.
@@ -361,16 +361,21 @@ impl Seen {
 ///
 /// # Errors
 /// The store's own.
-pub fn show_all(all: &[Seen], view: &View, _recorded: &Recorded) -> Result<Vec<Shown>, Fault> {
+pub fn show_all(all: Vec<Seen>, view: &View, _recorded: &Recorded) -> Result<Vec<Shown>, Fault> {
+    let view = view.clone();
+    in_halves(all, move |some| show_some(&some, &view))
+}
+
+fn show_some(some: &[Seen], view: &View) -> Result<Vec<Shown>, Fault> {
     // Ascending: neighbours share checkpoints.
-    let mut places: Vec<usize> = (0..all.len()).collect();
-    places.sort_by_key(|place| all.get(*place).map(Seen::index));
-    let ascending = places.iter().filter_map(|place| all.get(*place));
+    let mut places: Vec<usize> = (0..some.len()).collect();
+    places.sort_by_key(|place| some.get(*place).map(Seen::index));
+    let ascending = places.iter().filter_map(|place| some.get(*place));
     let entries = ascending.map(|seen| (seen.index, Said::of(&seen.stored)));
     let receipts = view.receipts_of(entries)?;
     let mut receipts: Vec<(usize, Option<Receipt>)> = places.into_iter().zip(receipts).collect();
     receipts.sort_by_key(|(place, _)| *place);
-    let shown = all.iter().zip(receipts);
+    let shown = some.iter().zip(receipts);
     shown
         .map(|(seen, (_, receipt))| seen.build(view, receipt))
         .collect()

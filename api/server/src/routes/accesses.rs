@@ -68,7 +68,7 @@ pub async fn search(State(app): State<Arc<App>>, question: Question) -> Result<R
     let recorded = app.recorder.record(&app.node, &reader, &release).await?;
     let checkpoint = app.node.published().map(|newest| newest.note.to_string());
     blocking(move || {
-        let items = present::show_all(&selection.seen, &view, &recorded)?;
+        let items = present::show_all(selection.seen, &view, &recorded)?;
         let next_cursor = selection
             .next
             .map(|position| cursor::format(position, &question, &reader));

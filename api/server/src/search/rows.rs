@@ -7,7 +7,7 @@ use cluster::{Direction, View};
 use ledger::{admission::Row, number::EntryIndex};
 
 use super::PAGE_ITEMS_DEFAULT;
-use crate::{present::StoredAt, problem::Fault};
+use crate::{halves::in_halves, present::StoredAt, problem::Fault};
 
 /// Most rows fetched at a time of one list.
 const FETCHED_MAX: usize = 128;
@@ -153,7 +153,10 @@ impl<'s> Entries<'s> {
             {
                 indexes.push(index);
             }
-            let entries = StoredAt::read_all(self.view, &indexes)?;
+            let view = self.view.clone();
+            let entries = in_halves(indexes.clone(), move |some| {
+                StoredAt::read_all(&view, &some)
+            })?;
             self.read = indexes.into_iter().zip(entries).collect();
         }
         Ok(self.read.pop_front())
