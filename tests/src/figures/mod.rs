@@ -21,6 +21,12 @@ pub fn in_readme(root: &Path, name: &str, text: &str) -> Result<(), String> {
     std::fs::write(&file, renewed).map_err(failed)
 }
 
+/// The tree whose figures a program reads and renews: the one from whose root it was started, as `./scripts/bench` does. Not the one that it was
+/// compiled in, since clones share one folder of what cargo builds.
+pub fn tree() -> &'static Path {
+    Path::new(".")
+}
+
 /// Replaces what stands between the marks of that name; none if there are no marks.
 pub fn in_place(text: &str, name: &str, figures: &str) -> Option<String> {
     let (begin, end) = (

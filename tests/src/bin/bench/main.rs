@@ -131,7 +131,7 @@ async fn measure_flat(sizes: &[u64], arguments: &Arguments) -> Result<(), String
         write(file, &format!("{measured:#}\n"))?;
     }
     if arguments.record {
-        flat::record(&measured, &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
+        flat::record(&measured, figures::tree())?;
     }
     Ok(())
 }
@@ -208,7 +208,7 @@ fn publish(report: &Report, arguments: &Arguments) -> Result<(), String> {
     }
     println!("charts: {}", charts.display());
     if arguments.record {
-        record(report, &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
+        record(report, figures::tree())?;
     }
     Ok(())
 }

@@ -82,7 +82,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
 }
 
 fn simulate(arguments: &Arguments) -> Result<(), String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = figures::tree();
     let folder = root.join("scripts/figures");
     let file = match &arguments.figures {
         Some(file) => file.clone(),
@@ -115,7 +115,7 @@ fn simulate(arguments: &Arguments) -> Result<(), String> {
     }
     println!("result and charts: {}", out.display());
     if arguments.record {
-        figures::in_readme(&root, "simulation", &report.markdown())?;
+        figures::in_readme(root, "simulation", &report.markdown())?;
     }
     Ok(())
 }
