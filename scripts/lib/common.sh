@@ -8,6 +8,7 @@
 # Everything that is slow to make is kept under $VISTO_CACHE, outside the clone, so that the next clone finds it:
 #   visto-target/   what cargo builds          visto-rocksdb/   RocksDB as a static library
 #   visto-tools/    linters and API testers, one folder per tool and version
+#   visto-profiles/ profiles that the released server is compiled with (see guided.sh)
 
 set -euo pipefail
 
@@ -16,6 +17,10 @@ VISTO_CACHE="${VISTO_CACHE:-${HOME:-/root}/.cache}"
 VISTO_TOOLS="$VISTO_CACHE/visto-tools"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$VISTO_CACHE/visto-target}"
 mkdir -p "$VISTO_TOOLS" "$CARGO_TARGET_DIR"
+# Absolute: cargo compiles crates in folders of their own.
+VISTO_CACHE="$(cd "$VISTO_CACHE" && pwd)"
+VISTO_TOOLS="$VISTO_CACHE/visto-tools"
+CARGO_TARGET_DIR="$(cd "$CARGO_TARGET_DIR" && pwd)"
 
 # Progress goes to stderr: stdout belongs to whatever a script is asked to print.
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
@@ -29,8 +34,13 @@ die() {
 with_patience() {
   local what="$1" log="$2" started=$SECONDS pid
   shift 2
-  "$@" >"$log" 2>&1 &
+  # In a group of its own, so that whoever breaks this off ends all of it.
+  set -m
+  "$@" >"$log" 2>&1 </dev/null &
   pid=$!
+  set +m
+  # shellcheck disable=SC2064 # the pid is that of now
+  trap "kill -TERM -- -$pid 2>/dev/null || true; exit 130" INT TERM HUP
   local next=30
   while kill -0 "$pid" 2>/dev/null; do
     sleep 1
@@ -39,6 +49,7 @@ with_patience() {
       next=$((next + 30))
     fi
   done
+  trap - INT TERM HUP
   if ! wait "$pid"; then
     tail -n 40 "$log" >&2
     die "$what failed; the whole output is in $log"

@@ -361,6 +361,7 @@ fn scripts_run_and_parse() {
     for entry in [
         "scripts/demo",
         "scripts/test",
+        "scripts/release",
         "scripts/bench",
         "scripts/instructions",
         ".ci/run",
