@@ -13,14 +13,15 @@
 set -euo pipefail
 
 VISTO_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+# Both absolute: cargo compiles crates in folders of their own.
 VISTO_CACHE="${VISTO_CACHE:-${HOME:-/root}/.cache}"
-VISTO_TOOLS="$VISTO_CACHE/visto-tools"
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$VISTO_CACHE/visto-target}"
-mkdir -p "$VISTO_TOOLS" "$CARGO_TARGET_DIR"
-# Absolute: cargo compiles crates in folders of their own.
+mkdir -p "$VISTO_CACHE"
 VISTO_CACHE="$(cd "$VISTO_CACHE" && pwd)"
 VISTO_TOOLS="$VISTO_CACHE/visto-tools"
+CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$VISTO_CACHE/visto-target}"
+mkdir -p "$VISTO_TOOLS" "$CARGO_TARGET_DIR"
 CARGO_TARGET_DIR="$(cd "$CARGO_TARGET_DIR" && pwd)"
+export CARGO_TARGET_DIR
 
 # Progress goes to stderr: stdout belongs to whatever a script is asked to print.
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }

@@ -16,7 +16,10 @@ build_guided() {
   mkdir -p "$VISTO_PROFILES"
   # One at a time takes a profile; whoever waited finds it.
   exec 9>"$VISTO_PROFILES/lock"
-  flock 9
+  if ! flock --nonblock 9; then
+    say "waiting for another run that takes a profile"
+    flock 9
+  fi
   [ -f "$profile.profdata" ] || take_profile "$target" "$profile"
   exec 9>&-
   say "building the server for release, guided by a profile of $(cat "$profile.from" 2>/dev/null || printf 'before'): some minutes, at first a quarter of an hour"

@@ -29,10 +29,11 @@ where
     R: Send + 'static,
     F: Fn(Vec<T>) -> Result<Vec<R>, Fault> + Send + Sync + 'static,
 {
+    if items.len() <= ALONE_MAX {
+        return work(items);
+    }
     match (Handle::try_current(), HELPERS.clone().try_acquire_owned()) {
-        (Ok(runtime), Ok(helper)) if items.len() > ALONE_MAX => {
-            halved(items, work, &runtime, helper)
-        }
+        (Ok(runtime), Ok(helper)) => halved(items, work, &runtime, helper),
         _ => work(items),
     }
 }
@@ -139,10 +140,15 @@ mod tests {
 
     #[test]
     fn an_error_of_either_half_and_a_panic_of_the_other_are_told() {
+        // Together, so that it is the other thread that comes to the second.
         for bad in [3, 40] {
-            let work = move |items: Vec<u32>| match items.contains(&bad) {
-                true => Err(Fault::NotFound),
-                false => doubled(items),
+            let together = Barrier::new(2);
+            let work = move |items: Vec<u32>| {
+                together.wait();
+                match items.contains(&bad) {
+                    true => Err(Fault::NotFound),
+                    false => doubled(items),
+                }
             };
             let made = on_a_blocking_thread(move || both((0..50).collect(), work));
             let fault = runtime(2).block_on(made).unwrap_err();

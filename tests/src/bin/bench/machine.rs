@@ -109,11 +109,7 @@ pub(crate) async fn quiet(pids: &[u32], patience: Duration) {
 /// What a figure is worth nothing without.
 pub(crate) fn facts(folder: &Path) -> Value {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let after = |text: &str, name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    };
-    let memory_kib: Option<f64> = after(&read("/proc/meminfo"), "MemTotal")
+    let memory_kib: Option<f64> = field(&read("/proc/meminfo"), "MemTotal")
         .and_then(|value| value.split_whitespace().next()?.parse().ok());
     json!({
         "cpu": processor(&read("/proc/cpuinfo")),
@@ -124,15 +120,17 @@ pub(crate) fn facts(folder: &Path) -> Value {
     })
 }
 
+/// The first value of a name in what the kernel tells line by line, as `name : value`.
+fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+    let found = fields.find(|(field, _)| field.trim() == name);
+    found.map(|(_, value)| value.trim())
+}
+
 /// What the processor calls itself, and what tells generations apart that share a name: signatures are verified faster by half where AVX-512
 /// IFMA is there.
 pub(crate) fn processor(cpuinfo: &str) -> Option<String> {
-    let of = |name: &str| {
-        let lines = cpuinfo.lines();
-        let mut fields = lines.filter_map(|line| line.split_once(':'));
-        let found = fields.find(|(field, _)| field.trim() == name);
-        found.map(|(_, value)| value.trim())
-    };
+    let of = |name| field(cpuinfo, name);
     let flags = of("flags").unwrap_or_default();
     let has_ifma = flags.split(' ').any(|flag| flag == "avx512ifma");
     let number = |name| of(name).unwrap_or("?");

@@ -265,12 +265,25 @@ impl Arguments {
     }
 }
 
+/// What was asked, as it goes on record: not where files go besides, which is the machine's own affair.
+fn recorded_line(arguments: &[String]) -> String {
+    let mut line = "./scripts/bench".to_owned();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if matches!(argument.as_str(), "--summary" | "--charts") {
+            arguments.next();
+        } else {
+            line.push(' ');
+            line.push_str(argument);
+        }
+    }
+    line
+}
+
 fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let all: Vec<String> = arguments.collect();
     let mut parsed = Arguments {
-        line: [&["./scripts/bench".to_owned()], &all[..]]
-            .concat()
-            .join(" "),
+        line: recorded_line(&all),
         quick: false,
         etcd: true,
         postgres: true,
@@ -378,6 +391,16 @@ mod tests {
         ] {
             assert!(HELP.contains(flag), "{flag}");
         }
+    }
+
+    #[test]
+    fn what_goes_on_record_names_no_file() {
+        let line = "--quick --summary a/s.json --rounds 2 --charts c --record";
+        let arguments = parsed(line).unwrap().unwrap();
+        assert_eq!(
+            arguments.line,
+            "./scripts/bench --quick --rounds 2 --record"
+        );
     }
 
     #[test]
